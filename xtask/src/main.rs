@@ -5,6 +5,7 @@
 )]
 #![allow(clippy::float_arithmetic, reason = "medians and ratios of measurements, never amounts")]
 
+mod load;
 mod repo;
 mod tidy;
 
