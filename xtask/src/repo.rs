@@ -45,11 +45,17 @@ pub(crate) fn files(root: &Path) -> std::io::Result<Vec<SourceFile>> {
     Ok(found)
 }
 
+/// The Cargo that called us (or the one on the path), in the root of the checkout.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
 /// What `cargo metadata` says about the workspace itself, without its dependencies' own dependencies.
 pub(crate) fn metadata(root: &Path) -> Result<serde_json::Value, String> {
-    let output = Command::new(env!("CARGO"))
+    let output = cargo(root)
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
-        .current_dir(root)
         .output()
         .map_err(|error| format!("cargo metadata: {error}"))?;
     if !output.status.success() {

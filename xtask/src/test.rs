@@ -1,0 +1,111 @@
+//! `cargo xtask check` and `cargo xtask test`: what a desk runs before a commit, and what CI runs.
+//!
+//! `test` goes through every step even after one has failed, so that one run says everything that is
+//! wrong, and ends with `N passed, M failed`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::repo::{self, cargo};
+use crate::step::{self, Tally};
+use crate::{api_check, services, tidy};
+
+/// Formatting, lints, tidy and the fast tests.
+pub(crate) fn check(root: &Path) -> Result<(), String> {
+    step::announce("format");
+    step::run(cargo(root).args(["fmt", "--all", "--check"]))?;
+    step::announce("lints");
+    step::run(cargo(root).args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    step::announce("tidy");
+    tidy::run(root)?;
+    step::announce("tests");
+    workspace_tests(root).1
+}
+
+/// Everything that holds the laws, on this machine, with nothing prepared but Rust.
+pub(crate) fn test(root: &Path) -> Result<(), String> {
+    let started = Instant::now();
+    let mut steps = Steps::default();
+    let target = repo::target_folder(root)?;
+    step::announce("tidy");
+    steps.one("tidy", tidy::run(root));
+    step::announce("tests of all crates");
+    let (tally, result) = workspace_tests(root);
+    steps.many("tests", tally, result);
+    step::announce("examples in the documentation");
+    let (tally, result) = step::run_tests(cargo(root).args(["test", "--workspace", "--doc", "--quiet"]));
+    steps.many("examples", tally, result.map(drop));
+    step::announce("private services");
+    steps.one("services", services::command(true));
+    step::announce("the API against its own description, by schemathesis");
+    let checked = build_server(root, &target, "dev").and_then(|program| api_check::run(&target, &program));
+    steps.one("API check", checked);
+    steps.close(started)
+}
+
+/// Builds the binary and answers where it lies.
+pub(crate) fn build_server(root: &Path, target: &Path, profile: &str) -> Result<PathBuf, String> {
+    step::run(cargo(root).args(["build", "--quiet", "--package", "purser-server", "--profile", profile]))?;
+    Ok(target.join(if profile == "dev" { "debug" } else { profile }).join("purser"))
+}
+
+pub(crate) fn has_nextest(root: &Path) -> bool {
+    let asked =
+        cargo(root).args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
+}
+
+fn workspace_tests(root: &Path) -> (Tally, Result<(), String>) {
+    let mut command = cargo(root);
+    if has_nextest(root) {
+        command.args(["nextest", "run", "--workspace"]);
+    } else {
+        command.args(["test", "--workspace", "--all-targets", "--no-fail-fast"]);
+    }
+    let (tally, result) = step::run_tests(&mut command);
+    if result.is_ok() && tally.passed == 0 {
+        return (Tally { passed: 0, failed: 1 }, Err("no test was run".to_string()));
+    }
+    (tally, result.map(drop))
+}
+
+/// The steps of `test` and what came of them.
+#[derive(Default)]
+struct Steps {
+    tally: Tally,
+    failures: Vec<String>,
+}
+
+impl Steps {
+    fn one(&mut self, name: &str, result: Result<(), String>) {
+        let tally = Tally::of(&result);
+        self.many(name, tally, result);
+    }
+
+    fn many(&mut self, name: &str, tally: Tally, result: Result<(), String>) {
+        self.tally.add(tally);
+        if let Err(error) = result {
+            eprintln!("{name}: {error}");
+            self.failures.push(format!("{name}: {}", error.lines().next().unwrap_or_default()));
+        }
+    }
+
+    /// The closing line, on standard output and last.
+    fn close(self, started: Instant) -> Result<(), String> {
+        eprintln!("\n=== {} s", started.elapsed().as_secs());
+        for failure in &self.failures {
+            eprintln!("failed: {failure}");
+        }
+        println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
+        if self.tally.failed == 0 && self.failures.is_empty() { Ok(()) } else { Err(String::new()) }
+    }
+}
