@@ -1,1 +1,1 @@
-//! placeholder
+//! Talks to other servers.

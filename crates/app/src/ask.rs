@@ -1,0 +1,286 @@
+//! What callers ask, as it arrives: texts and numbers that are not checked yet.
+//!
+//! The use case checks an ask against the catalogue (an amount can only be read with its unit's scale) and names the
+//! field that is wrong. Field names are those of the wire.
+
+use purser_core::entry::GrantKind;
+
+/// The idempotency key of a request and a digest of its content (method, path, body).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key as the client chose it: 1-255 printable ASCII.
+    pub key: String,
+    /// BLAKE3 of method, path and raw body.
+    pub request: [u8; 32],
+}
+
+/// Whose wallets: a named tenant, or the user's personal tenant where none is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// The tenant's key.
+    pub tenant: Option<String>,
+    /// The user's key.
+    pub user: String,
+}
+
+/// Free text beside a movement; kept apart from the ledger, erasable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// The product's own reference, searchable; at most 255 bytes.
+    pub reference: Option<String>,
+    /// JSON object as compact text; at most 4 KiB.
+    pub metadata: Option<String>,
+    /// Why a person did it; at most 500 bytes.
+    pub reason: Option<String>,
+}
+
+/// What was consumed, or is expected to be. At most one of the three is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measure {
+    /// Decimal text.
+    pub quantity: Option<String>,
+    /// Names and decimal texts.
+    pub dimensions: Option<Vec<(String, String)>>,
+    /// Decimal text in whole units; holds only.
+    pub amount: Option<String>,
+}
+
+/// `POST /v1/grants`
+#[derive(Clone, Debug)]
+pub struct GrantAsk {
+    /// The wallet's owner.
+    pub whose: Whose,
+    /// The unit's code; `credit` unless said.
+    pub unit: Option<String>,
+    /// Decimal text.
+    pub amount: String,
+    /// Why.
+    pub kind: GrantKind,
+    /// Lower burns first; 0 unless said.
+    pub priority: Option<i32>,
+    /// RFC 3339.
+    pub effective_at: Option<String>,
+    /// RFC 3339.
+    pub expires_at: Option<String>,
+    /// Decimal text and ISO code.
+    pub paid: Option<(String, String)>,
+    /// Reason (required), reference.
+    pub remarks: Remarks,
+}
+
+/// `POST /v1/grants/{id}/revoke`
+#[derive(Clone, Debug)]
+pub struct RevokeAsk {
+    /// `gra_…`
+    pub grant: String,
+    /// Decimal text; everything that can be revoked unless said.
+    pub amount: Option<String>,
+    /// Reason (required).
+    pub remarks: Remarks,
+}
+
+/// `POST /v1/debits`, `POST /v1/preflight`
+#[derive(Clone, Debug)]
+pub struct DebitAsk {
+    /// Who consumes.
+    pub whose: Whose,
+    /// The action's key.
+    pub action: String,
+    /// How much of it.
+    pub measure: Measure,
+    /// Pay in this unit only.
+    pub unit: Option<String>,
+    /// `wal_…`: pay from this wallet only.
+    pub wallet_id: Option<String>,
+    /// Record work already done.
+    pub settle: bool,
+    /// RFC 3339; the time of receipt unless said.
+    pub occurred_at: Option<String>,
+    /// Reference, metadata.
+    pub remarks: Remarks,
+}
+
+/// `POST /v1/debits/{id}/refund`
+#[derive(Clone, Debug)]
+pub struct RefundAsk {
+    /// `deb_…`
+    pub debit: String,
+    /// Decimal text; everything that is left unless said.
+    pub amount: Option<String>,
+    /// Reason (required).
+    pub remarks: Remarks,
+}
+
+/// `POST /v1/holds`
+#[derive(Clone, Debug)]
+pub struct HoldAsk {
+    /// Who will consume.
+    pub whose: Whose,
+    /// The action's key.
+    pub action: String,
+    /// The expected measure, or an amount.
+    pub measure: Measure,
+    /// Pay in this unit only.
+    pub unit: Option<String>,
+    /// `wal_…`: pay from this wallet only.
+    pub wallet_id: Option<String>,
+    /// Seconds; 900 unless said.
+    pub expires_in: Option<i64>,
+    /// Reference, metadata.
+    pub remarks: Remarks,
+}
+
+/// `POST /v1/holds/{id}/extend`
+#[derive(Clone, Debug)]
+pub struct ExtendAsk {
+    /// `hol_…`
+    pub hold: String,
+    /// Seconds from now.
+    pub expires_in: Option<i64>,
+    /// The new total expectation.
+    pub measure: Measure,
+}
+
+/// `POST /v1/holds/{id}/capture`
+#[derive(Clone, Debug)]
+pub struct CaptureAsk {
+    /// `hol_…`
+    pub hold: String,
+    /// What it really was; what was held unless said.
+    pub measure: Measure,
+    /// Record it even if the hold ran out.
+    pub settle: bool,
+    /// RFC 3339.
+    pub occurred_at: Option<String>,
+    /// Reference, metadata.
+    pub remarks: Remarks,
+}
+
+/// One side of a transfer. Exactly one is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransferEnd {
+    /// `wal_…`
+    pub wallet_id: Option<String>,
+    /// A user of the tenant.
+    pub user: Option<String>,
+}
+
+/// `POST /v1/transfers`
+#[derive(Clone, Debug)]
+pub struct TransferAsk {
+    /// The tenant's key; credits never leave it.
+    pub tenant: Option<String>,
+    /// From where.
+    pub from: TransferEnd,
+    /// Where to.
+    pub to: TransferEnd,
+    /// The unit's code; `credit` unless said or given by a wallet.
+    pub unit: Option<String>,
+    /// Decimal text.
+    pub amount: String,
+    /// Reason, reference.
+    pub remarks: Remarks,
+}
+
+/// `POST /v1/units`
+#[derive(Clone, Debug)]
+pub struct UnitAsk {
+    /// Its code.
+    pub code: String,
+    /// Its decimals, 0-6.
+    pub scale: u8,
+    /// What people call it.
+    pub name: String,
+}
+
+/// A rate of a price, as decimal text and a divisor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateAsk {
+    /// Decimal text in whole units.
+    pub rate: String,
+    /// For how many; 1 unless said.
+    pub per: Option<i64>,
+}
+
+/// The arithmetic of a price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelAsk {
+    /// `free`
+    Free,
+    /// `flat`
+    Flat {
+        /// Decimal text.
+        amount: String,
+    },
+    /// `per_quantity`
+    PerQuantity {
+        /// The rate.
+        rate: RateAsk,
+    },
+    /// `per_dimension`
+    PerDimension {
+        /// Rates by measure.
+        rates: Vec<(String, RateAsk)>,
+    },
+}
+
+/// A price version.
+#[derive(Clone, Debug)]
+pub struct PriceAsk {
+    /// The unit's code; `credit` unless said.
+    pub unit: Option<String>,
+    /// The arithmetic.
+    pub model: ModelAsk,
+    /// Decimal text.
+    pub minimum: Option<String>,
+    /// Decimal text.
+    pub maximum: Option<String>,
+    /// `up` (unless said), `half_even` or `down`.
+    pub rounding: Option<String>,
+    /// RFC 3339; at once unless said; never in the past.
+    pub valid_from: Option<String>,
+}
+
+/// `POST /v1/actions`
+#[derive(Clone, Debug)]
+pub struct ActionAsk {
+    /// Its key.
+    pub key: String,
+    /// What people call it.
+    pub name: String,
+    /// What one of it is: scan, call, token.
+    pub unit_label: Option<String>,
+    /// One paragraph.
+    pub description: Option<String>,
+    /// For grouping.
+    pub category: Option<String>,
+    /// `refuse` (unless said), `allow` or `debt`.
+    pub overage: Option<String>,
+    /// With `allow`: percent of the hold, 0-1000.
+    pub overage_percent: Option<u16>,
+    /// One per unit, in the order in which units are tried. Pointers into it start with `/prices/N`, or with `/price`
+    /// where the request has a single `price`.
+    pub prices: Vec<PriceAsk>,
+    /// Whether the request has a single `price`.
+    pub single: bool,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Default)]
+pub struct PageAsk {
+    /// At most 500; 50 unless said.
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// `GET /v1/wallets`
+#[derive(Clone, Debug, Default)]
+pub struct WalletSearch {
+    /// The tenant's key.
+    pub tenant: Option<String>,
+    /// The user's key.
+    pub user: Option<String>,
+    /// The unit's code.
+    pub unit: Option<String>,
+}

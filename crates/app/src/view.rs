@@ -1,0 +1,210 @@
+//! What use cases answer: domain values with the names that belong to their numbers. The server renders them.
+
+use purser_core::entry::{Charge, EntryKind, GrantKind};
+use purser_core::receipt::Receipt;
+use purser_core::wallet::{Balance, Hold, Lot};
+use purser_core::{Amount, Entry, Key, Timestamp, WalletKey, catalogue::Unit};
+
+/// The names behind the numbers of a tenant, user and action.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The tenant's key; none for a personal tenant.
+    pub tenant: Option<Key>,
+    /// The user's key; none when it was erased or there is none.
+    pub user: Option<Key>,
+    /// The action's key.
+    pub action: Option<Key>,
+}
+
+/// The answer to a movement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// What was done.
+    pub receipt: Receipt,
+    /// Whether it was done before, under the same key.
+    pub replayed: bool,
+    /// Names for it.
+    pub names: Names,
+}
+
+/// The answer to a pre-flight check.
+#[derive(Clone, Debug)]
+pub struct Preflight {
+    /// Whether a debit would be accepted now.
+    pub allowed: bool,
+    /// Why not.
+    pub code: Option<&'static str>,
+    /// What it costs.
+    pub cost: Amount,
+    /// In which unit.
+    pub unit: Unit,
+    /// The wallet that would pay, or is closest to it.
+    pub wallet: WalletKey,
+    /// Its balance now.
+    pub balance: Balance,
+    /// Its available balance after the debit; may be negative when refused.
+    pub available_after: Amount,
+    /// What is missing, debt included.
+    pub shortfall: Option<Amount>,
+}
+
+/// A wallet as lists and reads show it.
+#[derive(Clone, Debug)]
+pub struct WalletView {
+    /// Its key.
+    pub key: WalletKey,
+    /// What it counts.
+    pub unit: Unit,
+    /// What people call the unit.
+    pub unit_name: String,
+    /// `personal` or `pool`.
+    pub kind: &'static str,
+    /// Names of tenant and owner.
+    pub names: Names,
+    /// Its balance at `as_of`.
+    pub balance: Balance,
+    /// The instant.
+    pub as_of: Timestamp,
+    /// When it was first used.
+    pub created_at: Timestamp,
+}
+
+/// An entry in a statement.
+#[derive(Clone, Debug)]
+pub struct EntryView {
+    /// The entry.
+    pub entry: Entry,
+    /// Names for it.
+    pub names: Names,
+    /// One line for people: the action's name, or what happened.
+    pub title: String,
+    /// Its unit.
+    pub unit: Unit,
+    /// The product's reference, unless erased.
+    pub reference: Option<String>,
+    /// Why a person did it, unless erased.
+    pub reason: Option<String>,
+    /// JSON object as compact text, unless erased.
+    pub metadata: Option<String>,
+}
+
+/// A lot of a wallet.
+#[derive(Clone, Debug)]
+pub struct LotView {
+    /// The lot.
+    pub lot: Lot,
+    /// The wallet's unit.
+    pub unit: Unit,
+    /// The wallet.
+    pub wallet: WalletKey,
+}
+
+/// A hold.
+#[derive(Clone, Debug)]
+pub struct HoldView {
+    /// The hold; expired ones are shown as expired even before the expiry is booked.
+    pub hold: Hold,
+    /// The wallet.
+    pub wallet: WalletKey,
+    /// The wallet's unit.
+    pub unit: Unit,
+    /// Names for it.
+    pub names: Names,
+    /// The wallet's balance now.
+    pub balance: Balance,
+}
+
+/// A debit, read back.
+#[derive(Clone, Debug)]
+pub struct DebitView {
+    /// The entry that made it: kind debit or capture.
+    pub entry: Entry,
+    /// What was charged.
+    pub charge: Charge,
+    /// What was given back so far.
+    pub refunded: Amount,
+    /// The wallet's unit.
+    pub unit: Unit,
+    /// Names for it.
+    pub names: Names,
+    /// The product's reference.
+    pub reference: Option<String>,
+    /// JSON object as compact text.
+    pub metadata: Option<String>,
+}
+
+/// A grant, read back.
+#[derive(Clone, Debug)]
+pub struct GrantView {
+    /// The entry that made it.
+    pub entry: Entry,
+    /// Its lot as it is now.
+    pub lot: Lot,
+    /// Why it was given.
+    pub kind: GrantKind,
+    /// The wallet's unit.
+    pub unit: Unit,
+    /// Names for it.
+    pub names: Names,
+    /// The reason it was given.
+    pub reason: Option<String>,
+    /// The product's reference.
+    pub reference: Option<String>,
+}
+
+/// A unit with its name.
+#[derive(Clone, Debug)]
+pub struct UnitView {
+    /// The unit.
+    pub unit: Unit,
+    /// What people call it.
+    pub name: String,
+}
+
+/// An action with what the catalogue says beside its prices.
+#[derive(Clone, Debug)]
+pub struct ActionView {
+    /// Key, number, prices, overage.
+    pub action: std::sync::Arc<purser_core::catalogue::Action>,
+    /// What people call it.
+    pub name: String,
+    /// What one of it is.
+    pub unit_label: Option<String>,
+    /// One paragraph.
+    pub description: Option<String>,
+    /// For grouping.
+    pub category: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub data: Vec<T>,
+    /// Asks for the next page; none on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// What an entry's kind is called in a statement when no action names it.
+pub fn title_of(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Grant => "Credits added",
+        EntryKind::Debit | EntryKind::Capture => "Usage",
+        EntryKind::Refund => "Refund",
+        EntryKind::Hold => "Reserved",
+        EntryKind::Extend => "Reservation extended",
+        EntryKind::Release => "Reservation released",
+        EntryKind::HoldExpire => "Reservation expired",
+        EntryKind::Expire => "Credits expired",
+        EntryKind::Revoke => "Credits revoked",
+        EntryKind::Repay => "Debt repaid",
+        EntryKind::Reverse => "Purchase reversed",
+        EntryKind::Reinstate => "Reversal undone",
+        EntryKind::Freeze => "Credits set aside",
+        EntryKind::Thaw => "Credits returned from set-aside",
+        EntryKind::TransferOut => "Transfer to another wallet",
+        EntryKind::TransferIn => "Transfer from another wallet",
+        EntryKind::ConvertOut => "Converted to another unit",
+        EntryKind::ConvertIn => "Converted from another unit",
+    }
+}

@@ -1,0 +1,141 @@
+//! The catalogue as decisions see it: units, actions and their price versions.
+//!
+//! A catalogue is a value: it is replaced as a whole when the configuration changes, and a decision uses the one it
+//! is given. Versions are never edited once made; a debit names the version it used.
+
+use crate::amount::{Amount, Scale};
+use crate::id::PriceId;
+use crate::key::Key;
+use crate::pricing::Model;
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a wallet counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unit {
+    /// Its code, such as `credit`.
+    pub code: Key,
+    /// Its decimals, fixed when it was made.
+    pub scale: Scale,
+}
+
+impl Unit {
+    /// The code of the unit that exists from the start.
+    pub const CREDIT: &'static str = "credit";
+
+    /// The unit that exists from the start: six decimals.
+    pub fn credit() -> Unit {
+        Unit { code: Key::parse(Unit::CREDIT).expect("a valid key"), scale: Scale::MAX }
+    }
+
+    /// An amount of this unit as decimal text in whole units.
+    pub fn render(&self, amount: Amount) -> String {
+        crate::amount::render_decimal(amount.0, self.scale.decimals())
+    }
+}
+
+/// What a capture may take beyond what was held.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Overage {
+    /// Nothing: the capture is refused.
+    #[default]
+    Refuse,
+    /// Up to this many percent of what was held, if it is available.
+    Allow {
+        /// Percent of the held amount.
+        percent: u16,
+    },
+    /// Everything: what is not available becomes debt.
+    Debt,
+}
+
+/// One version of what an action costs in one unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Price {
+    /// Named by every debit that used it.
+    pub id: PriceId,
+    /// The unit it is paid in.
+    pub unit: Key,
+    /// In force from this instant until the next version of the same unit.
+    pub valid_from: Timestamp,
+    /// The arithmetic.
+    pub model: Model,
+}
+
+/// A consumable thing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Action {
+    /// Stands for the action in entries.
+    pub no: u64,
+    /// The product's name for it.
+    pub key: Key,
+    /// Inactive actions are refused as if unknown.
+    pub active: bool,
+    /// What captures may take beyond the hold.
+    pub overage: Overage,
+    /// The units it is paid in, in the order they are tried.
+    pub units: Vec<Key>,
+    /// All versions, by unit in no order, by `valid_from` ascending within a unit.
+    pub prices: Vec<Price>,
+}
+
+impl Action {
+    /// The version for `unit` in force at `time`.
+    pub fn price_at(&self, unit: &Key, time: Timestamp) -> Option<&Price> {
+        self.prices.iter().filter(|price| price.unit == *unit && price.valid_from <= time).max_by_key(|price| (price.valid_from, price.id))
+    }
+
+    /// The version with this id.
+    pub fn price(&self, id: PriceId) -> Option<&Price> {
+        self.prices.iter().find(|price| price.id == id)
+    }
+}
+
+/// All units and actions of the platform.
+#[derive(Clone, Default, Debug)]
+pub struct Catalogue {
+    units: HashMap<Key, Unit>,
+    actions: HashMap<u64, Arc<Action>>,
+    numbers: HashMap<Key, u64>,
+}
+
+impl Catalogue {
+    /// A catalogue of these units and actions; `credit` is always part of it.
+    pub fn new(units: impl IntoIterator<Item = Unit>, actions: impl IntoIterator<Item = Action>) -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        for unit in std::iter::once(Unit::credit()).chain(units) {
+            catalogue.units.insert(unit.code.clone(), unit);
+        }
+        for action in actions {
+            catalogue.numbers.insert(action.key.clone(), action.no);
+            catalogue.actions.insert(action.no, Arc::new(action));
+        }
+        catalogue
+    }
+
+    /// The unit with this code.
+    pub fn unit(&self, code: &Key) -> Option<&Unit> {
+        self.units.get(code)
+    }
+
+    /// The unit with this code, borrowed from text.
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.units.values()
+    }
+
+    /// The action with this number, active or not.
+    pub fn action(&self, no: u64) -> Option<&Arc<Action>> {
+        self.actions.get(&no)
+    }
+
+    /// The action with this key, active or not.
+    pub fn action_by_key(&self, key: &Key) -> Option<&Arc<Action>> {
+        self.actions.get(self.numbers.get(key)?)
+    }
+
+    /// All actions, in no order.
+    pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
+        self.actions.values()
+    }
+}

@@ -1,0 +1,89 @@
+//! The six numbers of a balance, and how healthy they are.
+
+use super::{Lot, Wallet};
+use crate::amount::Amount;
+use crate::time::Timestamp;
+
+/// A wallet's balance at an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Balance {
+    /// Sum of its entries = Σ remaining of lots − debt.
+    pub settled: Amount,
+    /// Pinned by active holds.
+    pub held: Amount,
+    /// Spendable now, less debt.
+    pub available: Amount,
+    /// In lots that are not effective yet.
+    pub pending: Amount,
+    /// Set aside while money is disputed or being refunded.
+    pub frozen: Amount,
+    /// Owed.
+    pub debt: Amount,
+    /// The amount of the last paid grant.
+    pub last_topup: Amount,
+}
+
+/// A balance in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Health {
+    /// Plenty.
+    Healthy,
+    /// A fifth of the last top-up or less.
+    Low,
+    /// Nothing to spend.
+    Empty,
+    /// Credit is owed.
+    Debt,
+}
+
+impl Health {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Health::Healthy => "healthy",
+            Health::Low => "low",
+            Health::Empty => "empty",
+            Health::Debt => "debt",
+        }
+    }
+}
+
+impl Balance {
+    /// The balance in one word.
+    pub fn health(&self) -> Health {
+        if self.debt.is_positive() {
+            Health::Debt
+        } else if !self.available.is_positive() {
+            Health::Empty
+        } else if self.available.0 <= self.last_topup.0 / 5 {
+            Health::Low
+        } else {
+            Health::Healthy
+        }
+    }
+
+    /// The available balance as a share of the last top-up, in thousandths from 0 to 1000; none before any top-up.
+    pub fn share_of_last_topup(&self) -> Option<u16> {
+        let base = i128::from(self.last_topup.0);
+        let share = || (i128::from(self.available.0.max(0)) * 1000 / base).min(1000);
+        (base > 0).then(|| u16::try_from(share()).expect("at most a thousand"))
+    }
+}
+
+impl Wallet {
+    /// The balance at `now`. What is due at `now` must have been booked on this copy before (see
+    /// [`crate::decide::project`]).
+    pub fn balance(&self, now: Timestamp) -> Balance {
+        let pending =
+            self.lots.iter().filter(|lot| lot.terms.effective_at > now && !lot.is_expired(now)).map(Lot::spendable).sum();
+        Balance {
+            settled: self.settled,
+            held: self.held,
+            available: self.available(now),
+            pending,
+            frozen: self.frozen,
+            debt: self.debt,
+            last_topup: self.last_topup,
+        }
+    }
+}
