@@ -7,6 +7,7 @@
 #![allow(clippy::float_arithmetic, reason = "medians and ratios of measurements, never amounts")]
 
 mod api_check;
+mod bench;
 mod guard;
 mod http;
 mod load;
@@ -14,6 +15,7 @@ mod packages;
 mod repo;
 mod server;
 mod services;
+mod soak;
 mod step;
 mod test;
 mod tidy;
@@ -48,6 +50,24 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// The long counts, in the release profile; writes `docs/soak.md`.
+    Soak {
+        /// Seeds of the simulation.
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u32,
+        /// Rounds of killing the server under load.
+        #[arg(long, default_value_t = 100)]
+        rounds: u32,
+        /// Only say whether the page is younger than the code it vouches for.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Purser beside a no-op handler and beside pgbench; writes `docs/benchmarks.md`.
+    Bench {
+        /// One short round that writes nothing.
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,6 +78,10 @@ fn main() -> ExitCode {
         Task::Tidy { record_migrations: true } => tidy::record_migrations(&root),
         Task::Tidy { record_migrations: false } => tidy::run(&root),
         Task::Services { check } => services::command(check),
+        Task::Soak { check: true, .. } => soak::check(&root),
+        Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
+        Task::Bench { quick: true } => bench::command(&root, bench::Effort::QUICK, true),
+        Task::Bench { quick: false } => bench::command(&root, bench::Effort::FULL, false),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

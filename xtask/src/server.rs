@@ -97,6 +97,13 @@ impl Server {
     }
 }
 
+/// One command of `program` on a database in `folder`, its standard output as the answer.
+pub(crate) fn run_alone(program: &Path, folder: &Path, arguments: &[&str]) -> Result<String, String> {
+    // Nobody listens there, and a command that needs no server does not ask.
+    let address = SocketAddr::from(([127, 0, 0, 1], services::free_port()?));
+    run(&mut purser(program, folder, address), arguments)
+}
+
 /// `program` with its settings, and without those of the desk it runs on.
 fn purser(program: &Path, folder: &Path, address: SocketAddr) -> Command {
     let mut command = Command::new(program);

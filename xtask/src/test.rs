@@ -4,7 +4,7 @@
 //! wrong, and ends with `N passed, M failed`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use crate::repo::{self, cargo};

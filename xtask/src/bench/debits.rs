@@ -1,0 +1,228 @@
+//! Debits over HTTP: sets a server up through its own API, loads it, and proves afterwards that the
+//! ledger holds one entry for every answer that was counted.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Effort, timed};
+use crate::http;
+use crate::load::{self, Histogram, Keys, Load, Outcome, Pace};
+use crate::server::Server;
+
+/// As many as DESIGN's bars name.
+pub(super) const WALLETS: u64 = 10_000;
+
+const CONNECTIONS: usize = 64;
+const THREADS: u64 = 2;
+
+/// Who is debited.
+#[derive(Clone, Copy)]
+pub(super) enum Wallets {
+    /// Each request picks one by chance.
+    Many(u64),
+    /// All requests spend from the same one.
+    One,
+}
+
+impl Wallets {
+    fn count(self) -> u64 {
+        match self {
+            Wallets::Many(count) => count,
+            Wallets::One => 1,
+        }
+    }
+}
+
+/// What one run over HTTP came to.
+pub(super) struct Measured {
+    pub(super) per_second: f64,
+    pub(super) answered: u64,
+    pub(super) latency: Histogram,
+    /// Entries that `verify` went through, and how long it took.
+    pub(super) entries: u64,
+    pub(super) verify_seconds: f64,
+}
+
+/// A running server and the key to it.
+pub(super) struct Target {
+    address: SocketAddr,
+    key: String,
+}
+
+impl Target {
+    pub(super) fn of(server: &Server) -> Result<Self, String> {
+        Ok(Target { address: server.address, key: server.key("bench")? })
+    }
+
+    /// Asks for something that needs the key and the database.
+    pub(super) fn is_there(&self) -> Result<(), String> {
+        let authorization = format!("Bearer {}", self.key);
+        let headers = [("Authorization", authorization.as_str())];
+        match http::ask(self.address, "GET", "/v1/actions", &headers, "")? {
+            answer if answer.status == 200 => Ok(()),
+            answer => Err(format!("GET /v1/actions answers {}: {}", answer.status, answer.body)),
+        }
+    }
+
+    /// An action of one credit, and credits for everybody.
+    fn prepare(&self, wallets: Wallets) -> Result<(), String> {
+        let authorization = format!("Bearer {}", self.key);
+        let headers = [("Authorization", authorization.as_str()), ("Idempotency-Key", "bench-action-scan")];
+        let action = r#"{"key":"scan","name":"Scan","price":{"model":"flat","unit":"credit","amount":"1"}}"#;
+        let answer = http::ask(self.address, "POST", "/v1/actions", &headers, action)?;
+        if answer.status != 201 {
+            return Err(format!("POST /v1/actions answers {}: {}", answer.status, answer.body));
+        }
+        let share = |thread: u64| {
+            let mut users =
+                (0..wallets.count()).skip(usize::try_from(thread).expect("few")).step_by(THREADS as usize);
+            let mut requests = Requests::new(self, "/v1/grants");
+            move |out: &mut Vec<u8>| match users.next() {
+                None => false,
+                Some(user) => {
+                    let body = format!(
+                        r#"{{"user":"u{user}","amount":"1000000","kind":"promotional","reason":"bench"}}"#
+                    );
+                    requests.append(out, body.as_bytes());
+                    true
+                }
+            }
+        };
+        // Long enough for any machine: the run ends when the sources dry up.
+        let load = self.load(Pace::Closed, Duration::ZERO, Duration::from_secs(600));
+        let granted = load::run(&load, (0..THREADS).map(share).collect())?;
+        granted.all(201)?;
+        if granted.answered() != wallets.count() {
+            return Err(format!("{} grants for {} wallets", granted.answered(), wallets.count()));
+        }
+        Ok(())
+    }
+
+    fn debit(&self, wallets: Wallets, pace: Pace, effort: Effort) -> Result<Outcome, String> {
+        let share = |thread: u64| {
+            let mut requests = Requests::new(self, "/v1/debits");
+            let mut chance = thread.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+            let mut body = Vec::new();
+            move |out: &mut Vec<u8>| {
+                // Xorshift: any spread over the wallets will do, as long as it is quick.
+                chance ^= chance << 13;
+                chance ^= chance >> 7;
+                chance ^= chance << 17;
+                body.clear();
+                write!(body, r#"{{"user":"u{}","action":"scan"}}"#, chance % wallets.count())
+                    .expect("writing to memory");
+                requests.append(out, &body);
+                true
+            }
+        };
+        let load = self.load(pace, effort.warm_up, effort.measured);
+        let outcome = load::run(&load, (0..THREADS).map(share).collect())?;
+        outcome.all(201)?;
+        Ok(outcome)
+    }
+
+    fn load(&self, pace: Pace, warm_up: Duration, measured: Duration) -> Load {
+        Load { address: self.address, connections: CONNECTIONS, pace, warm_up, measured }
+    }
+}
+
+/// Writes whole POST requests, each under a key of its own.
+struct Requests {
+    head: Vec<u8>,
+    keys: Keys,
+}
+
+impl Requests {
+    fn new(target: &Target, path: &str) -> Self {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nIdempotency-Key: ",
+            target.address, target.key
+        );
+        Requests { head: head.into_bytes(), keys: Keys::new() }
+    }
+
+    fn append(&mut self, out: &mut Vec<u8>, body: &[u8]) {
+        out.extend_from_slice(&self.head);
+        self.keys.append_next(out);
+        write!(out, "\r\nContent-Length: {}\r\n\r\n", body.len()).expect("writing to memory");
+        out.extend_from_slice(body);
+    }
+}
+
+/// Answers a second of the handler that parses and answers a debit and does nothing between.
+pub(super) fn noop(program: &Path, effort: Effort) -> Result<f64, String> {
+    let server = Server::start_as(program, &["bench", "noop"], "/healthz")?;
+    let target = Target { address: server.address, key: "psk_nobody_looks_at_this_one".to_string() };
+    let outcome = target.debit(Wallets::Many(WALLETS), Pace::Closed, effort)?;
+    server.stop()?;
+    Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
+}
+
+/// Debits against an empty ledger of its own, verified afterwards.
+pub(super) fn ledger(
+    program: &Path,
+    wallets: Wallets,
+    pace: Pace,
+    effort: Effort,
+) -> Result<Measured, String> {
+    let server = Server::start(program)?;
+    let target = Target::of(&server)?;
+    target.prepare(wallets)?;
+    let outcome = target.debit(wallets, pace, effort)?;
+    let (verify_seconds, printed) = timed(|| server.stop_and_run(&["verify", "--json"]))?;
+    let entries = entries_of(&printed)?;
+    let expected = outcome.answered() + wallets.count();
+    if entries != expected {
+        return Err(format!(
+            "the ledger holds {entries} entries after {} debits and {} grants were answered",
+            outcome.answered(),
+            wallets.count()
+        ));
+    }
+    Ok(Measured {
+        per_second: outcome.measured as f64 / effort.measured.as_secs_f64(),
+        answered: outcome.answered(),
+        latency: outcome.latency,
+        entries,
+        verify_seconds,
+    })
+}
+
+/// The number of entries in what `purser verify --json` prints.
+fn entries_of(printed: &str) -> Result<u64, String> {
+    // Progress may come first; the result is the last line.
+    let last = printed.trim().lines().last().unwrap_or_default();
+    let parsed: Result<serde_json::Value, _> =
+        serde_json::from_str(last).or_else(|_| serde_json::from_str(printed));
+    let entries = parsed.ok().and_then(|result| result["entries"].as_u64());
+    entries.ok_or_else(|| format!("purser verify --json names no number of entries: {printed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_announces_its_length_and_carries_its_own_key() {
+        let target = Target { address: SocketAddr::from(([127, 0, 0, 1], 1)), key: "psk_x".to_string() };
+        let mut requests = Requests::new(&target, "/v1/debits");
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        requests.append(&mut one, b"{\"a\":1}");
+        requests.append(&mut two, b"{\"a\":1}");
+        assert_ne!(one, two);
+        let text = String::from_utf8(one).expect("ASCII");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("POST /v1/debits HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"), "{head}");
+        assert!(head.contains("\r\nAuthorization: Bearer psk_x\r\n"), "{head}");
+        assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{head}");
+    }
+
+    #[test]
+    fn the_number_of_entries_is_read_or_its_absence_told() {
+        assert_eq!(entries_of("{\"ok\":true,\"entries\":12}\n"), Ok(12));
+        assert_eq!(entries_of("{\n  \"entries\": 7\n}\n"), Ok(7));
+        assert!(entries_of("all is well\n").is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! `cargo xtask bench`: Purser beside a handler that does nothing and beside PostgreSQL doing the same
+//! debits one transaction each, on this machine, in this run.
+//!
+//! Machines change speed while they are measured, so everything is measured once in every round, ratios
+//! are taken within a round, and the median of the rounds is what counts. A figure counts only when
+//! the ledger holds exactly one entry for every answer. Read next: `debits`, `pgbench`, `report`.
+
+mod debits;
+mod machine;
+mod pgbench;
+mod report;
+mod series;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::guard::TempFolder;
+use crate::load::{Histogram, Pace};
+use crate::repo;
+use crate::server::{self, Server};
+use crate::services::Postgres;
+use crate::step;
+use crate::test::build_server;
+use debits::{Target, Wallets};
+use report::Report;
+use series::Series;
+
+/// How long and how often.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    rounds: usize,
+    warm_up: Duration,
+    measured: Duration,
+}
+
+impl Effort {
+    /// What is committed.
+    pub(crate) const FULL: Effort =
+        Effort { rounds: 3, warm_up: Duration::from_secs(1), measured: Duration::from_secs(6) };
+    /// Enough to see whether everything still runs; its figures are not written down.
+    pub(crate) const QUICK: Effort =
+        Effort { rounds: 1, warm_up: Duration::from_millis(500), measured: Duration::from_secs(1) };
+}
+
+/// Throughputs, one of each a round.
+#[derive(Default)]
+struct Rounds {
+    noop: Series,
+    sqlite: Series,
+    sqlite_hot: Series,
+    pgbench: Series,
+    pgbench_hot: Series,
+    engine: Series,
+}
+
+/// Latencies of answers at a fixed rate.
+struct Paced {
+    rate: u64,
+    answered: u64,
+    latency: Histogram,
+}
+
+/// What is measured once, after the rounds.
+struct Once {
+    paced: Paced,
+    idle_kilobytes: u64,
+    binary_bytes: u64,
+    verified_per_second: f64,
+    verified_entries: u64,
+    latency_at_most: Histogram,
+}
+
+/// Measures, prints the table, and writes `docs/benchmarks.md` unless the run is a quick one.
+pub(crate) fn command(root: &Path, effort: Effort, quick: bool) -> Result<(), String> {
+    let target = repo::target_folder(root)?;
+    step::announce("release build");
+    let program = build_server(root, &target, "release")?;
+    step::announce("private PostgreSQL");
+    let postgres = Postgres::start()?;
+    let mut rounds = Rounds::default();
+    let mut latency_at_most = Histogram::default();
+    for round in 1..=effort.rounds {
+        step::announce(&format!("round {round} of {}", effort.rounds));
+        rounds.measure(&program, &postgres, effort, &mut latency_at_most)?;
+    }
+    postgres.stop()?;
+    step::announce("at half of the highest load, idle memory, verify");
+    let once = measure_once(&program, effort, rounds.sqlite.median(), latency_at_most)?;
+    let machine = machine::describe(root)?;
+    let report = Report { rounds: &rounds, once: &once, machine: &machine, effort };
+    println!("{}", report.table());
+    if !quick {
+        report.write(&root.join("docs/benchmarks.md"))?;
+    }
+    Ok(())
+}
+
+impl Rounds {
+    fn measure(
+        &mut self,
+        program: &Path,
+        postgres: &Postgres,
+        effort: Effort,
+        latency: &mut Histogram,
+    ) -> Result<(), String> {
+        let many = Wallets::Many(debits::WALLETS);
+        self.noop.push("no-op handler", debits::noop(program, effort)?);
+        let measured = debits::ledger(program, many, Pace::Closed, effort)?;
+        latency.add(&measured.latency);
+        self.sqlite.push("SQLite, 10,000 wallets", measured.per_second);
+        let measured = debits::ledger(program, Wallets::One, Pace::Closed, effort)?;
+        self.sqlite_hot.push("SQLite, one hot wallet", measured.per_second);
+        self.pgbench.push("pgbench, 10,000 wallets", pgbench::run(postgres, debits::WALLETS, effort)?);
+        self.pgbench_hot.push("pgbench, one hot wallet", pgbench::run(postgres, 1, effort)?);
+        self.engine.push("engine without HTTP", engine(program)?);
+        Ok(())
+    }
+}
+
+/// Debits a second that the engine makes by itself, by its own account.
+fn engine(program: &Path) -> Result<f64, String> {
+    let folder = TempFolder::new("engine")?;
+    let printed = server::run_alone(program, folder.path(), &["bench", "engine", "--json"])?;
+    let figures: serde_json::Value = serde_json::from_str(printed.trim())
+        .map_err(|error| format!("purser bench engine: {error}: {printed}"))?;
+    let per_second = figures["debits_per_second"].as_f64();
+    per_second.ok_or_else(|| format!("purser bench engine names no debits_per_second: {printed}"))
+}
+
+fn measure_once(
+    program: &Path,
+    effort: Effort,
+    highest: f64,
+    latency_at_most: Histogram,
+) -> Result<Once, String> {
+    let rate = (highest / 2.0) as u64;
+    let longer = Effort { measured: effort.measured * 3, ..effort };
+    let measured = debits::ledger(program, Wallets::Many(debits::WALLETS), Pace::PerSecond(rate), longer)?;
+    let paced = Paced { rate, answered: measured.answered, latency: measured.latency };
+    let binary_bytes =
+        fs::metadata(program).map_err(|error| format!("{}: {error}", program.display()))?.len();
+    let idle = Server::start(program)?;
+    let target = Target::of(&idle)?;
+    target.is_there()?;
+    let idle_kilobytes = machine::resident_kilobytes(idle.id())?;
+    idle.stop()?;
+    Ok(Once {
+        paced,
+        idle_kilobytes,
+        binary_bytes,
+        verified_per_second: measured.entries as f64 / measured.verify_seconds,
+        verified_entries: measured.entries,
+        latency_at_most,
+    })
+}
+
+/// Seconds that `work` takes, and what it answers.
+fn timed<T>(work: impl FnOnce() -> Result<T, String>) -> Result<(f64, T), String> {
+    let started = Instant::now();
+    let done = work()?;
+    Ok((started.elapsed().as_secs_f64(), done))
+}
