@@ -1,1 +1,28 @@
-//! Remembers.
+//! Remembers: the only crate that knows SQL. Everything the engine records and everything anybody reads goes through here.
+//!
+//! [`Store::open`] gives a cheap handle for reads (each `read` is one snapshot) and the one [`Writer`]. A [`Batch`] of the
+//! writer is one transaction: entries, answers and outbox rows are always appended; wallet, lot and hold rows are
+//! saved when the engine says so, and [`Writer::recover`] brings them up to the ledger after a crash. This crate
+//! decides nothing, reads no clock and makes no numbers: all of that is handed in.
+//!
+//! Read `hot/` for the funnel, `answers.rs` for idempotency keys, `folder.rs` for what is indexed behind the funnel,
+//! `query/` for reads, `table/` for the cold tables, and `migrations/` for the schema with its reasons.
+
+mod answers;
+mod error;
+mod filter;
+mod hot;
+mod position;
+mod query;
+mod sqlite;
+mod table;
+
+pub use answers::{KeyDigest, StoredAnswer};
+pub use error::{CommitError, StoreError};
+pub use hot::{
+    Batch, CommitFault, EntryText, Folded, LoadedWallet, NewAnswer, Recording, Recovered, Touched, Writer,
+};
+pub use position::Position;
+pub use query::{Counts, LedgerEntry, Names, Reader, StoredEntry, StoredWallet, WalletFilter};
+pub use sqlite::{OpenOptions, Store};
+pub use table::{ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, NewAction, NewApiKey, UnitRow};

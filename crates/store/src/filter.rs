@@ -1,0 +1,1 @@
+//! A filter over key digests.
