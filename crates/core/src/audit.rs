@@ -24,7 +24,8 @@ pub fn equations(wallet: &Wallet) -> Result<(), &'static str> {
         (wallet.frozen == frozen && frozen == taken, "frozen = Σ frozen of lots = Σ taken by freezes"),
         (
             wallet.lots.iter().all(|lot| {
-                let parts = [lot.held, lot.frozen, lot.spendable(), lot.terms.granted - lot.remaining, lot.expired];
+                let parts =
+                    [lot.held, lot.frozen, lot.spendable(), lot.terms.granted - lot.remaining, lot.expired];
                 parts.iter().all(|part| *part >= Amount::ZERO)
             }),
             "granted ≥ remaining ≥ held + frozen ≥ 0 in every lot",
@@ -34,7 +35,10 @@ pub fn equations(wallet: &Wallet) -> Result<(), &'static str> {
             wallet.lots.iter().all(|lot| lot.remaining.is_positive() || lot.money == 0),
             "a spent lot has passed on all of its money",
         ),
-        (active.clone().all(|hold| hold.pins.iter().map(|pin| pin.amount).sum::<Amount>() == hold.held), "a hold pins what it holds"),
+        (
+            active.clone().all(|hold| hold.pins.iter().map(|pin| pin.amount).sum::<Amount>() == hold.held),
+            "a hold pins what it holds",
+        ),
     ];
     checks.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, equation)| Err(equation))
 }

@@ -83,7 +83,10 @@ pub struct Action {
 impl Action {
     /// The version for `unit` in force at `time`.
     pub fn price_at(&self, unit: &Key, time: Timestamp) -> Option<&Price> {
-        self.prices.iter().filter(|price| price.unit == *unit && price.valid_from <= time).max_by_key(|price| (price.valid_from, price.id))
+        self.prices
+            .iter()
+            .filter(|price| price.unit == *unit && price.valid_from <= time)
+            .max_by_key(|price| (price.valid_from, price.id))
     }
 
     /// The version with this id.
@@ -102,7 +105,10 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// A catalogue of these units and actions; `credit` is always part of it.
-    pub fn new(units: impl IntoIterator<Item = Unit>, actions: impl IntoIterator<Item = Action>) -> Catalogue {
+    pub fn new(
+        units: impl IntoIterator<Item = Unit>,
+        actions: impl IntoIterator<Item = Action>,
+    ) -> Catalogue {
         let mut catalogue = Catalogue::default();
         for unit in std::iter::once(Unit::credit()).chain(units) {
             catalogue.units.insert(unit.code.clone(), unit);

@@ -8,7 +8,10 @@ mod receipt;
 mod terms;
 
 pub use receipt::{decode_receipt, encode_receipt};
-pub use terms::{decode_allocations, decode_charge, decode_hold_terms, decode_terms, encode_allocations, encode_charge, encode_hold_terms, encode_terms};
+pub use terms::{
+    decode_allocations, decode_charge, decode_hold_terms, decode_terms, encode_allocations, encode_charge,
+    encode_hold_terms, encode_terms,
+};
 
 /// Appends values to a byte buffer.
 #[derive(Default)]
@@ -133,7 +136,10 @@ impl<'a> Reader<'a> {
         String::from_utf8(head.to_vec()).map_err(|_| Undecodable)
     }
 
-    pub(crate) fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, Undecodable>) -> Result<Vec<T>, Undecodable> {
+    pub(crate) fn list<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, Undecodable>,
+    ) -> Result<Vec<T>, Undecodable> {
         let count = self.u32()? as usize;
         // Grown as values arrive: a damaged count must not allocate what the bytes cannot hold.
         let mut all = Vec::new();
@@ -143,7 +149,10 @@ impl<'a> Reader<'a> {
         Ok(all)
     }
 
-    pub(crate) fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Undecodable>) -> Result<Option<T>, Undecodable> {
+    pub(crate) fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Undecodable>,
+    ) -> Result<Option<T>, Undecodable> {
         if self.bool()? { read(self).map(Some) } else { Ok(None) }
     }
 

@@ -140,7 +140,13 @@ pub struct Allocation {
 impl Allocation {
     /// An allocation of a lot that changes nothing yet.
     pub fn lot(lot: LotId) -> Allocation {
-        Allocation { target: Target::Lot(lot), amount: Amount(0), held: Amount(0), frozen: Amount(0), money: 0 }
+        Allocation {
+            target: Target::Lot(lot),
+            amount: Amount(0),
+            held: Amount(0),
+            frozen: Amount(0),
+            money: 0,
+        }
     }
 
     /// A change of the debt made by the entry `seq`.
@@ -164,7 +170,9 @@ pub enum GrantKind {
 impl GrantKind {
     /// The kind with this number.
     pub fn from_number(number: u8) -> Option<GrantKind> {
-        [GrantKind::Promotional, GrantKind::Adjustment, GrantKind::Paid].get(usize::from(number).checked_sub(1)?).copied()
+        [GrantKind::Promotional, GrantKind::Adjustment, GrantKind::Paid]
+            .get(usize::from(number).checked_sub(1)?)
+            .copied()
     }
 
     /// The name on the wire.
@@ -319,7 +327,9 @@ impl Terms {
     pub fn new_lots(&self) -> &[LotTerms] {
         match self {
             Terms::Grant(lot) => std::slice::from_ref(lot),
-            Terms::Refund { lots, .. } | Terms::Reinstate { lots, .. } | Terms::TransferIn { lots, .. } => lots,
+            Terms::Refund { lots, .. } | Terms::Reinstate { lots, .. } | Terms::TransferIn { lots, .. } => {
+                lots
+            }
             Terms::None
             | Terms::Charge(_)
             | Terms::Hold(_)

@@ -45,7 +45,22 @@ mod tests {
         for good in ["a", "user:42@example.com", "!", &"x".repeat(128)] {
             assert_eq!(Key::parse(good).expect("a good key").as_str(), good);
         }
-        for bad in ["", " ", "a b", "a/b", "a\\b", "a?b", "a#b", "a%b", "a\"b", "<", ">", "é", "\u{7f}", &"x".repeat(129)] {
+        for bad in [
+            "",
+            " ",
+            "a b",
+            "a/b",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "a%b",
+            "a\"b",
+            "<",
+            ">",
+            "é",
+            "\u{7f}",
+            &"x".repeat(129),
+        ] {
             assert!(Key::parse(bad).is_none(), "{bad:?} was taken");
         }
     }

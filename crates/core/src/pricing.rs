@@ -90,7 +90,8 @@ impl Model {
 
 impl Bounds {
     fn apply(&self, sum: &Fraction) -> Result<Amount, Rejection> {
-        let rounded = divide(sum.numerator, sum.denominator, self.rounding).ok_or(Rejection::AmountOverflow)?;
+        let rounded =
+            divide(sum.numerator, sum.denominator, self.rounding).ok_or(Rejection::AmountOverflow)?;
         let raised = self.minimum.map_or(rounded, |minimum| rounded.max(minimum.0));
         let bounded = Amount(self.maximum.map_or(raised, |maximum| raised.min(maximum.0)));
         if bounded > Amount::MAX { Err(Rejection::AmountOverflow) } else { Ok(bounded) }
@@ -192,14 +193,18 @@ mod tests {
 
     #[test]
     fn usage_that_does_not_fit_the_model_is_refused_by_name() {
-        let invalid = |dimension: Option<&str>| Err(Rejection::UsageInvalid { dimension: dimension.map(Into::into) });
+        let invalid =
+            |dimension: Option<&str>| Err(Rejection::UsageInvalid { dimension: dimension.map(Into::into) });
         let flat = Model::Flat { amount: Amount(1) };
         assert_eq!(flat.cost(&Usage::Quantity(Quantity(2_000_000)), Scale::MAX), invalid(None));
         assert_eq!(flat.cost(&tokens(1, 1), Scale::MAX), invalid(None));
         let unknown = Usage::Dimensions(vec![("seconds".into(), Quantity::ONE)]);
         assert_eq!(per_million(Bounds::default()).cost(&unknown, Scale::MAX), invalid(Some("seconds")));
         let huge = Model::PerQuantity { rate: rate("9000000", 1), bounds: Bounds::default() };
-        assert_eq!(huge.cost(&Usage::Quantity(Quantity(i64::MAX)), Scale::MAX), Err(Rejection::AmountOverflow));
+        assert_eq!(
+            huge.cost(&Usage::Quantity(Quantity(i64::MAX)), Scale::MAX),
+            Err(Rejection::AmountOverflow)
+        );
         assert_eq!(huge.cost(&Usage::Quantity(Quantity(-1)), Scale::MAX), Err(Rejection::AmountNotPositive));
     }
 

@@ -2,7 +2,9 @@
 
 use super::{Reader, Undecodable, Writer};
 use crate::amount::{Amount, Currency, Money, Quantity};
-use crate::entry::{Allocation, Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Target, Terms, Usage};
+use crate::entry::{
+    Allocation, Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Target, Terms, Usage,
+};
 use crate::id::{Id, WalletId};
 use crate::time::Timestamp;
 
@@ -292,4 +294,3 @@ fn write_breakage(out: &mut Writer, breakage: &[Breakage]) {
 fn read_breakage(from: &mut Reader<'_>) -> Result<Vec<Breakage>, Undecodable> {
     from.list(|from| Ok(Breakage { lot: Id(from.u128()?), amount: Amount(from.i64()?), money: from.i64()? }))
 }
-

@@ -42,12 +42,20 @@ impl Wallet {
     fn apply_allocation(&mut self, entry: &Entry, allocation: &Allocation) -> Result<(), &'static str> {
         match allocation.target {
             Target::Lot(id) => {
-                let lot = self.lots.iter_mut().find(|lot| lot.terms.id == id).ok_or("the entry names an unknown lot")?;
+                let lot = self
+                    .lots
+                    .iter_mut()
+                    .find(|lot| lot.terms.id == id)
+                    .ok_or("the entry names an unknown lot")?;
                 lot.remaining += allocation.amount;
                 lot.held += allocation.held;
                 lot.frozen += allocation.frozen;
                 lot.money += allocation.money;
-                if lot.held < Amount::ZERO || lot.frozen < Amount::ZERO || lot.spendable() < Amount::ZERO || lot.money < 0 {
+                if lot.held < Amount::ZERO
+                    || lot.frozen < Amount::ZERO
+                    || lot.spendable() < Amount::ZERO
+                    || lot.money < 0
+                {
                     return Err("the entry takes more of a lot than there is");
                 }
                 if lot.remaining > lot.terms.granted {
@@ -64,7 +72,9 @@ impl Wallet {
                 self.debt += allocation.amount;
                 let known = self.debts.iter_mut().find(|debt| debt.seq == seq);
                 match known {
-                    Some(debt) if debt.amount + allocation.amount >= Amount::ZERO => debt.amount += allocation.amount,
+                    Some(debt) if debt.amount + allocation.amount >= Amount::ZERO => {
+                        debt.amount += allocation.amount
+                    }
                     None if seq == entry.seq && allocation.amount.is_positive() => {
                         let origin = match &entry.terms {
                             Terms::Reverse { origin, .. } => Some(*origin),
@@ -87,7 +97,9 @@ impl Wallet {
                 self.freezes.push(Freeze { cause: entry.subject, lot, wanted, taken: Amount::ZERO });
             }
         }
-        if let Some(freeze) = self.freezes.iter_mut().find(|freeze| freeze.cause == entry.subject && freeze.lot == lot) {
+        if let Some(freeze) =
+            self.freezes.iter_mut().find(|freeze| freeze.cause == entry.subject && freeze.lot == lot)
+        {
             freeze.taken += frozen;
         }
     }
@@ -140,7 +152,11 @@ impl Wallet {
             (EntryKind::Thaw, _) => self.freezes.retain(|freeze| freeze.cause != entry.subject),
             (EntryKind::Reverse, Terms::Reverse { breakage, .. }) => {
                 for part in breakage {
-                    let lot = self.lots.iter_mut().find(|lot| lot.terms.id == part.lot).ok_or("breakage of an unknown lot")?;
+                    let lot = self
+                        .lots
+                        .iter_mut()
+                        .find(|lot| lot.terms.id == part.lot)
+                        .ok_or("breakage of an unknown lot")?;
                     lot.expired -= part.amount;
                     lot.expired_money -= part.money;
                 }
@@ -148,7 +164,11 @@ impl Wallet {
             }
             (EntryKind::Reinstate, Terms::Reinstate { breakage, .. }) => {
                 for part in breakage {
-                    let lot = self.lots.iter_mut().find(|lot| lot.terms.id == part.lot).ok_or("breakage of an unknown lot")?;
+                    let lot = self
+                        .lots
+                        .iter_mut()
+                        .find(|lot| lot.terms.id == part.lot)
+                        .ok_or("breakage of an unknown lot")?;
                     lot.expired += part.amount;
                     lot.expired_money += part.money;
                 }
@@ -162,13 +182,25 @@ impl Wallet {
                 }
             }
             (
-                EntryKind::Debit | EntryKind::Refund | EntryKind::Expire | EntryKind::Revoke | EntryKind::Repay
-                | EntryKind::TransferOut | EntryKind::TransferIn | EntryKind::ConvertOut | EntryKind::ConvertIn,
+                EntryKind::Debit
+                | EntryKind::Refund
+                | EntryKind::Expire
+                | EntryKind::Revoke
+                | EntryKind::Repay
+                | EntryKind::TransferOut
+                | EntryKind::TransferIn
+                | EntryKind::ConvertOut
+                | EntryKind::ConvertIn,
                 _,
             ) => {}
             (
-                EntryKind::Grant | EntryKind::Hold | EntryKind::Extend | EntryKind::Capture | EntryKind::Freeze
-                | EntryKind::Reverse | EntryKind::Reinstate,
+                EntryKind::Grant
+                | EntryKind::Hold
+                | EntryKind::Extend
+                | EntryKind::Capture
+                | EntryKind::Freeze
+                | EntryKind::Reverse
+                | EntryKind::Reinstate,
                 _,
             ) => return Err("the entry's terms do not belong to its kind"),
         }
@@ -184,7 +216,11 @@ impl Wallet {
 
     fn active_hold(&mut self, entry: &Entry) -> Result<&mut Hold, &'static str> {
         let hold = self.named_hold(entry)?;
-        if hold.state == HoldState::Active { Ok(hold) } else { Err("the entry changes a hold that is closed") }
+        if hold.state == HoldState::Active {
+            Ok(hold)
+        } else {
+            Err("the entry changes a hold that is closed")
+        }
     }
 
     fn named_hold(&mut self, entry: &Entry) -> Result<&mut Hold, &'static str> {

@@ -74,8 +74,12 @@ impl Wallet {
     /// The balance at `now`. What is due at `now` must have been booked on this copy before (see
     /// [`crate::decide::project`]).
     pub fn balance(&self, now: Timestamp) -> Balance {
-        let pending =
-            self.lots.iter().filter(|lot| lot.terms.effective_at > now && !lot.is_expired(now)).map(Lot::spendable).sum();
+        let pending = self
+            .lots
+            .iter()
+            .filter(|lot| lot.terms.effective_at > now && !lot.is_expired(now))
+            .map(Lot::spendable)
+            .sum();
         Balance {
             settled: self.settled,
             held: self.held,

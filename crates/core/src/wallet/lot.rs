@@ -44,7 +44,13 @@ impl Lot {
     /// Burn order: lower priority, sooner expiry (never last), promotional before paid, earlier effective, older.
     pub fn burn_key(&self) -> BurnKey {
         let terms = &self.terms;
-        (terms.priority, terms.expires_at.unwrap_or(Timestamp::NEVER), terms.kind, terms.effective_at, terms.id)
+        (
+            terms.priority,
+            terms.expires_at.unwrap_or(Timestamp::NEVER),
+            terms.kind,
+            terms.effective_at,
+            terms.id,
+        )
     }
 
     /// What neither a hold nor a freeze has taken.

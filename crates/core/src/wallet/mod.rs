@@ -260,12 +260,17 @@ impl Wallet {
 
     /// The next instant at which something becomes due.
     fn next_due(&self) -> Timestamp {
-        let holds = self.holds.iter().filter(|hold| hold.state == HoldState::Active).map(|hold| hold.terms.expires_at);
+        let holds = self
+            .holds
+            .iter()
+            .filter(|hold| hold.state == HoldState::Active)
+            .map(|hold| hold.terms.expires_at);
         let open = self.lots.iter().filter(|lot| lot.spendable().is_positive());
         let lots = open.clone().filter_map(|lot| lot.terms.expires_at);
         // With debt, a lot that becomes effective repays it at that instant. Lots that are effective already have repaid.
-        let effective =
-            open.filter(|lot| self.debt.is_positive() && lot.terms.effective_at > self.recorded_at).map(|lot| lot.terms.effective_at);
+        let effective = open
+            .filter(|lot| self.debt.is_positive() && lot.terms.effective_at > self.recorded_at)
+            .map(|lot| lot.terms.effective_at);
         holds.chain(lots).chain(effective).min().unwrap_or(Timestamp::NEVER)
     }
 

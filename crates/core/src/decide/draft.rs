@@ -1,0 +1,211 @@
+//! A decision in the making: books lines on the wallets of the state, and can take all of them back.
+
+use super::{DUE_MAX, Decision, Done, Standing, State, due};
+use crate::amount::Amount;
+use crate::catalogue::Catalogue;
+use crate::chain;
+use crate::command::Command;
+use crate::entry::{Actor, Allocation, Entry, EntryKind, Target, Terms};
+use crate::id::Id;
+use crate::receipt::{Detail, Receipt};
+use crate::time::Timestamp;
+use crate::wallet::Wallet;
+
+/// The parts of an entry that a rule decides; the rest follows from the wallet and the command.
+pub(super) struct Line {
+    pub(super) kind: EntryKind,
+    pub(super) subject: Id,
+    pub(super) allocations: Vec<Allocation>,
+    pub(super) terms: Terms,
+}
+
+/// What has happened to one wallet so far.
+#[derive(Default)]
+struct Progress {
+    /// The wallet as it was, where anything was booked on it.
+    before: Option<Wallet>,
+    /// What is due has been booked.
+    prepared: bool,
+    /// The command itself wrote here, so the due facts stay.
+    written: bool,
+    entries: Vec<Entry>,
+}
+
+pub(super) struct Draft<'s, 'c> {
+    pub(super) catalogue: &'c Catalogue,
+    pub(super) standing: Standing,
+    pub(super) wallets: &'s mut Vec<Wallet>,
+    pub(super) command: &'s Command,
+    pub(super) now: Timestamp,
+    history: &'s [Entry],
+    progress: Vec<Progress>,
+    derived: usize,
+}
+
+impl<'s, 'c> Draft<'s, 'c> {
+    pub(super) fn new(state: &'s mut State<'c>, command: &'s Command, now: Timestamp) -> Draft<'s, 'c> {
+        let progress = state.wallets.iter().map(|_| Progress::default()).collect();
+        Draft {
+            catalogue: state.catalogue,
+            standing: state.standing,
+            wallets: &mut state.wallets,
+            command,
+            now,
+            history: &state.history,
+            progress,
+            derived: 0,
+        }
+    }
+
+    /// Books what is due on a wallet, before the command looks at it. Kept only if the command writes there.
+    pub(super) fn prepare(&mut self, wallet: usize) {
+        if !std::mem::replace(&mut self.progress[wallet].prepared, true)
+            && self.wallets[wallet].is_due(self.now)
+        {
+            due::book(self, wallet, usize::MAX);
+        }
+    }
+
+    /// Books at most [`DUE_MAX`] due facts of a wallet and keeps them: they are what the command is about.
+    pub(super) fn sweep(&mut self, wallet: usize) {
+        if self.wallets[wallet].is_due(self.now) {
+            due::book(self, wallet, DUE_MAX);
+            self.progress[wallet].written = !self.progress[wallet].entries.is_empty();
+        }
+    }
+
+    /// Books a line of the command itself.
+    pub(super) fn book(&mut self, wallet: usize, line: Line) -> &Entry {
+        self.progress[wallet].written = true;
+        let (user, actor, occurred_at) = (self.command.user, self.command.actor, self.command.occurred_at);
+        let text_digest = self.command.text_digest;
+        self.seal(wallet, line, user, actor, occurred_at, text_digest)
+    }
+
+    /// Books a line that follows from the rules: due facts, repayments, filled freezes. `at` is its instant.
+    pub(super) fn book_by_rule(&mut self, wallet: usize, line: Line, at: Timestamp) {
+        self.seal(wallet, line, None, Actor::WORKER, at, None);
+    }
+
+    fn seal(
+        &mut self,
+        index: usize,
+        line: Line,
+        user: Option<crate::UserNo>,
+        actor: Actor,
+        occurred_at: Timestamp,
+        text_digest: Option<crate::entry::Digest>,
+    ) -> &Entry {
+        let wallet = &mut self.wallets[index];
+        let progress = &mut self.progress[index];
+        let (amount, held_delta) = sums(&line.allocations);
+        let mut entry = Entry {
+            wallet: wallet.key,
+            seq: wallet.seq + 1,
+            kind: line.kind,
+            subject: line.subject,
+            amount,
+            held_delta,
+            settled_after: wallet.settled + amount,
+            allocations: line.allocations,
+            terms: line.terms,
+            user,
+            actor,
+            occurred_at,
+            recorded_at: self.now,
+            text_digest,
+            hash: [0; 32],
+        };
+        entry.hash = chain::hash(&wallet.head, &entry);
+        // A refusal can only follow what is due, as commands check everything before they book; so the copy is rare.
+        if progress.before.is_none() && !progress.written {
+            progress.before = Some(wallet.clone());
+        }
+        wallet.apply(&entry).expect("a decision books only what its wallet can bear");
+        progress.entries.push(entry);
+        progress.entries.last().expect("just pushed")
+    }
+
+    /// The seq that the next entry of a wallet gets.
+    pub(super) fn next_seq(&self, wallet: usize) -> u64 {
+        self.wallets[wallet].seq + 1
+    }
+
+    /// A fresh id that belongs to the command.
+    pub(super) fn derive_id(&mut self) -> Id {
+        self.derived += 1;
+        self.command.id.derived(self.derived)
+    }
+
+    /// The entries of `subject` in one wallet, earlier ones and those of this decision, by seq.
+    pub(super) fn history_of(&self, wallet: usize, subject: Id) -> impl Iterator<Item = &Entry> {
+        let key = self.wallets[wallet].key;
+        let earlier = self.history.iter().filter(move |entry| entry.wallet == key);
+        earlier.chain(&self.progress[wallet].entries).filter(move |entry| entry.subject == subject)
+    }
+
+    /// Deals with what the command freed and closes the decision.
+    pub(super) fn finish(mut self, done: Done) -> Decision {
+        for wallet in 0..self.wallets.len() {
+            if self.progress[wallet].written {
+                let now = self.now;
+                due::settle(&mut self, wallet, now);
+            } else {
+                self.restore(wallet);
+            }
+        }
+        let balance_of = |wallet: usize| self.wallets[wallet].balance(self.now);
+        let wallet = &self.wallets[done.wallet];
+        let detail = match (done.peer, done.detail) {
+            (Some(peer), Detail::Transfer { peer: id, .. }) => {
+                Detail::Transfer { peer: id, peer_balance: balance_of(peer) }
+            }
+            (_, detail) => detail,
+        };
+        let receipt = Receipt {
+            tenant: wallet.key.tenant,
+            id: done.id,
+            wallet: wallet.key.id,
+            unit: wallet.unit.clone(),
+            entry: done.entry,
+            user: self.command.user,
+            amount: done.amount,
+            balance: balance_of(done.wallet),
+            recorded_at: self.now,
+            detail,
+        };
+        let entries = self.progress.into_iter().flat_map(|progress| progress.entries).collect();
+        Decision { entries, receipt }
+    }
+
+    /// Takes back whatever was booked: a refused command leaves no trace.
+    pub(super) fn abandon(mut self) {
+        for wallet in 0..self.wallets.len() {
+            let progress = &self.progress[wallet];
+            assert!(!progress.written, "a command checks everything before it books anything");
+            self.restore(wallet);
+        }
+    }
+
+    fn restore(&mut self, wallet: usize) {
+        let progress = &mut self.progress[wallet];
+        progress.entries.clear();
+        if let Some(before) = progress.before.take() {
+            self.wallets[wallet] = before;
+        }
+    }
+}
+
+/// The entry's own deltas: the sums over its allocations.
+fn sums(allocations: &[Allocation]) -> (Amount, Amount) {
+    let mut amount = Amount::ZERO;
+    let mut held = Amount::ZERO;
+    for allocation in allocations {
+        match allocation.target {
+            Target::Lot(_) => amount += allocation.amount,
+            Target::Debt(_) => amount -= allocation.amount,
+        }
+        held += allocation.held;
+    }
+    (amount, held)
+}

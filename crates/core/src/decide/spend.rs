@@ -1,0 +1,174 @@
+//! Consumption: which wallet pays, what it costs, and which lots burn.
+
+use super::draft::{Draft, Line};
+use super::{ALLOCATIONS_MAX, Done};
+use crate::amount::Amount;
+use crate::catalogue::Action;
+use crate::command::Debit;
+use crate::entry::{Allocation, Charge, EntryKind, Terms, Usage};
+use crate::id::WalletId;
+use crate::key::Key;
+use crate::receipt::Detail;
+use crate::rejection::Rejection;
+use crate::time::Timestamp;
+use crate::wallet::{Lot, Wallet};
+
+/// Charges an action. Strict debits need the whole cost; settle debits take what is there and owe the rest.
+pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Rejection> {
+    let ask = Ask {
+        action: debit.action,
+        usage: &debit.usage,
+        unit: &debit.unit,
+        wallet: debit.wallet,
+        settle: debit.settle,
+    };
+    let (wallet, charge) = fund(draft, &ask)?;
+    let seq = draft.next_seq(wallet);
+    let allocations = if debit.settle {
+        take_or_owe(&draft.wallets[wallet], charge.cost, seq, draft.now)?
+    } else {
+        take(&draft.wallets[wallet], charge.cost, draft.now)
+    };
+    limit(&allocations)?;
+    let id = draft.command.id;
+    let terms = Terms::Charge(charge.clone());
+    let entry = draft.book(wallet, Line { kind: EntryKind::Debit, subject: id, allocations, terms }).id();
+    Ok(Done { wallet, id, amount: charge.cost, entry, detail: Detail::Debit { charge }, peer: None })
+}
+
+/// What is to be paid for: the common part of debits and holds.
+pub(super) struct Ask<'a> {
+    pub(super) action: u64,
+    pub(super) usage: &'a Usage,
+    pub(super) unit: &'a Option<Key>,
+    pub(super) wallet: Option<WalletId>,
+    pub(super) settle: bool,
+}
+
+/// Finds the wallet that pays and prices the usage in its unit: the first in funding order that covers the cost in
+/// full; for a settle debit, failing that, simply the first.
+pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, Charge), Rejection> {
+    let catalogue = draft.catalogue;
+    let action =
+        catalogue.action(ask.action).filter(|action| action.active).ok_or(Rejection::ActionNotFound)?;
+    let candidates = candidates(draft, action, ask)?;
+    let charges =
+        candidates.iter().map(|wallet| charge(draft, action, *wallet, ask)).collect::<Result<Vec<_>, _>>()?;
+    if ask.settle {
+        draft.standing.require_open()?;
+    } else {
+        draft.standing.require_spending()?;
+    }
+    for (wallet, charge) in candidates.iter().zip(&charges) {
+        draft.prepare(*wallet);
+        if charge.cost.is_zero() || draft.wallets[*wallet].available(draft.now) >= charge.cost {
+            return Ok((*wallet, charge.clone()));
+        }
+    }
+    let (first, charge) = (candidates[0], charges[0].clone());
+    if ask.settle {
+        return Ok((first, charge));
+    }
+    let wallet = &draft.wallets[first];
+    let (available, unit) = (wallet.available(draft.now), wallet.unit.code.clone());
+    Err(Rejection::InsufficientCredits { required: charge.cost, available, unit })
+}
+
+/// The wallets whose unit the action has a price for at the time of the work. Never empty.
+fn candidates(draft: &Draft<'_, '_>, action: &Action, ask: &Ask<'_>) -> Result<Vec<usize>, Rejection> {
+    if draft.wallets.is_empty() {
+        return Err(Rejection::WalletNotFound);
+    }
+    let wanted = |wallet: &Wallet| {
+        ask.unit.as_ref().is_none_or(|unit| *unit == wallet.unit.code)
+            && ask.wallet.is_none_or(|id| id == wallet.key.id)
+    };
+    let mut matching = draft.wallets.iter().enumerate().filter(|(_, wallet)| wanted(wallet)).peekable();
+    if matching.peek().is_none() {
+        return Err(Rejection::UnitMismatch);
+    }
+    let priced: Vec<usize> = matching
+        .clone()
+        .filter(|(_, wallet)| action.price_at(&wallet.unit.code, draft.command.occurred_at).is_some())
+        .map(|(index, _)| index)
+        .collect();
+    if priced.is_empty() {
+        let known = matching.any(|(_, wallet)| action.units.contains(&wallet.unit.code));
+        return Err(if known { Rejection::ActionNotFound } else { Rejection::UnitMismatch });
+    }
+    Ok(priced)
+}
+
+fn charge(draft: &Draft<'_, '_>, action: &Action, wallet: usize, ask: &Ask<'_>) -> Result<Charge, Rejection> {
+    let unit = &draft.wallets[wallet].unit;
+    let price = action.price_at(&unit.code, draft.command.occurred_at).expect("candidates have a price");
+    let cost = match ask.usage {
+        Usage::Amount(amount) if amount.is_positive() && *amount <= Amount::MAX => *amount,
+        Usage::Amount(amount) if amount.is_positive() => return Err(Rejection::AmountOverflow),
+        Usage::Amount(_) => return Err(Rejection::AmountNotPositive),
+        usage => price.model.cost(usage, unit.scale)?,
+    };
+    Ok(Charge {
+        action: action.no,
+        price: Some(price.id),
+        usage: ask.usage.clone(),
+        cost,
+        settle: ask.settle,
+    })
+}
+
+/// What can be spent at `at`, whatever is owed.
+pub(super) fn spendable(wallet: &Wallet, at: Timestamp) -> Amount {
+    wallet.lots.iter().filter(|lot| lot.is_live(at)).map(Lot::spendable).sum()
+}
+
+/// Takes `amount` from the spendable lots in burn order; the caller knows that it is there.
+pub(super) fn take(wallet: &Wallet, amount: Amount, at: Timestamp) -> Vec<Allocation> {
+    let parts = walk(wallet, amount, at);
+    let taken = parts.into_iter().map(|(lot, part)| Allocation {
+        amount: -part,
+        money: -lot.money_of(part),
+        ..Allocation::lot(lot.terms.id)
+    });
+    taken.collect()
+}
+
+/// Takes what is spendable and owes the rest to the entry `seq`.
+pub(super) fn take_or_owe(
+    wallet: &Wallet,
+    amount: Amount,
+    seq: u64,
+    at: Timestamp,
+) -> Result<Vec<Allocation>, Rejection> {
+    let taken = spendable(wallet, at).least(amount);
+    let owed = amount - taken;
+    wallet.settled.checked_add(-amount).ok_or(Rejection::AmountOverflow)?;
+    let mut allocations = take(wallet, taken, at);
+    if owed.is_positive() {
+        allocations.push(Allocation::debt(seq, owed));
+    }
+    Ok(allocations)
+}
+
+/// The lots, in burn order, that make up `amount`, and how much of each.
+pub(super) fn walk(wallet: &Wallet, amount: Amount, at: Timestamp) -> Vec<(&Lot, Amount)> {
+    let mut parts = Vec::new();
+    let mut missing = amount;
+    for lot in wallet.lots.iter().filter(|lot| lot.is_live(at)) {
+        if missing.is_zero() {
+            break;
+        }
+        let part = lot.spendable().least(missing);
+        if part.is_positive() {
+            parts.push((lot, part));
+            missing -= part;
+        }
+    }
+    assert!(missing.is_zero(), "the caller checked that the wallet has it");
+    parts
+}
+
+/// Refuses entries that touch more lots than one entry may.
+pub(super) fn limit(allocations: &[Allocation]) -> Result<(), Rejection> {
+    if allocations.len() > ALLOCATIONS_MAX { Err(Rejection::TooManyLots) } else { Ok(()) }
+}

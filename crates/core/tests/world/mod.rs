@@ -1,0 +1,57 @@
+//! One tenant as the tests run it through the real rule book: whole wallets, every entry ever recorded.
+//!
+//! What a store would load by query is filtered here from memory. Each step checks at once that a refusal left the
+//! wallets exactly as they were, so that no test can forget to.
+
+use purser_core::catalogue::Catalogue;
+use purser_core::command::{Command, Movement};
+use purser_core::decide::Standing;
+use purser_core::{Decision, Entry, Id, Rejection, State, Timestamp, Wallet, decide};
+
+/// A tenant's wallets and their ledger.
+pub struct World {
+    pub catalogue: Catalogue,
+    pub standing: Standing,
+    pub wallets: Vec<Wallet>,
+    pub entries: Vec<Entry>,
+}
+
+impl World {
+    /// Decides a command on the wallets with these numbers and records the outcome.
+    pub fn run(&mut self, which: &[usize], command: &Command, now: Timestamp) -> Result<Decision, Rejection> {
+        let wallets: Vec<Wallet> = which.iter().map(|index| self.wallets[*index].clone()).collect();
+        let history = self.history(which, command);
+        let mut state =
+            State { catalogue: &self.catalogue, standing: self.standing, wallets: wallets.clone(), history };
+        match decide(&mut state, command, now) {
+            Ok(decision) => {
+                for (index, wallet) in which.iter().zip(state.wallets) {
+                    self.wallets[*index] = wallet;
+                }
+                self.entries.extend(decision.entries.iter().cloned());
+                Ok(decision)
+            }
+            Err(rejection) => {
+                assert!(state.wallets == wallets, "a refused command changed a wallet: {command:?} {rejection:?}");
+                Err(rejection)
+            }
+        }
+    }
+
+    /// The earlier entries of the thing that a command undoes, by wallet and seq.
+    fn history(&self, which: &[usize], command: &Command) -> Vec<Entry> {
+        let subject: Id = match &command.movement {
+            Movement::Refund(refund) => refund.debit,
+            Movement::Reinstate { cause } | Movement::Thaw { cause } => *cause,
+            Movement::Freeze(freeze) => freeze.cause,
+            Movement::Reverse(reverse) => reverse.cause,
+            _ => return Vec::new(),
+        };
+        let mut found = Vec::new();
+        for &index in which {
+            let key = self.wallets[index].key;
+            found.extend(self.entries.iter().filter(|entry| entry.wallet == key && entry.subject == subject).cloned());
+        }
+        found
+    }
+}
