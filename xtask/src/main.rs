@@ -67,6 +67,9 @@ enum Task {
         /// One short round that writes nothing.
         #[arg(long)]
         quick: bool,
+        /// Also measure against a ledger of 20 million debits, which takes a while to make.
+        #[arg(long)]
+        large: bool,
     },
 }
 
@@ -80,8 +83,10 @@ fn main() -> ExitCode {
         Task::Services { check } => services::command(check),
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
-        Task::Bench { quick: true } => bench::command(&root, bench::Effort::QUICK, true),
-        Task::Bench { quick: false } => bench::command(&root, bench::Effort::FULL, false),
+        Task::Bench { quick, large } => {
+            let effort = if quick { bench::Effort::QUICK } else { bench::Effort::FULL };
+            bench::command(&root, effort, quick, large.then_some(20_000_000))
+        }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

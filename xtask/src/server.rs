@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::guard::{Process, TempFolder};
@@ -18,19 +19,32 @@ pub(crate) struct Server {
     process: Process,
     pub(crate) address: SocketAddr,
     program: PathBuf,
-    folder: TempFolder,
+    folder: Rc<TempFolder>,
 }
 
 impl Server {
     /// Starts `program serve` on an empty SQLite database and waits until it is ready.
     pub(crate) fn start(program: &Path) -> Result<Self, String> {
-        Self::start_as(program, &["serve"], "/readyz")
+        Self::start_in(Rc::new(TempFolder::new("server")?), program)
+    }
+
+    /// The same on whatever database lies in `folder`, which may outlive the server.
+    pub(crate) fn start_in(folder: Rc<TempFolder>, program: &Path) -> Result<Self, String> {
+        Self::launch(folder, program, &["serve"], "/readyz")
     }
 
     /// Starts `program` with `arguments`; it is ready when a GET of `ready` answers at all (200 where it
     /// is a readiness path).
     pub(crate) fn start_as(program: &Path, arguments: &[&str], ready: &str) -> Result<Self, String> {
-        let folder = TempFolder::new("server")?;
+        Self::launch(Rc::new(TempFolder::new("server")?), program, arguments, ready)
+    }
+
+    fn launch(
+        folder: Rc<TempFolder>,
+        program: &Path,
+        arguments: &[&str],
+        ready: &str,
+    ) -> Result<Self, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], services::free_port()?));
         let log = File::create(folder.path().join("log")).map_err(|error| format!("log: {error}"))?;
         let errors = log.try_clone().map_err(|error| format!("log: {error}"))?;

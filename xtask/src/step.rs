@@ -57,6 +57,8 @@ pub(crate) fn run_tests(command: &mut Command) -> (Tally, Result<String, String>
 /// Runs a program, shows what it prints as it comes, and answers all of it.
 fn run_and_show(command: &mut Command) -> Result<(bool, String), String> {
     let mut child = command
+        // Colours would stand between a summary and its numbers.
+        .env("CARGO_TERM_COLOR", "never")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

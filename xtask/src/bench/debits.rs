@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Effort, timed};
 use crate::http;
-use crate::load::{self, Histogram, Keys, Load, Outcome, Pace};
+use crate::load::{self, Histogram, Keys, Load, Order, Outcome, Pace};
 use crate::server::Server;
 
 /// As many as DESIGN's bars name.
@@ -78,7 +78,7 @@ impl Target {
         let share = |thread: u64| {
             let mut users =
                 (0..wallets.count()).skip(usize::try_from(thread).expect("few")).step_by(THREADS as usize);
-            let mut requests = Requests::new(self, "/v1/grants");
+            let mut requests = Requests::new(self, "/v1/grants", Order::Time);
             move |out: &mut Vec<u8>| match users.next() {
                 None => false,
                 Some(user) => {
@@ -100,9 +100,9 @@ impl Target {
         Ok(())
     }
 
-    fn debit(&self, wallets: Wallets, pace: Pace, effort: Effort) -> Result<Outcome, String> {
+    fn debit(&self, wallets: Wallets, pace: Pace, order: Order, effort: Effort) -> Result<Outcome, String> {
         let share = |thread: u64| {
-            let mut requests = Requests::new(self, "/v1/debits");
+            let mut requests = Requests::new(self, "/v1/debits", order);
             let mut chance = thread.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
             let mut body = Vec::new();
             move |out: &mut Vec<u8>| {
@@ -135,12 +135,12 @@ struct Requests {
 }
 
 impl Requests {
-    fn new(target: &Target, path: &str) -> Self {
+    fn new(target: &Target, path: &str, order: Order) -> Self {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nIdempotency-Key: ",
             target.address, target.key
         );
-        Requests { head: head.into_bytes(), keys: Keys::new() }
+        Requests { head: head.into_bytes(), keys: Keys::new(order) }
     }
 
     fn append(&mut self, out: &mut Vec<u8>, body: &[u8]) {
@@ -155,7 +155,7 @@ impl Requests {
 pub(super) fn noop(program: &Path, effort: Effort) -> Result<f64, String> {
     let server = Server::start_as(program, &["bench", "noop"], "/healthz")?;
     let target = Target { address: server.address, key: "psk_nobody_looks_at_this_one".to_string() };
-    let outcome = target.debit(Wallets::Many(WALLETS), Pace::Closed, effort)?;
+    let outcome = target.debit(Wallets::Many(WALLETS), Pace::Closed, Order::Time, effort)?;
     server.stop()?;
     Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
 }
@@ -167,16 +167,25 @@ pub(super) fn ledger(
     pace: Pace,
     effort: Effort,
 ) -> Result<Measured, String> {
-    let server = Server::start(program)?;
+    measure(Server::start(program)?, wallets, pace, Order::Time, effort, 0)
+}
+
+/// Debits against the ledger of a running server that holds `before` entries; verified afterwards.
+pub(super) fn measure(
+    server: Server,
+    wallets: Wallets,
+    pace: Pace,
+    order: Order,
+    effort: Effort,
+    before: u64,
+) -> Result<Measured, String> {
     let target = Target::of(&server)?;
     target.prepare(wallets)?;
-    let outcome = target.debit(wallets, pace, effort)?;
-    let (verify_seconds, printed) = timed(|| server.stop_and_run(&["verify", "--json"]))?;
-    let entries = entries_of(&printed)?;
-    let expected = outcome.answered() + wallets.count();
-    if entries != expected {
+    let outcome = target.debit(wallets, pace, order, effort)?;
+    let (verify_seconds, entries) = verify(|arguments| server.stop_and_run(arguments))?;
+    if entries != before + outcome.answered() + wallets.count() {
         return Err(format!(
-            "the ledger holds {entries} entries after {} debits and {} grants were answered",
+            "the ledger holds {entries} entries; it held {before} before {} debits and {} grants were answered",
             outcome.answered(),
             wallets.count()
         ));
@@ -188,6 +197,12 @@ pub(super) fn ledger(
         entries,
         verify_seconds,
     })
+}
+
+/// Has a ledger verified by `run`; the seconds that it took and the entries that it went through.
+pub(super) fn verify(run: impl FnOnce(&[&str]) -> Result<String, String>) -> Result<(f64, u64), String> {
+    let (seconds, printed) = timed(|| run(&["verify", "--json"]))?;
+    Ok((seconds, entries_of(&printed)?))
 }
 
 /// The number of entries in what `purser verify --json` prints.
@@ -207,7 +222,7 @@ mod tests {
     #[test]
     fn a_request_announces_its_length_and_carries_its_own_key() {
         let target = Target { address: SocketAddr::from(([127, 0, 0, 1], 1)), key: "psk_x".to_string() };
-        let mut requests = Requests::new(&target, "/v1/debits");
+        let mut requests = Requests::new(&target, "/v1/debits", Order::Time);
         let (mut one, mut two) = (Vec::new(), Vec::new());
         requests.append(&mut one, b"{\"a\":1}");
         requests.append(&mut two, b"{\"a\":1}");

@@ -6,6 +6,7 @@
 //! the ledger holds exactly one entry for every answer. Read next: `debits`, `pgbench`, `report`.
 
 mod debits;
+mod large;
 mod machine;
 mod pgbench;
 mod report;
@@ -43,6 +44,9 @@ impl Effort {
         Effort { rounds: 1, warm_up: Duration::from_millis(500), measured: Duration::from_secs(1) };
 }
 
+/// Debits of one engine run: a few seconds of it.
+const ENGINE_DEBITS: u64 = 500_000;
+
 /// Throughputs, one of each a round.
 #[derive(Default)]
 struct Rounds {
@@ -71,8 +75,9 @@ struct Once {
     latency_at_most: Histogram,
 }
 
-/// Measures, prints the table, and writes `docs/benchmarks.md` unless the run is a quick one.
-pub(crate) fn command(root: &Path, effort: Effort, quick: bool) -> Result<(), String> {
+/// Measures, prints the table, and writes `docs/benchmarks.md` unless the run is a quick one. With
+/// `large`, also measures against a ledger of so many debits.
+pub(crate) fn command(root: &Path, effort: Effort, quick: bool, large: Option<u64>) -> Result<(), String> {
     let target = repo::target_folder(root)?;
     step::announce("release build");
     let program = build_server(root, &target, "release")?;
@@ -87,8 +92,15 @@ pub(crate) fn command(root: &Path, effort: Effort, quick: bool) -> Result<(), St
     postgres.stop()?;
     step::announce("at half of the highest load, idle memory, verify");
     let once = measure_once(&program, effort, rounds.sqlite.median(), latency_at_most)?;
+    let large = match large {
+        None => None,
+        Some(debits) => {
+            step::announce(&format!("a ledger of {debits} debits"));
+            Some(large::measure(&program, debits, effort)?)
+        }
+    };
     let machine = machine::describe(root)?;
-    let report = Report { rounds: &rounds, once: &once, machine: &machine, effort };
+    let report = Report { rounds: &rounds, once: &once, large: large.as_ref(), machine: &machine, effort };
     println!("{}", report.table());
     if !quick {
         report.write(&root.join("docs/benchmarks.md"))?;
@@ -121,7 +133,13 @@ impl Rounds {
 /// Debits a second that the engine makes by itself, by its own account.
 fn engine(program: &Path) -> Result<f64, String> {
     let folder = TempFolder::new("engine")?;
-    let printed = server::run_alone(program, folder.path(), &["bench", "engine", "--json"])?;
+    fill(program, folder.path(), ENGINE_DEBITS)
+}
+
+/// Makes so many debits in the ledger of `folder`, without HTTP; how many a second.
+fn fill(program: &Path, folder: &Path, debits: u64) -> Result<f64, String> {
+    let debits = debits.to_string();
+    let printed = server::run_alone(program, folder, &["bench", "engine", "--json", "--debits", &debits])?;
     let figures: serde_json::Value = serde_json::from_str(printed.trim())
         .map_err(|error| format!("purser bench engine: {error}: {printed}"))?;
     let per_second = figures["debits_per_second"].as_f64();

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::large::Large;
 use super::machine::Machine;
 use super::series::Series;
 use super::{Effort, Once, Rounds};
@@ -16,6 +17,7 @@ const KEPT_TO: &str = "<!-- where the time goes: end -->";
 pub(super) struct Report<'a> {
     pub(super) rounds: &'a Rounds,
     pub(super) once: &'a Once,
+    pub(super) large: Option<&'a Large>,
     pub(super) machine: &'a Machine,
     pub(super) effort: Effort,
 }
@@ -45,7 +47,7 @@ impl Bar {
 impl Report<'_> {
     /// The whole of it for a terminal; Markdown reads well enough there.
     pub(super) fn table(&self) -> String {
-        format!("{}\n{}\n{}", self.figures(), self.latencies(), self.bars())
+        format!("{}\n{}\n{}\n{}", self.figures(), self.latencies(), self.large(), self.bars())
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), String> {
@@ -70,10 +72,11 @@ impl Report<'_> {
             machine.date,
         );
         format!(
-            "{head}\n## Throughput\n\n{}\n## Latency\n\n{}\n## Against the bars\n\n{}\n## Where the time goes\n\n\
+            "{head}\n## Throughput\n\n{}\n## Latency\n\n{}\n## With a large ledger\n\n{}\n## Against the bars\n\n{}\n## Where the time goes\n\n\
              {KEPT_FROM}{kept}{KEPT_TO}\n\n{}",
             self.figures(),
             self.latencies(),
+            self.large(),
             self.bars(),
             self.method()
         )
@@ -124,6 +127,27 @@ impl Report<'_> {
         text
     }
 
+    fn large(&self) -> String {
+        let Some(large) = self.large else {
+            return "Not measured in this run: `cargo xtask bench --large` does.\n".to_string();
+        };
+        let mut text = format!(
+            "Before: {} entries, which `purser verify` went through at {} a second.\n\n\
+             | debits over HTTP, SQLite, 10,000 wallets | a second, median | of the empty one |\n| --- | --- | --- |\n",
+            thousands(large.entries as f64),
+            thousands(large.verified_per_second)
+        );
+        for (name, series) in [
+            ("an empty ledger", &large.empty),
+            ("the large ledger, UUIDv7 keys", &large.full),
+            ("the large ledger, random keys", &large.full_random),
+        ] {
+            let share = series.against(&large.empty).median();
+            text.push_str(&format!("| {name} | {} | {share:.2} |\n", thousands(series.median())));
+        }
+        text
+    }
+
     fn bars(&self) -> String {
         let mut text =
             "| bar | must | goal | found | reached |\n| --- | --- | --- | --- | --- |\n".to_string();
@@ -150,7 +174,7 @@ impl Report<'_> {
         let large = |work, must, goal, found, unit| Bar { work, must, goal, found, small: false, unit };
         let small = |work, must, goal, found, unit| Bar { work, must, goal, found, small: true, unit };
         let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        vec![
+        let mut bars = vec![
             large(
                 "HTTP debits, 10,000 wallets, against the no-op handler",
                 0.35,
@@ -176,8 +200,18 @@ impl Report<'_> {
             small("p99 at half of the highest load", 15.0, 5.0, ms(once.paced.latency.percentile(990)), "ms"),
             small("memory of the idle service", 100.0, 60.0, megabytes(once.idle_kilobytes * 1024), "MB"),
             small("release binary", 60.0, 40.0, megabytes(once.binary_bytes), "MB"),
-            large("`purser verify`", 250_000.0, 1_000_000.0, once.verified_per_second, "entries/s"),
-        ]
+            large("`purser verify`", 250_000.0, 1_000_000.0, self.verified_per_second(), "entries/s"),
+        ];
+        bars.extend(self.large.map(|size| {
+            let share = size.full.against(&size.empty).median();
+            large("throughput with a large ledger, against an empty one", 0.8, 0.95, share, "")
+        }));
+        bars
+    }
+
+    /// Of the largest ledger that was verified: with a small one the start of the program counts.
+    fn verified_per_second(&self) -> f64 {
+        self.large.map_or(self.once.verified_per_second, |large| large.verified_per_second)
     }
 
     fn method(&self) -> String {
@@ -252,6 +286,13 @@ mod tests {
             verified_entries: 190_000,
             latency_at_most: latency,
         };
+        let large = Large {
+            entries: 20_010_000,
+            empty: Series::of(&[20_000.0]),
+            full: Series::of(&[18_000.0]),
+            full_random: Series::of(&[9_000.0]),
+            verified_per_second: 400_000.0,
+        };
         let machine = Machine {
             cpu: "A Chip".to_string(),
             cores: 2,
@@ -262,7 +303,8 @@ mod tests {
             commit: "0123456789ab".to_string(),
             date: "2026-11-22".to_string(),
         };
-        Report { rounds: &rounds, once: &once, machine: &machine, effort: Effort::FULL }.page(kept)
+        Report { rounds: &rounds, once: &once, large: Some(&large), machine: &machine, effort: Effort::FULL }
+            .page(kept)
     }
 
     #[test]
@@ -278,6 +320,12 @@ mod tests {
             text.contains("| p99 at half of the highest load | 15.0 ms | 5.0 ms | 4.0 ms | goal |"),
             "{text}"
         );
+        assert!(
+            text.contains(
+                "| throughput with a large ledger, against an empty one | 0.80 | 0.95 | 0.90 | must |"
+            ),
+            "{text}"
+        );
         assert!(page("\n", 10_000.0).contains("| 3.50 | 7.00 | 2.50 | **missed** |"));
     }
 
@@ -288,7 +336,7 @@ mod tests {
             first.replace(&format!("{KEPT_FROM}\n"), &format!("{KEPT_FROM}\nMostly in the kernel.\n"));
         let second = page(&kept(&edited), 31_000.0);
         assert!(second.contains("\nMostly in the kernel.\n"), "{second}");
-        assert!(second.contains("| 31,000 |") && !second.contains("| 20,000 |"), "{second}");
+        assert!(second.contains("| 31,000 |") && !second.contains("wallets | 20,000 |"), "{second}");
         assert_eq!(page(&kept(&second), 31_000.0), second);
     }
 

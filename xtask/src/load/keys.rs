@@ -11,29 +11,45 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The number of the next generator in this process.
 static GENERATORS: AtomicU64 = AtomicU64::new(0);
 
+/// In which order keys come.
+#[derive(Clone, Copy)]
+pub(crate) enum Order {
+    /// UUIDv7: by time, the form that is recommended to clients.
+    Time,
+    /// UUIDv4: by chance, which clients may choose as well.
+    Chance,
+}
+
 pub(crate) struct Keys {
+    order: Order,
     /// 10 bits of generator and 20 bits of chance, above the counter's 32.
     prefix: u64,
     counter: u32,
 }
 
 impl Keys {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(order: Order) -> Self {
         let generator = GENERATORS.fetch_add(1, Ordering::Relaxed);
         assert!(generator < 1 << 10, "a bench makes a handful of generators");
         // Several processes may ask one server: chance keeps those apart.
         let chance = RandomState::new().hash_one(generator) & 0xF_FFFF;
-        Keys { prefix: generator << 52 | chance << 32, counter: 0 }
+        Keys { order, prefix: generator << 52 | chance << 32, counter: 0 }
     }
 
     /// The next key, as 36 bytes of text.
     pub(crate) fn append_next(&mut self, out: &mut Vec<u8>) {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ms = u64::try_from(since_epoch.as_millis()).expect("milliseconds fit for ages");
+        let own = self.prefix | u64::from(self.counter);
         // Keys of one millisecond come in no order, as those of independent clients do.
-        let shuffled = u64::from(self.counter).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
-        let high = ms << 16 | 0x7 << 12 | shuffled;
-        let low = 0b10 << 62 | self.prefix | u64::from(self.counter);
+        let chance = (own ^ own >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let high = match self.order {
+            Order::Time => {
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let ms = u64::try_from(since_epoch.as_millis()).expect("milliseconds fit for ages");
+                ms << 16 | 0x7 << 12 | chance >> 52
+            }
+            Order::Chance => chance & !0xF000 | 0x4000,
+        };
+        let low = 0b10 << 62 | own;
         self.counter = self.counter.checked_add(1).expect("fewer than four thousand million requests");
         append_hex(out, high, &[8, 4, 4]);
         out.pop();
@@ -64,9 +80,10 @@ mod tests {
     #[test]
     fn no_two_generators_ever_make_the_same_key() {
         let workers: Vec<_> = (0..4)
-            .map(|_| {
-                std::thread::spawn(|| {
-                    let mut keys = Keys::new();
+            .map(|number| {
+                let order = if number % 2 == 0 { Order::Time } else { Order::Chance };
+                std::thread::spawn(move || {
+                    let mut keys = Keys::new(order);
                     let mut made = Vec::new();
                     for _ in 0..20_000 {
                         let mut key = Vec::new();
@@ -83,9 +100,22 @@ mod tests {
     }
 
     #[test]
+    fn keys_by_chance_are_uuids_of_version_4_that_begin_differently() {
+        let mut keys = Keys::new(Order::Chance);
+        let mut beginnings = HashSet::new();
+        for _ in 0..1_000 {
+            let mut key = Vec::new();
+            keys.append_next(&mut key);
+            assert_eq!(key[14], b'4', "{}", String::from_utf8_lossy(&key));
+            beginnings.insert(key[..8].to_vec());
+        }
+        assert!(beginnings.len() > 990, "{} different beginnings", beginnings.len());
+    }
+
+    #[test]
     fn a_key_is_a_uuid_of_version_7_and_of_now() {
         let mut key = Vec::new();
-        Keys::new().append_next(&mut key);
+        Keys::new(Order::Time).append_next(&mut key);
         let key = String::from_utf8(key).expect("ASCII");
         let groups: Vec<usize> = key.split('-').map(str::len).collect();
         assert_eq!(groups, [8, 4, 4, 4, 12], "{key}");

@@ -12,7 +12,7 @@ mod keys;
 mod tests;
 
 pub(crate) use histogram::Histogram;
-pub(crate) use keys::Keys;
+pub(crate) use keys::{Keys, Order};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

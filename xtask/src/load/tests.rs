@@ -64,7 +64,7 @@ fn created(_: &str) -> String {
 
 /// Debits, at most `count` of them.
 fn debits(count: u64) -> impl FnMut(&mut Vec<u8>) -> bool + Send {
-    let (mut keys, mut left) = (Keys::new(), count);
+    let (mut keys, mut left) = (Keys::new(Order::Time), count);
     move |out| {
         if left == 0 {
             return false;
