@@ -94,9 +94,17 @@ mod tests {
                 })
             })
             .collect();
-        let all: Vec<Vec<u8>> =
-            workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect();
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 80_000);
+        let all: Vec<Vec<Vec<u8>>> =
+            workers.into_iter().map(|worker| worker.join().expect("no panic")).collect();
+        assert_eq!(all.iter().flatten().collect::<HashSet<_>>().len(), 80_000);
+        // Not by luck: the generator's own number is in every key it makes.
+        let number = |key: &Vec<u8>| {
+            let low = String::from_utf8_lossy(&key[19..]).replace('-', "");
+            u64::from_str_radix(&low, 16).expect("hexadecimal") >> 52 & 0x3FF
+        };
+        let owners: Vec<HashSet<u64>> = all.iter().map(|made| made.iter().map(number).collect()).collect();
+        assert!(owners.iter().all(|numbers| numbers.len() == 1), "{owners:?}");
+        assert_eq!(owners.iter().flatten().collect::<HashSet<_>>().len(), 4, "{owners:?}");
     }
 
     #[test]
