@@ -8,6 +8,7 @@ use crate::entry::{Allocation, Entry, EntryKind, LotTerms, Returned, Target, Ter
 use crate::id::{Id, LotId};
 use crate::receipt::Detail;
 use crate::rejection::Rejection;
+use crate::wallet::Debt;
 
 /// Gives back all or part of a debit, or of the debit that a capture made.
 pub(super) fn refund(draft: &mut Draft<'_, '_>, refund: Refund) -> Result<Done, Rejection> {
@@ -50,20 +51,23 @@ fn lower_reversal_debts(draft: &mut Draft<'_, '_>, wallet: usize, given: &[Alloc
     for allocation in given {
         let Target::Lot(id) = allocation.target else { continue };
         let lot = draft.wallets[wallet].lot(id).expect("just given back to");
-        let debt = draft.wallets[wallet]
-            .debts
-            .iter()
-            .find(|debt| debt.origin.is_some() && debt.origin == lot.terms.origin);
-        let Some(debt) = debt else { continue };
-        let amount = lot.spendable().least(debt.amount).least(allocation.amount);
-        if amount.is_positive() {
+        let origin = lot.terms.origin;
+        let debts = &draft.wallets[wallet].debts;
+        let debts: Vec<Debt> =
+            debts.iter().filter(|debt| debt.origin.is_some() && debt.origin == origin).copied().collect();
+        let mut given = allocation.amount;
+        for debt in debts {
+            let lot = draft.wallets[wallet].lot(id).expect("just given back to");
+            let amount = lot.spendable().least(debt.amount).least(given);
+            if !amount.is_positive() {
+                break;
+            }
+            given -= amount;
             let taken = Allocation { amount: -amount, money: -lot.money_of(amount), ..Allocation::lot(id) };
-            let (subject, allocations) = (debt.subject, vec![taken, Allocation::debt(debt.seq, -amount)]);
-            draft.book_by_rule(
-                wallet,
-                Line { kind: EntryKind::Repay, subject, allocations, terms: Terms::None },
-                now,
-            );
+            let allocations = vec![taken, Allocation::debt(debt.seq, -amount)];
+            let line =
+                Line { kind: EntryKind::Repay, subject: debt.subject, allocations, terms: Terms::None };
+            draft.book_by_rule(wallet, line, now);
         }
     }
 }

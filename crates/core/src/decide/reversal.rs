@@ -19,16 +19,16 @@ pub(super) fn freeze(draft: &mut Draft<'_, '_>, freeze: Freeze) -> Result<Done, 
     if !freeze.amount.is_positive() {
         return Err(Rejection::AmountNotPositive);
     }
+    let lots = lots_of(draft, freeze.origin);
+    if lots.is_empty() {
+        return Err(Rejection::GrantNotFound);
+    }
     let known =
         (0..draft.wallets.len()).any(|wallet| draft.history_of(wallet, freeze.cause).next().is_some());
     if known {
         return Err(Rejection::CauseRepeated);
     }
     prepare_all(draft);
-    let lots = lots_of(draft, freeze.origin);
-    if lots.is_empty() {
-        return Err(Rejection::GrantNotFound);
-    }
     let mut wants =
         Wants { rest: freeze.amount, of: lots.iter().map(|_| (Amount::ZERO, Amount::ZERO)).collect() };
     wants.take(draft, &lots, |_, lot| lot.spendable(), true);
@@ -90,16 +90,16 @@ pub(super) fn reverse(draft: &mut Draft<'_, '_>, reverse: Reverse) -> Result<Don
         .iter()
         .position(|wallet| wallet.key.id == reverse.buyer)
         .ok_or(Rejection::WalletNotFound)?;
+    let lots = lots_of(draft, reverse.origin);
+    if lots.is_empty() {
+        return Err(Rejection::GrantNotFound);
+    }
     let repeated =
         (0..draft.wallets.len()).any(|wallet| find_entry(draft, wallet, reverse.cause, is_reverse).is_some());
     if repeated {
         return Err(Rejection::CauseRepeated);
     }
     prepare_all(draft);
-    let lots = lots_of(draft, reverse.origin);
-    if lots.is_empty() {
-        return Err(Rejection::GrantNotFound);
-    }
     draft.wallets[buyer].settled.checked_add(-reverse.amount).ok_or(Rejection::AmountOverflow)?;
     let plan = Plan::new(draft, &lots, reverse);
     let mut about = (buyer, Id(0));

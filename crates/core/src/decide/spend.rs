@@ -15,6 +15,10 @@ use crate::wallet::{Lot, Wallet};
 
 /// Charges an action. Strict debits need the whole cost; settle debits take what is there and owe the rest.
 pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Rejection> {
+    // Only a hold may state an amount: a debit has to explain itself by a price (law 7).
+    if matches!(debit.usage, Usage::Amount(_)) {
+        return Err(Rejection::UsageInvalid { dimension: None });
+    }
     let ask = Ask {
         action: debit.action,
         usage: &debit.usage,
