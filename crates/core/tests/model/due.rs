@@ -24,11 +24,7 @@ impl Account {
 
     /// What follows at once from any change: open freezes fill, what ran out expires, credit repays debt.
     pub fn calm(&mut self, now: i64) {
-        for index in 0..self.freezes.len() {
-            let free = self.free(self.freezes[index].lot);
-            let freeze = &mut self.freezes[index];
-            freeze.taken += free.min(freeze.wanted - freeze.taken);
-        }
+        self.fill_freezes();
         for id in self.burn_order() {
             let free = self.free(id);
             if self.lots[&id].expires <= now && free > 0 {
@@ -37,6 +33,15 @@ impl Account {
             }
         }
         self.repay(now);
+    }
+
+    /// Freezes that have not got all they want take what is free in their lot, oldest first.
+    pub fn fill_freezes(&mut self) {
+        for index in 0..self.freezes.len() {
+            let free = self.free(self.freezes[index].lot);
+            let freeze = &mut self.freezes[index];
+            freeze.taken += free.min(freeze.wanted - freeze.taken);
+        }
     }
 
     fn repay(&mut self, now: i64) {

@@ -57,7 +57,7 @@ pub enum Fate {
 pub struct HoldRecord {
     pub fate: Fate,
     pub action: u64,
-    pub price: Option<u128>,
+    pub price: u128,
     pub pins: Vec<(u128, i64)>,
     /// What it pinned in all before it closed.
     pub placed: i64,
@@ -112,8 +112,6 @@ pub struct Bill {
 pub struct Reversal {
     pub bill: Bill,
     pub breakage: Vec<(u128, i64)>,
-    /// What refunds of debits of the purchase took off its debt.
-    pub forgiven: Vec<(u128, i64)>,
     pub undone: bool,
 }
 
@@ -237,6 +235,8 @@ pub struct Model {
     pub catalogue: Catalogue,
     pub standing: Standing,
     pub accounts: Vec<Account>,
+    /// Causes that have frozen something: each does so once.
+    pub causes: Vec<u128>,
 }
 
 impl Model {

@@ -1,36 +1,25 @@
 //! Money that goes back, in the model: freeze, thaw, reverse and reinstate over all lots of one purchase.
 
-use super::{Account, Answer, Bill, DebtRecord, FreezeRecord, Model, Reversal};
+use super::{Account, Answer, DebtRecord, FreezeRecord, Model, Reversal};
 use purser_core::command::{Freeze, Reverse};
 use purser_core::entry::GrantKind;
 
 impl Model {
-    /// All lots of a purchase as (wallet, lot): paid ones, then bonus, then what was split from them.
+    /// All lots of a purchase as (wallet, lot): paid ones, then bonus, then what was split from them; older first.
     fn purchase(&self, which: &[usize], origin: u128) -> Vec<(usize, u128)> {
         let mut all = Vec::new();
-        for class in 0..3 {
-            for &wallet in which {
-                let account = &self.accounts[wallet];
-                let of_class = |id: &u128| {
-                    let lot = &account.lots[id];
-                    let own = match (lot.parent, lot.kind) {
-                        (Some(_), _) => 2,
-                        (None, GrantKind::Paid) => 0,
-                        (None, _) => 1,
-                    };
-                    lot.origin == Some(origin) && own == class
+        for &wallet in which {
+            for (id, lot) in self.accounts[wallet].lots.iter().filter(|(_, lot)| lot.origin == Some(origin)) {
+                let class = match (lot.parent, lot.kind) {
+                    (None, GrantKind::Paid) => 0,
+                    (None, GrantKind::Promotional | GrantKind::Adjustment) => 1,
+                    (Some(_), _) => 2,
                 };
-                all.extend(account.burn_order().into_iter().filter(of_class).map(|lot| (wallet, lot)));
+                all.push((class, *id, wallet));
             }
         }
-        all
-    }
-
-    fn knows_cause(&self, which: &[usize], cause: u128) -> bool {
-        which.iter().any(|wallet| {
-            let account = &self.accounts[*wallet];
-            account.freezes.iter().any(|freeze| freeze.cause == cause) || account.reversals.contains_key(&cause)
-        })
+        all.sort_unstable();
+        all.into_iter().map(|(_, lot, wallet)| (wallet, lot)).collect()
     }
 
     pub(super) fn freeze(&mut self, which: &[usize], freeze: &Freeze) -> Answer {
@@ -41,8 +30,9 @@ impl Model {
         if lots.is_empty() {
             return Err("grant_not_found");
         }
-        self.open()?;
-        if self.knows_cause(which, cause) {
+        if self.causes.contains(&cause)
+            || which.iter().any(|wallet| self.accounts[*wallet].reversals.contains_key(&cause))
+        {
             return Err("cause_repeated");
         }
         let mut missing = freeze.amount.0;
@@ -54,10 +44,13 @@ impl Model {
                 let waited: i64 =
                     account.freezes.iter().filter(|row| row.lot == lot).map(|row| row.wanted - row.taken).sum();
                 let record = &account.lots[&lot];
+                let (free, held) = (account.free(lot), account.held(lot));
+                let pinned = free + (held - waited).max(0);
+                let gone = record.granted - record.remaining - record.expired;
                 let room = match round {
-                    0 => account.free(lot),
-                    1 => account.free(lot) + account.held(lot) - waited,
-                    _ => record.granted - account.frozen(lot) - waited,
+                    0 => free,
+                    1 => pinned,
+                    _ => pinned + gone - (waited - held).max(0),
                 };
                 let part = missing.min(room - wants[index]).max(0);
                 wants[index] += part;
@@ -66,6 +59,7 @@ impl Model {
         }
         for (&(wallet, lot), wanted) in lots.iter().zip(wants) {
             if wanted > 0 {
+                self.causes.push(cause);
                 self.accounts[wallet].freezes.push(FreezeRecord { cause, lot, wanted, taken: 0 });
             }
         }
@@ -80,10 +74,7 @@ impl Model {
             freezes.retain(|freeze| freeze.cause != cause);
             known |= freezes.len() < before;
         }
-        if !known {
-            return Err("cause_not_found");
-        }
-        self.open()
+        if known { Ok(()) } else { Err("cause_not_found") }
     }
 
     pub(super) fn reverse(&mut self, which: &[usize], reverse: &Reverse) -> Answer {
@@ -98,7 +89,6 @@ impl Model {
         if lots.is_empty() {
             return Err("grant_not_found");
         }
-        self.open()?;
         if which.iter().any(|wallet| self.accounts[*wallet].reversals.contains_key(&cause)) {
             return Err("cause_repeated");
         }
@@ -127,12 +117,9 @@ impl Model {
         if missing > 0 {
             account.debts.push(DebtRecord { subject: cause, reversal_of: Some(origin), amount: missing });
         }
-        // What was not there to be frozen is not waited for any longer: it is debt now.
+        // The dispute or refund is over, and with it what is left of its freeze.
         for &wallet in which {
-            for freeze in self.accounts[wallet].freezes.iter_mut().filter(|freeze| freeze.cause == cause) {
-                freeze.wanted = freeze.taken;
-            }
-            self.accounts[wallet].freezes.retain(|freeze| freeze.cause != cause || freeze.taken > 0);
+            self.accounts[wallet].freezes.retain(|freeze| freeze.cause != cause);
         }
         Ok(())
     }
@@ -144,7 +131,6 @@ impl Model {
         if known.is_empty() {
             return Err("cause_not_found");
         }
-        self.open()?;
         if known.contains(&true) {
             return Err("cause_repeated");
         }
@@ -185,8 +171,7 @@ impl Account {
         for &(lot, amount) in &reversal.breakage {
             self.lots.get_mut(&lot).expect("lots are never forgotten here").expired += amount;
         }
-        let Bill { repaid, .. } = &reversal.bill;
-        let repaid = repaid.iter().rev().map(|taken| (taken.lot, taken.amount, taken.money)).collect();
+        let repaid = reversal.bill.repaid.iter().rev().map(|taken| (taken.lot, taken.amount, taken.money)).collect();
         reversal.undone = true;
         self.reversals.insert(cause, reversal);
         self.put_back(id, repaid, now);

@@ -1,7 +1,7 @@
 //! Debits, holds and refunds in the model.
 
 use super::{Account, Answer, Bill, Code, DAY, DebtRecord, Fate, HoldRecord, LotRecord, Model, SECOND, Taken};
-use purser_core::catalogue::{Action, Overage};
+use purser_core::catalogue::{Action, Overage, Price};
 use purser_core::command::{CaptureHold, Debit, ExtendHold, PlaceHold, Refund};
 use purser_core::entry::Usage;
 use purser_core::{Key, WalletId};
@@ -10,7 +10,7 @@ use purser_core::{Key, WalletId};
 struct Funded {
     wallet: usize,
     cost: i64,
-    price: Option<u128>,
+    price: u128,
     covered: bool,
 }
 
@@ -32,33 +32,27 @@ impl Model {
     /// The first unit and wallet that cover the cost; else the first of all, not covered.
     fn fund(&self, which: &[usize], ask: &Ask<'_>, now: i64) -> Result<Funded, Code> {
         let action = self.action(ask.action)?;
-        let named = match ask.wallet {
-            Some(id) => Some(*which.iter().find(|index| self.accounts[**index].id == id).ok_or("wallet_not_found")?),
-            None => None,
-        };
-        let fits = |unit: &Key| {
-            action.units.contains(unit) && named.is_none_or(|wallet| self.accounts[wallet].unit == *unit)
-        };
-        let units: Vec<&Key> =
-            action.units.iter().filter(|unit| fits(unit) && ask.unit.is_none_or(|asked| asked == *unit)).collect();
-        if units.is_empty() {
-            return Err("unit_mismatch");
-        }
         let mut options = Vec::new();
-        for unit in units {
-            let valid = |price: &&purser_core::catalogue::Price| price.unit == *unit && price.valid_from.0 <= ask.occurred;
-            let Some(price) = action.prices.iter().filter(valid).max_by_key(|price| price.valid_from) else { continue };
-            let (cost, price) = match ask.usage {
-                Usage::Amount(amount) if amount.0 <= 0 => return Err("amount_not_positive"),
-                Usage::Amount(amount) => (amount.0, None),
-                usage => (self.cost(price, usage)?, Some(price.id.0)),
-            };
+        for unit in action.units.iter().filter(|unit| ask.unit.is_none_or(|asked| asked == *unit)) {
+            let valid = |price: &&Price| price.unit == *unit && price.valid_from.0 <= ask.occurred;
+            let price = action.prices.iter().filter(valid).max_by_key(|price| price.valid_from);
+            let price = price.expect("the tests' prices are valid from the beginning");
             for &wallet in which {
-                if self.accounts[wallet].unit == *unit && named.is_none_or(|named| named == wallet) {
-                    let covered = cost == 0 || self.accounts[wallet].available(now) >= cost;
-                    options.push(Funded { wallet, cost, price, covered });
+                let account = &self.accounts[wallet];
+                if account.unit != *unit || ask.wallet.is_some_and(|id| id != account.id) {
+                    continue;
                 }
+                let cost = match ask.usage {
+                    Usage::Amount(amount) if amount.0 <= 0 => return Err("amount_not_positive"),
+                    Usage::Amount(amount) => amount.0,
+                    usage => self.cost(price, usage)?,
+                };
+                let covered = cost == 0 || account.available(now) >= cost;
+                options.push(Funded { wallet, cost, price: price.id.0, covered });
             }
+        }
+        if options.is_empty() {
+            return Err("unit_mismatch");
         }
         if ask.settle {
             self.open()?;
@@ -67,7 +61,6 @@ impl Model {
         }
         match options.iter().position(|option| option.covered) {
             Some(index) => Ok(options.swap_remove(index)),
-            None if options.is_empty() => Err("action_not_found"),
             None if ask.settle => Ok(options.swap_remove(0)),
             None => Err("insufficient_credits"),
         }
@@ -75,7 +68,6 @@ impl Model {
 
     pub(super) fn debit(&mut self, which: &[usize], id: u128, debit: &Debit, occurred: i64, now: i64) -> Answer {
         if matches!(debit.usage, Usage::Amount(_)) {
-            self.action(debit.action)?;
             return Err("usage_invalid");
         }
         let ask = Ask {
@@ -134,14 +126,13 @@ impl Model {
 
     /// The cost of `usage` at the price version the hold was placed under.
     fn hold_cost(&self, hold: &HoldRecord, usage: &Usage) -> Result<i64, Code> {
-        match (usage, hold.price) {
-            (Usage::Amount(amount), _) if amount.0 <= 0 => Err("amount_not_positive"),
-            (Usage::Amount(amount), _) => Ok(amount.0),
-            (_, None) => Err("usage_invalid"),
-            (usage, Some(id)) => {
+        match usage {
+            Usage::Amount(amount) if amount.0 < 0 => Err("amount_not_positive"),
+            Usage::Amount(amount) => Ok(amount.0),
+            usage => {
                 let action = self.catalogue.action(hold.action).expect("actions are never removed");
-                let price = action.prices.iter().find(|price| price.id.0 == id).expect("versions are never removed");
-                self.cost(price, usage)
+                let price = action.prices.iter().find(|price| price.id.0 == hold.price);
+                self.cost(price.expect("versions are never removed"), usage)
             }
         }
     }
@@ -151,16 +142,14 @@ impl Model {
             return Err("time_invalid");
         }
         let id = extend.hold.0;
-        if !self.accounts[wallet].holds.contains_key(&id) {
-            return Err("hold_not_found");
-        }
+        let hold = self.accounts[wallet].holds.get(&id).cloned().ok_or("hold_not_found")?;
+        let wanted = extend.usage.as_ref().map_or(Ok(0), |usage| self.hold_cost(&hold, usage))?;
         self.may_spend()?;
         let hold = self.usable(wallet, id, false)?;
-        let expires = extend.expires_in.map_or(hold.expires, |life| now + life);
+        let expires = extend.expires_in.map_or(hold.expires, |life| hold.expires.max(now + life));
         if expires > hold.ends {
             return Err("hold_life_exceeded");
         }
-        let wanted = extend.usage.as_ref().map_or(Ok(0), |usage| self.hold_cost(&hold, usage))?;
         let more = (wanted - hold.held()).max(0);
         let account = &mut self.accounts[wallet];
         if more > 0 && account.available(now) < more {
@@ -173,16 +162,13 @@ impl Model {
 
     pub(super) fn capture(&mut self, wallet: usize, capture: &CaptureHold, now: i64) -> Answer {
         let id = capture.hold.0;
-        if !self.accounts[wallet].holds.contains_key(&id) {
-            return Err("hold_not_found");
-        }
-        self.open()?;
+        let hold = self.accounts[wallet].holds.get(&id).cloned().ok_or("hold_not_found")?;
+        let cost = capture.usage.as_ref().map_or(Ok(hold.placed), |usage| self.hold_cost(&hold, usage))?;
         let hold = self.usable(wallet, id, capture.settle)?;
+        if hold.fate == Fate::Expired {
+            self.open()?;
+        }
         let held = hold.held();
-        let cost = match &capture.usage {
-            Some(usage) => self.hold_cost(&hold, usage)?,
-            None => self.accounts[wallet].placed(id),
-        };
         let over = (cost - held).max(0);
         if over > 0 && hold.fate == Fate::Active {
             let action = self.catalogue.action(hold.action).expect("actions are never removed");
@@ -203,16 +189,24 @@ impl Model {
         let record = account.holds.get_mut(&id).expect("just seen");
         record.fate = Fate::Captured;
         record.pins.clear();
-        let mut own = Vec::new();
+        // Pins first, in the order they were taken; what is beyond them burns like any spending, and counts with the
+        // pin where both come from one lot.
+        let mut parts = Vec::new();
         let mut missing = cost;
         for (lot, pinned) in hold.pins {
-            let part = pinned.min(missing);
-            if part > 0 {
-                own.push(account.draw(lot, part));
-                missing -= part;
+            parts.push((lot, pinned.min(missing)));
+            missing -= pinned.min(missing);
+        }
+        for lot in account.spendable(now) {
+            let pinned = parts.iter().find(|part| part.0 == lot).map_or(0, |part| part.1);
+            let part = missing.min(account.free(lot) - pinned);
+            missing -= part;
+            match parts.iter_mut().find(|known| known.0 == lot) {
+                Some(known) => known.1 += part,
+                None => parts.push((lot, part)),
             }
         }
-        own.extend(account.burn(missing, now));
+        let own = parts.into_iter().filter(|part| part.1 > 0).map(|(lot, part)| account.draw(lot, part)).collect();
         account.bill(id, cost, own);
         Ok(())
     }
@@ -255,7 +249,8 @@ impl Model {
         }
         assert_eq!(missing, 0, "the model's bill does not add up");
         account.bills.insert(refund.debit.0, bill);
-        account.put_back(id, back, now);
+        let given = account.put_back(id, back, now);
+        account.honour_reversals(given);
         Ok(())
     }
 }
@@ -272,17 +267,16 @@ impl Taken {
 }
 
 impl Account {
-    /// What a closed hold had pinned, or an active one pins.
-    fn placed(&self, hold: u128) -> i64 {
-        self.holds[&hold].placed
-    }
-
     fn pin(&mut self, hold: u128, amount: i64, now: i64) {
         let mut missing = amount;
         for lot in self.spendable(now) {
             let part = missing.min(self.free(lot));
             if part > 0 {
-                self.holds.get_mut(&hold).expect("just made").pins.push((lot, part));
+                let pins = &mut self.holds.get_mut(&hold).expect("just made").pins;
+                match pins.iter_mut().find(|pin| pin.0 == lot) {
+                    Some(pin) => pin.1 += part,
+                    None => pins.push((lot, part)),
+                }
                 missing -= part;
             }
         }
@@ -299,33 +293,20 @@ impl Account {
         self.bills.insert(id, Bill { cost, refunded: 0, own, repaid: Vec::new() });
     }
 
-    /// Gives credits back to the lots they came from. A lot whose purchase was reversed pays the debt of that first;
-    /// a lot that ran out comes back as a new one with seven days.
-    pub fn put_back(&mut self, id: u128, back: Vec<(u128, i64, i64)>, now: i64) {
+    /// Gives credits back to the lots they came from; a lot that ran out comes back as a new one with seven days.
+    /// Answers where they went.
+    pub fn put_back(&mut self, id: u128, back: Vec<(u128, i64, i64)>, now: i64) -> Vec<(u128, i64)> {
         let mut number = 0;
-        for (lot, mut amount, mut money) in back {
-            let origin = self.lots[&lot].origin;
-            for index in 0..self.debts.len() {
-                let debt = &mut self.debts[index];
-                if origin.is_some() && debt.reversal_of == origin {
-                    let part = debt.amount.min(amount);
-                    debt.amount -= part;
-                    let share = i64::try_from(i128::from(money) * i128::from(part) / i128::from(amount.max(1)));
-                    money -= share.expect("a part of an i64");
-                    amount -= part;
-                    let subject = debt.subject;
-                    let reversal = self.reversals.get_mut(&subject).expect("a reversal made the debt");
-                    reversal.forgiven.push((lot, part));
-                }
-            }
-            self.debts.retain(|debt| debt.amount > 0);
-            if amount == 0 {
-                continue;
-            }
+        let mut given: Vec<(u128, i64)> = Vec::new();
+        for (lot, amount, money) in back {
             if self.lots[&lot].expires > now {
                 let record = self.lots.get_mut(&lot).expect("just seen");
                 record.remaining += amount;
                 record.money += money;
+                match given.iter_mut().find(|known| known.0 == lot) {
+                    Some(known) => known.1 += amount,
+                    None => given.push((lot, amount)),
+                }
                 continue;
             }
             number += 1;
@@ -342,6 +323,29 @@ impl Account {
                 ..parent
             };
             self.lots.insert(id + number, child);
+            given.push((id + number, amount));
+        }
+        given
+    }
+
+    /// Credit that came back although the money of its purchase went back before: once open freezes have theirs, it
+    /// lowers the debt which that left, before any other debt.
+    fn honour_reversals(&mut self, given: Vec<(u128, i64)>) {
+        self.fill_freezes();
+        for (lot, mut most) in given {
+            let Some(origin) = self.lots[&lot].origin else { continue };
+            for index in 0..self.debts.len() {
+                let part = self.debts[index].amount.min(self.free(lot)).min(most);
+                if self.debts[index].reversal_of == Some(origin) && part > 0 {
+                    let taken = self.draw(lot, part);
+                    let debt = &mut self.debts[index];
+                    debt.amount -= part;
+                    most -= part;
+                    let reversal = self.reversals.get_mut(&debt.subject).expect("a reversal made the debt");
+                    reversal.bill.repaid.push(taken);
+                }
+            }
+            self.debts.retain(|debt| debt.amount > 0);
         }
     }
 }

@@ -1,0 +1,225 @@
+//! Arbitrary catalogues and command sequences.
+//!
+//! A generated step says what to do with things chosen by small numbers ("the third hold"); it becomes a command when
+//! its turn comes and it is known which holds, debits and lots exist. So most commands meet something real, and
+//! shrinking keeps sequences meaningful.
+
+mod ops;
+
+pub use ops::{Op, Pick, Stride, any_steps};
+
+use proptest::prelude::*;
+use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
+use purser_core::command::{
+    CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
+};
+use purser_core::entry::{Actor, ActorKind, Usage};
+use purser_core::pricing::{Bounds, Model, Rate};
+use purser_core::wallet::Owner;
+use purser_core::{
+    Amount, Currency, Decimal, Id, Key, Money, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo, Wallet,
+};
+
+/// Where every generated story starts: far from the ends of time.
+pub const START: i64 = 1_700_000_000_000_000;
+/// The tenant of all stories.
+pub const TENANT: TenantNo = TenantNo(0x0123_4567_89ab_cdef);
+const USER: UserNo = UserNo(42);
+
+/// One to three wallets: a user's credits, a pool's credits, the user's text messages.
+pub fn wallets(count: usize) -> Vec<Wallet> {
+    let all = [(Owner::User(USER), Unit::credit()), (Owner::Pool(7), Unit::credit()), (Owner::User(USER), sms())];
+    all.into_iter().take(count).map(|(owner, unit)| Wallet::new(TENANT, owner, unit)).collect()
+}
+
+fn sms() -> Unit {
+    Unit { code: Key::parse("sms").expect("a valid key"), scale: Scale::new(0).expect("a scale") }
+}
+
+/// Six actions: flat, per quantity in two units, per dimension, free, switched off, and one whose price changes.
+pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
+    let rounding = prop_oneof![Just(Rounding::Up), Just(Rounding::HalfEven), Just(Rounding::Down)];
+    let bounds = (rounding, prop::option::of(0..9_i64), prop::option::of(10..60_i64));
+    let bounds = bounds.prop_map(|(rounding, minimum, maximum)| Bounds {
+        minimum: minimum.map(Amount),
+        maximum: maximum.map(Amount),
+        rounding,
+    });
+    (1..30_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..80_u16).prop_map(|(base, rate, per, bounds, percent)| {
+        let rate = Rate { rate: Decimal(rate), per };
+        // The same number of smallest parts a message as a credit has at six decimals.
+        let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
+        let dimensions = vec![("input".into(), rate), ("output".into(), Rate { per: per + 1, ..rate })];
+        let credit = Unit::credit().code;
+        let flat = |amount: i64| Model::Flat { amount: Amount(amount) };
+        let price = |no: u64, unit: &Key, from: i64, model: Model| Price {
+            id: Id(u128::from(no)),
+            unit: unit.clone(),
+            valid_from: Timestamp(from),
+            model,
+        };
+        let one = |no: u64, model: Model, overage: Overage| {
+            let prices = vec![price(no * 10, &credit, 0, model)];
+            Action { no, key: key(no), active: no != 5, overage, units: vec![credit.clone()], prices }
+        };
+        let mut two_units = one(2, Model::PerQuantity { rate, bounds }, Overage::Allow { percent });
+        two_units.units.push(sms().code);
+        two_units.prices.push(price(21, &sms().code, 0, Model::PerQuantity { rate: coarse, bounds }));
+        let mut changing = one(6, flat(base), Overage::Refuse);
+        changing.prices.push(price(61, &credit, START + 30_000_000, flat(base + 3)));
+        let actions = [
+            one(1, flat(base), Overage::Refuse),
+            two_units,
+            one(3, Model::PerDimension { rates: dimensions, bounds }, Overage::Debt),
+            one(4, Model::Free, Overage::Debt),
+            one(5, flat(1), Overage::Debt),
+            changing,
+        ];
+        Catalogue::new([sms()], actions)
+    })
+}
+
+fn key(no: u64) -> Key {
+    Key::parse(&format!("action_{no}")).expect("a valid key")
+}
+
+/// What exists so far, for later steps to choose from.
+#[derive(Default)]
+pub struct Known {
+    pub lots: Vec<(Id, usize)>,
+    pub holds: Vec<(Id, usize)>,
+    pub debits: Vec<(Id, usize)>,
+    made: u64,
+}
+
+impl Known {
+    /// Turns a step into a command and the wallets it is about.
+    pub fn command(&mut self, op: &Op, wallets: &[Wallet], now: i64) -> (Vec<usize>, Command) {
+        self.made += 1;
+        let id = Id::new(1_700_000_000_000 + self.made, self.made);
+        let all: Vec<usize> = (0..wallets.len()).collect();
+        let at = |wallet: u8| usize::from(wallet) % wallets.len();
+        let mut occurred_at = now;
+        let (which, movement) = match op {
+            Op::Grant(grant) => {
+                let origin = grant.origin.map(|no| Id(u128::from(no)));
+                let paid = grant.paid.map(|minor| Money { minor, currency: Currency::parse("MYR").expect("listed") });
+                let grant_terms = Grant {
+                    amount: Amount(grant.amount),
+                    kind: grant.kind,
+                    priority: grant.priority,
+                    effective_at: grant.effective_in.map(|after| Timestamp(now + after)),
+                    expires_at: grant.expires_in.map(|after| Timestamp(now + after)),
+                    paid,
+                    origin,
+                };
+                (vec![at(grant.wallet)], Movement::Grant(grant_terms))
+            }
+            Op::Revoke { lot, amount } => {
+                let (lot, wallet) = choose(&self.lots, *lot);
+                (vec![wallet], Movement::Revoke(Revoke { lot, amount: amount.map(Amount) }))
+            }
+            Op::Debit { action, usage, unit, wallet, settle, late } => {
+                occurred_at = now - late;
+                let (unit, wallet) = (unit.map(unit_code), wallet.map(|wallet| wallets[at(wallet)].key.id));
+                let usage = usage.fit(*action);
+                (all, Movement::Debit(Debit { action: *action, usage, unit, wallet, settle: *settle }))
+            }
+            Op::Refund { debit, amount } => {
+                let (debit, wallet) = choose(&self.debits, *debit);
+                (vec![wallet], Movement::Refund(Refund { debit, amount: amount.map(Amount) }))
+            }
+            Op::Place { action, usage, wallet, expires_in } => {
+                let wallet = wallet.map(|wallet| wallets[at(wallet)].key.id);
+                let place =
+                    PlaceHold { action: *action, usage: usage.fit(*action), unit: None, wallet, expires_in: *expires_in };
+                (all, Movement::PlaceHold(place))
+            }
+            Op::Extend { hold, expires_in, usage } => {
+                let (hold, wallet) = choose(&self.holds, *hold);
+                let usage = usage.map(Amount).map(Usage::Amount);
+                (vec![wallet], Movement::ExtendHold(ExtendHold { hold, expires_in: *expires_in, usage }))
+            }
+            Op::Capture { hold, usage, settle } => {
+                let (hold, wallet) = choose(&self.holds, *hold);
+                let usage = usage.map(Amount).map(Usage::Amount);
+                (vec![wallet], Movement::CaptureHold(CaptureHold { hold, usage, settle: *settle }))
+            }
+            Op::Release { hold } => {
+                let (hold, wallet) = choose(&self.holds, *hold);
+                (vec![wallet], Movement::ReleaseHold { hold })
+            }
+            Op::Transfer { from, to, amount } => {
+                (vec![at(*from), at(*to)], Movement::Transfer { amount: Amount(*amount) })
+            }
+            Op::Freeze { cause, origin, amount } => {
+                (all, Movement::Freeze(Freeze { cause: cause_id(*cause), origin: no(*origin), amount: Amount(*amount) }))
+            }
+            Op::Thaw { cause } => (all, Movement::Thaw { cause: cause_id(*cause) }),
+            Op::Reverse { cause, origin, amount, buyer } => {
+                let buyer = wallets[at(*buyer)].key.id;
+                let (cause, origin, amount) = (cause_id(*cause), no(*origin), Amount(*amount));
+                (all, Movement::Reverse(Reverse { cause, origin, amount, buyer }))
+            }
+            Op::Reinstate { cause } => (all, Movement::Reinstate { cause: cause_id(*cause) }),
+            Op::Sweep | Op::Standing(_) => (all, Movement::Sweep),
+        };
+        let actor = Actor { kind: ActorKind::ApiKey, no: 1 };
+        let occurred_at = Timestamp(occurred_at);
+        (which, Command { id, tenant: TENANT, user: Some(USER), actor, occurred_at, text_digest: None, movement })
+    }
+
+    /// Remembers what an accepted command made in which wallet.
+    pub fn remember(&mut self, command: &Command, wallet: usize) {
+        match &command.movement {
+            Movement::Grant(_) => self.lots.push((command.id, wallet)),
+            Movement::Debit(_) => self.debits.push((command.id, wallet)),
+            Movement::PlaceHold(_) => self.holds.push((command.id, wallet)),
+            Movement::CaptureHold(capture) => self.debits.push((capture.hold, wallet)),
+            _ => {}
+        }
+    }
+}
+
+/// One of the known things; now and then one that does not exist.
+fn choose(known: &[(Id, usize)], pick: Pick) -> (Id, usize) {
+    if known.is_empty() || pick.0 % 32 == 31 { (Id(0xdead), 0) } else { known[usize::from(pick.0) % known.len()] }
+}
+
+fn no(small: u8) -> Id {
+    Id(u128::from(small))
+}
+
+fn cause_id(small: u8) -> Id {
+    Id(0xcc00 + u128::from(small))
+}
+
+fn unit_code(second: bool) -> Key {
+    if second { sms().code } else { Unit::credit().code }
+}
+
+
+/// Usage as generated: fitted to the action it is for, most of the time.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageSeed {
+    pub one: i64,
+    pub two: i64,
+    pub odd: u8,
+}
+
+impl UsageSeed {
+    fn fit(self, action: u64) -> Usage {
+        let dimensions = |names: [&str; 2]| {
+            let [one, two] = names.map(String::from);
+            Usage::Dimensions(vec![(one, Quantity(self.one)), (two, Quantity(self.two))])
+        };
+        match (self.odd, action) {
+            (0, _) => dimensions(["input", "unknown"]),
+            (1..=3, _) => Usage::Amount(Amount(self.one / 300_000)),
+            (4, _) => Usage::Quantity(Quantity(self.two)),
+            (_, 3) => dimensions(["input", "output"]),
+            (_, 2) => Usage::Quantity(Quantity(self.one)),
+            _ => Usage::Quantity(Quantity::ONE),
+        }
+    }
+}

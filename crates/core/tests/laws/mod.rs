@@ -1,0 +1,230 @@
+//! The laws, each checked by itself on entries and wallets, without the model.
+
+use crate::story::Story;
+use purser_core::command::Movement;
+use purser_core::entry::Returned;
+use purser_core::wallet::HoldState;
+use purser_core::{Amount, Entry, EntryKind, LotId, Rejection, Target, Terms, Timestamp, Wallet, audit, chain};
+use std::collections::BTreeMap;
+
+/// What must hold after each step; also carries the rebuild one step further.
+pub fn after_each_step(story: &mut Story) {
+    let fresh = std::mem::take(&mut story.fresh);
+    for entry in &fresh {
+        let place = story.rebuilt.iter().position(|wallet| wallet.key == entry.wallet).expect("a wallet of the tenant");
+        let wallet = &mut story.rebuilt[place];
+        let before = wallet.clone();
+        audit::replay(wallet, entry).unwrap_or_else(|broken| panic!("{broken}: {entry:?}\n{}", story.trail()));
+        debt_comes_only_from_where_it_may(story, &before, entry);
+        pins_outlast_what_must_not_touch_them(entry);
+        credits_burn_in_the_published_order(&before, entry);
+    }
+    transfers_conserve(&fresh);
+    for (live, rebuilt) in story.world.wallets.iter().zip(&story.rebuilt) {
+        audit::equations(live).unwrap_or_else(|broken| panic!("{broken}: {live:?}\n{}", story.trail()));
+        assert!(live == rebuilt, "rebuilt from entries alone\n{rebuilt:?}\nlive\n{live:?}\n{}", story.trail());
+        assert!(live.clone().restore().as_ref() == Ok(live), "a wallet comes back from its rows");
+    }
+    story.fresh = fresh;
+}
+
+/// What must hold of the whole ledger at the end.
+pub fn at_the_end(story: &Story) {
+    refunds_stay_within_their_debits(story);
+    money_adds_up(story);
+    for wallet in &story.world.wallets {
+        let mut pruned = wallet.clone();
+        pruned.prune();
+        assert_eq!(pruned.balance(Timestamp(story.now)), wallet.balance(Timestamp(story.now)));
+        audit::equations(&pruned).expect("closed lots and holds carry nothing");
+    }
+}
+
+/// Law 3: debt comes from settle debits, captures that may, and money that went back; strict spending never goes below
+/// what is there.
+fn debt_comes_only_from_where_it_may(story: &Story, before: &Wallet, entry: &Entry) {
+    let more = entry.allocations.iter().any(|part| matches!(part.target, Target::Debt(_)) && part.amount.is_positive());
+    let strict = match (&entry.kind, &entry.terms) {
+        (EntryKind::Debit, Terms::Charge(charge)) => !charge.settle,
+        (EntryKind::Hold | EntryKind::Extend | EntryKind::TransferOut, _) => true,
+        _ => false,
+    };
+    if strict {
+        let needed = -(entry.amount - entry.held_delta);
+        let spendable = before.available(entry.recorded_at);
+        assert!(needed <= spendable || needed.is_zero(), "overdraft: {entry:?}\n{}", story.trail());
+    }
+    let may = match (&entry.kind, &entry.terms) {
+        (EntryKind::Debit | EntryKind::Capture, Terms::Charge(charge)) => {
+            let action = story.world.catalogue.action(charge.action).expect("a known action");
+            charge.settle || (entry.kind == EntryKind::Capture && action.overage == purser_core::catalogue::Overage::Debt)
+        }
+        (kind, _) => *kind == EntryKind::Reverse,
+    };
+    assert!(may || !more, "debt from nowhere: {entry:?}\n{}", story.trail());
+    let spent: Amount = before.lots.iter().map(|lot| lot.remaining).sum();
+    assert!(spent >= Amount::ZERO);
+}
+
+/// Expiry, revoke and freeze take only what is not pinned.
+fn pins_outlast_what_must_not_touch_them(entry: &Entry) {
+    let may_move_pins = [EntryKind::Hold, EntryKind::Extend, EntryKind::Capture, EntryKind::Release, EntryKind::HoldExpire];
+    if !may_move_pins.contains(&entry.kind) {
+        assert!(entry.allocations.iter().all(|part| part.held.is_zero()), "pins moved by {entry:?}");
+    }
+}
+
+/// Before a lot is touched by spending, everything that burns sooner is used up.
+fn credits_burn_in_the_published_order(before: &Wallet, entry: &Entry) {
+    if !matches!(entry.kind, EntryKind::Debit | EntryKind::Hold | EntryKind::Extend | EntryKind::TransferOut) {
+        return;
+    }
+    let order = |id: LotId| {
+        let terms = &before.lot(id).expect("a known lot").terms;
+        let expires = terms.expires_at.unwrap_or(Timestamp::NEVER);
+        (terms.priority, expires, terms.kind, terms.effective_at, terms.id)
+    };
+    let lots = entry.allocations.iter().filter_map(|part| match part.target {
+        Target::Lot(id) => Some((order(id), id, part.held - part.amount)),
+        Target::Debt(_) => None,
+    });
+    let lots: Vec<_> = lots.collect();
+    assert!(lots.windows(2).all(|pair| pair[0].0 < pair[1].0), "not in burn order: {entry:?}");
+    let Some((last, _, _)) = lots.last() else { return };
+    for lot in before.lots.iter().filter(|lot| lot.is_live(entry.recorded_at) && lot.burn_key() < *last) {
+        let taken = lots.iter().find(|(_, id, _)| *id == lot.terms.id).map_or(Amount::ZERO, |(_, _, taken)| *taken);
+        assert_eq!(taken, lot.spendable(), "a lot that burns sooner was spared by {entry:?}");
+    }
+}
+
+/// A transfer takes and gives the same credits and the same money.
+fn transfers_conserve(fresh: &[Entry]) {
+    let of = |kind: EntryKind| {
+        let entries = fresh.iter().filter(move |entry| entry.kind == kind);
+        let money = entries.clone().flat_map(|entry| &entry.allocations).map(|part| part.money).sum::<i64>();
+        (entries.map(|entry| entry.amount.0).sum::<i64>(), money)
+    };
+    let (left, arrived) = (of(EntryKind::TransferOut), of(EntryKind::TransferIn));
+    assert_eq!((left.0 + arrived.0, left.1 + arrived.1), (0, 0), "a transfer made or lost something: {fresh:?}");
+}
+
+/// Σ refunds ≤ debit, over all wallets.
+fn refunds_stay_within_their_debits(story: &Story) {
+    let mut left: BTreeMap<u128, i64> = BTreeMap::new();
+    for entry in &story.world.entries {
+        match (&entry.kind, &entry.terms) {
+            (EntryKind::Debit | EntryKind::Capture, Terms::Charge(charge)) => {
+                left.insert(entry.subject.0, charge.cost.0);
+            }
+            (EntryKind::Refund, _) => *left.get_mut(&entry.subject.0).expect("a debit was refunded") -= entry.amount.0,
+            _ => {}
+        }
+    }
+    assert!(left.values().all(|left| *left >= 0), "more came back than was debited\n{}", story.trail());
+}
+
+/// Per lot: recognised + breakage + returned + revoked + transferred + left is what was paid, to the last minor unit.
+fn money_adds_up(story: &Story) {
+    for wallet in &story.world.wallets {
+        let entries: Vec<&Entry> = story.world.entries.iter().filter(|entry| entry.wallet == wallet.key).collect();
+        for lot in &wallet.lots {
+            let mut gone = 0;
+            for entry in &entries {
+                let born_here = entry.terms.new_lots().iter().any(|terms| terms.id == lot.terms.id);
+                for part in entry.allocations.iter().filter(|part| part.target == Target::Lot(lot.terms.id)) {
+                    if born_here {
+                        let start = (part.amount, part.money);
+                        assert_eq!(start, (lot.terms.granted, lot.terms.paid.map_or(0, |money| money.minor)), "{entry:?}");
+                    } else {
+                        gone -= part.money;
+                    }
+                }
+            }
+            let paid = lot.terms.paid.map_or(0, |money| money.minor);
+            assert_eq!(gone + lot.money, paid, "the money of {lot:?} does not add up\n{}", story.trail());
+        }
+        for entry in &entries {
+            if let Terms::Refund { returned, .. } | Terms::Reinstate { returned, .. } = &entry.terms {
+                what_comes_back_is_what_left(&entries, entry, returned);
+            }
+        }
+    }
+}
+
+/// A refund names the pieces it gives back; their credits and money are those of its allocations.
+fn what_comes_back_is_what_left(entries: &[&Entry], entry: &Entry, returned: &[Returned]) {
+    let money: i64 = entry.allocations.iter().map(|part| part.money).sum();
+    assert_eq!(money, returned.iter().map(|piece| piece.money).sum::<i64>(), "{entry:?}");
+    for piece in returned {
+        let source = entries[usize::try_from(piece.seq - 1).expect("a place")];
+        let taken = &source.allocations[piece.index as usize];
+        assert_eq!(source.seq, piece.seq);
+        let back: Vec<&Returned> = entries
+            .iter()
+            .filter_map(|entry| match &entry.terms {
+                Terms::Refund { returned, .. } | Terms::Reinstate { returned, .. } => Some(returned),
+                _ => None,
+            })
+            .flatten()
+            .filter(|other| (other.seq, other.index) == (piece.seq, piece.index))
+            .collect();
+        let amount: i64 = back.iter().map(|piece| piece.amount.0).sum();
+        let money: i64 = back.iter().map(|piece| piece.money).sum();
+        assert!(amount <= taken.amount.0.abs() && money <= taken.money.abs(), "{piece:?} of {source:?}");
+        if amount == taken.amount.0.abs() && matches!(taken.target, Target::Lot(_)) {
+            assert_eq!(money, -taken.money, "all credits came back, but not all money: {source:?}");
+        }
+    }
+}
+
+/// Law 9: one wrong bit, a gap or another order anywhere, and the rebuild stops at it or ends elsewhere.
+pub fn damage_is_found(story: &Story, place: usize, seed: u64) {
+    let honest = &story.world.entries;
+    let rebuild = |entries: &[Entry]| {
+        let mut wallet = crate::generate::wallets(1).remove(0);
+        entries.iter().try_for_each(|entry| audit::replay(&mut wallet, entry))?;
+        if wallet.head == story.world.wallets[0].head { Ok(()) } else { Err("the ledger does not end where it should") }
+    };
+    assert_eq!(rebuild(honest), Ok(()), "the honest ledger holds");
+    let mut changed = honest.clone();
+    change(&mut changed[place], seed);
+    assert!(rebuild(&changed).is_err(), "unseen change: {:?} of {:?}", changed[place], honest[place]);
+    let mut shorter = honest.clone();
+    shorter.remove(place);
+    assert!(rebuild(&shorter).is_err(), "unseen removal");
+    let mut twice = honest.clone();
+    twice.insert(place, honest[place].clone());
+    assert!(rebuild(&twice).is_err(), "unseen repetition");
+    if honest.len() > 1 {
+        let mut swapped = honest.clone();
+        swapped.swap(place, (place + 1) % honest.len());
+        assert!(rebuild(&swapped).is_err(), "unseen exchange");
+    }
+}
+
+/// Flips one bit somewhere in what the entry says.
+fn change(entry: &mut Entry, seed: u64) {
+    let bit = seed >> 8;
+    let flip = |number: &mut i64| *number ^= 1 << (bit % 62);
+    match seed % 13 {
+        0 => flip(&mut entry.amount.0),
+        1 => flip(&mut entry.held_delta.0),
+        2 => flip(&mut entry.settled_after.0),
+        3 => flip(&mut entry.occurred_at.0),
+        4 => flip(&mut entry.recorded_at.0),
+        5 => entry.subject.0 ^= 1 << (bit % 128),
+        6 => entry.actor.no ^= 1 << (bit % 64),
+        7 => entry.user = entry.user.map_or(Some(purser_core::UserNo(bit)), |_| None),
+        8 => entry.text_digest = Some([bit as u8; 32]),
+        9 => entry.hash[(bit % 32) as usize] ^= 1,
+        10 => entry.seq ^= 1 << (bit % 64),
+        11 if !entry.allocations.is_empty() => {
+            let index = (bit as usize) % entry.allocations.len();
+            entry.allocations[index].money ^= 1 << (bit % 60);
+        }
+        _ => match EntryKind::from_number((entry.kind as u8 % 19) + 1) {
+            Some(kind) => entry.kind = kind,
+            None => entry.wallet.tenant.0 ^= 1,
+        },
+    }
+}
