@@ -6,7 +6,7 @@ use crate::catalogue::Catalogue;
 use crate::chain;
 use crate::command::Command;
 use crate::entry::{Actor, Allocation, Entry, EntryKind, Target, Terms};
-use crate::id::Id;
+use crate::id::{Id, UserNo};
 use crate::receipt::{Detail, Receipt};
 use crate::time::Timestamp;
 use crate::wallet::Wallet;
@@ -37,6 +37,8 @@ pub(super) struct Draft<'s, 'c> {
     pub(super) wallets: &'s mut Vec<Wallet>,
     pub(super) command: &'s Command,
     pub(super) now: Timestamp,
+    /// The user that the command is for: named by it, or known from the thing it names.
+    user: Option<UserNo>,
     history: &'s [Entry],
     progress: Vec<Progress>,
     derived: usize,
@@ -51,6 +53,7 @@ impl<'s, 'c> Draft<'s, 'c> {
             wallets: &mut state.wallets,
             command,
             now,
+            user: command.user,
             history: &state.history,
             progress,
             derived: 0,
@@ -77,7 +80,7 @@ impl<'s, 'c> Draft<'s, 'c> {
     /// Books a line of the command itself.
     pub(super) fn book(&mut self, wallet: usize, line: Line) -> &Entry {
         self.progress[wallet].written = true;
-        let (user, actor, occurred_at) = (self.command.user, self.command.actor, self.command.occurred_at);
+        let (user, actor, occurred_at) = (self.user, self.command.actor, self.command.occurred_at);
         let text_digest = self.command.text_digest;
         self.seal(wallet, line, user, actor, occurred_at, text_digest)
     }
@@ -91,7 +94,7 @@ impl<'s, 'c> Draft<'s, 'c> {
         &mut self,
         index: usize,
         line: Line,
-        user: Option<crate::UserNo>,
+        user: Option<UserNo>,
         actor: Actor,
         occurred_at: Timestamp,
         text_digest: Option<crate::entry::Digest>,
@@ -124,6 +127,11 @@ impl<'s, 'c> Draft<'s, 'c> {
         wallet.apply(&entry).expect("a decision books only what its wallet can bear");
         progress.entries.push(entry);
         progress.entries.last().expect("just pushed")
+    }
+
+    /// Names the user of the hold or debit that the command is about, where the command itself names none.
+    pub(super) fn on_behalf_of(&mut self, user: Option<UserNo>) {
+        self.user = self.user.or(user);
     }
 
     /// The seq that the next entry of a wallet gets.
@@ -168,7 +176,7 @@ impl<'s, 'c> Draft<'s, 'c> {
             wallet: wallet.key.id,
             unit: wallet.unit.clone(),
             entry: done.entry,
-            user: self.command.user,
+            user: self.user,
             amount: done.amount,
             balance: balance_of(done.wallet),
             recorded_at: self.now,

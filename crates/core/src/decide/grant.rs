@@ -7,6 +7,7 @@ use crate::command::{Grant, Revoke};
 use crate::entry::{Allocation, EntryKind, LotTerms, Terms};
 use crate::receipt::Detail;
 use crate::rejection::Rejection;
+use crate::wallet::Owner;
 
 /// Makes a lot in the state's one wallet.
 pub(super) fn grant(draft: &mut Draft<'_, '_>, grant: &Grant) -> Result<Done, Rejection> {
@@ -57,6 +58,9 @@ pub(super) fn revoke(draft: &mut Draft<'_, '_>, revoke: Revoke) -> Result<Done, 
         return Err(Rejection::GrantNotFound);
     }
     draft.prepare(0);
+    if let Owner::User(user) = draft.wallets[0].owner {
+        draft.on_behalf_of(Some(user));
+    }
     let lot = draft.wallets[0].lot(revoke.lot).expect("looked up above");
     let revocable = lot.spendable();
     let amount = revoke.amount.unwrap_or(revocable);

@@ -191,8 +191,11 @@ fn cost(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold, usage: &Usage) -> Res
     }
 }
 
-fn find(draft: &Draft<'_, '_>, hold: Id) -> Result<usize, Rejection> {
-    draft.wallets.iter().position(|wallet| wallet.hold(hold).is_some()).ok_or(Rejection::HoldNotFound)
+fn find(draft: &mut Draft<'_, '_>, hold: Id) -> Result<usize, Rejection> {
+    let found = draft.wallets.iter().enumerate().find_map(|(index, wallet)| Some((index, wallet.hold(hold)?.user)));
+    let (wallet, user) = found.ok_or(Rejection::HoldNotFound)?;
+    draft.on_behalf_of(user);
+    Ok(wallet)
 }
 
 /// Books what is due and answers the hold if it is still active.

@@ -18,7 +18,8 @@ pub(super) fn refund(draft: &mut Draft<'_, '_>, refund: Refund) -> Result<Done, 
     let wallet = find_debit(draft, refund.debit).ok_or(Rejection::DebitNotFound)?;
     draft.prepare(wallet);
     let origin = find_entry(draft, wallet, refund.debit, is_charge).expect("found above");
-    let (cost, seq) = (charged(origin), origin.seq);
+    let (cost, seq, user) = (charged(origin), origin.seq, origin.user);
+    draft.on_behalf_of(user);
     let refunds = draft.history_of(wallet, refund.debit).filter(|entry| entry.kind == EntryKind::Refund);
     let before: Amount = refunds.map(|entry| entry.amount).sum();
     let refundable = cost - before;
