@@ -4,7 +4,7 @@ use super::{DUE_MAX, Decision, Done, Standing, State, due};
 use crate::amount::Amount;
 use crate::catalogue::Catalogue;
 use crate::chain;
-use crate::command::Command;
+use crate::command::{Command, Movement};
 use crate::entry::{Actor, Allocation, Entry, EntryKind, Target, Terms};
 use crate::id::{Id, UserNo};
 use crate::receipt::{Detail, Receipt};
@@ -155,11 +155,13 @@ impl<'s, 'c> Draft<'s, 'c> {
     /// Deals with what the command freed and closes the decision.
     pub(super) fn finish(mut self, done: Done) -> Decision {
         for wallet in 0..self.wallets.len() {
-            if self.progress[wallet].written {
+            if !self.progress[wallet].written {
+                self.restore(wallet);
+            } else if !matches!(self.command.movement, Movement::Sweep) {
+                // A sweep frees nothing but at the due instants, where it is dealt with; what it left for the next
+                // sweep has instants of its own, before `now`.
                 let now = self.now;
                 due::settle(&mut self, wallet, now);
-            } else {
-                self.restore(wallet);
             }
         }
         let balance_of = |wallet: usize| self.wallets[wallet].balance(self.now);

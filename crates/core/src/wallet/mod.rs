@@ -267,10 +267,8 @@ impl Wallet {
             .map(|hold| hold.terms.expires_at);
         let open = self.lots.iter().filter(|lot| lot.spendable().is_positive());
         let lots = open.clone().filter_map(|lot| lot.terms.expires_at);
-        // With debt, a lot that becomes effective repays it at that instant. Lots that are effective already have repaid.
-        let effective = open
-            .filter(|lot| self.debt.is_positive() && lot.terms.effective_at > self.recorded_at)
-            .map(|lot| lot.terms.effective_at);
+        // With debt, a lot that becomes effective repays it at that instant; where a sweep stopped before, it is past.
+        let effective = open.filter(|_| self.debt.is_positive()).map(|lot| lot.terms.effective_at);
         holds.chain(lots).chain(effective).min().unwrap_or(Timestamp::NEVER)
     }
 

@@ -45,7 +45,7 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         maximum: maximum.map(Amount),
         rounding,
     });
-    (1..30_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..80_u16).prop_map(|(base, rate, per, bounds, percent)| {
+    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16).prop_map(|(base, rate, per, bounds, percent)| {
         let rate = Rate { rate: Decimal(rate), per };
         // The same number of smallest parts a message as a credit has at six decimals.
         let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
@@ -63,7 +63,8 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
             Action { no, key: key(no), active: no != 5, overage, units: vec![credit.clone()], prices }
         };
         let mut two_units = one(2, Model::PerQuantity { rate, bounds }, Overage::Allow { percent });
-        two_units.units.push(sms().code);
+        // Text messages first, though the wallet of credits comes first: the action's order counts before the wallets'.
+        two_units.units.insert(0, sms().code);
         two_units.prices.push(price(21, &sms().code, 0, Model::PerQuantity { rate: coarse, bounds }));
         let mut changing = one(6, flat(base), Overage::Refuse);
         changing.prices.push(price(61, &credit, START + 30_000_000, flat(base + 3)));
@@ -98,6 +99,14 @@ impl Known {
         self.made += 1;
         let id = Id::new(1_700_000_000_000 + self.made, self.made);
         let all: Vec<usize> = (0..wallets.len()).collect();
+        // The candidates of spending as they are loaded: by the order of the action's units, then in funding order.
+        let candidates = |action: u64| {
+            let mut which = all.clone();
+            if action == 2 {
+                which.sort_by_key(|index| wallets[*index].unit.code != sms().code);
+            }
+            which
+        };
         let at = |wallet: u8| usize::from(wallet) % wallets.len();
         let mut occurred_at = now;
         let (which, movement) = match op {
@@ -123,7 +132,7 @@ impl Known {
                 occurred_at = now - late;
                 let (unit, wallet) = (unit.map(unit_code), wallet.map(|wallet| wallets[at(wallet)].key.id));
                 let usage = usage.fit(*action);
-                (all, Movement::Debit(Debit { action: *action, usage, unit, wallet, settle: *settle }))
+                (candidates(*action), Movement::Debit(Debit { action: *action, usage, unit, wallet, settle: *settle }))
             }
             Op::Refund { debit, amount } => {
                 let (debit, wallet) = choose(&self.debits, *debit);
@@ -133,7 +142,7 @@ impl Known {
                 let wallet = wallet.map(|wallet| wallets[at(wallet)].key.id);
                 let place =
                     PlaceHold { action: *action, usage: usage.fit(*action), unit: None, wallet, expires_in: *expires_in };
-                (all, Movement::PlaceHold(place))
+                (candidates(*action), Movement::PlaceHold(place))
             }
             Op::Extend { hold, expires_in, usage } => {
                 let (hold, wallet) = choose(&self.holds, *hold);
@@ -181,9 +190,14 @@ impl Known {
     }
 }
 
-/// One of the known things; now and then one that does not exist.
+/// One of the known things, mostly one of the last; now and then one that does not exist.
 fn choose(known: &[(Id, usize)], pick: Pick) -> (Id, usize) {
-    if known.is_empty() || pick.0 % 32 == 31 { (Id(0xdead), 0) } else { known[usize::from(pick.0) % known.len()] }
+    let place = usize::from(pick.0 >> 2);
+    match pick.0 % 4 {
+        _ if known.is_empty() || pick.0 == 255 => (Id(0xdead), 0),
+        0 => known[place % known.len()],
+        _ => known[known.len() - 1 - place % known.len().min(3)],
+    }
 }
 
 fn no(small: u8) -> Id {

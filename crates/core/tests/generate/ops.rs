@@ -59,9 +59,9 @@ pub fn any_steps(most: usize) -> impl Strategy<Value = Vec<Stride>> {
 
 fn passing() -> impl Strategy<Value = i64> {
     prop_oneof![
-        6 => Just(0),
-        6 => (0..8_i64).prop_map(|seconds| seconds * SECOND),
-        2 => 0..40 * SECOND,
+        12 => Just(0),
+        12 => (0..5_i64).prop_map(|seconds| seconds * SECOND),
+        3 => 0..20 * SECOND,
         1 => Just(DAY),
         1 => (1..9_i64).prop_map(|days| days * DAY),
     ]
@@ -70,15 +70,20 @@ fn passing() -> impl Strategy<Value = i64> {
 /// How long lots and holds live, on the scale of the time that passes, so that ends meet.
 fn life() -> impl Strategy<Value = i64> {
     prop_oneof![
-        5 => (1..20_i64).prop_map(|seconds| seconds * SECOND),
-        1 => Just(DAY),
-        1 => (0..2 * DAY),
+        16 => (1..30_i64).prop_map(|seconds| seconds * SECOND),
+        4 => Just(DAY),
+        2 => 0..2 * DAY,
         1 => Just(0),
     ]
 }
 
 fn amount() -> impl Strategy<Value = i64> {
-    prop_oneof![30 => 1..40_i64, 10 => 40..200_i64, 1 => -1..1_i64]
+    prop_oneof![40 => 1..40_i64, 8 => 40..200_i64, 1 => -1..1_i64]
+}
+
+/// Most things happen in the first two wallets, which are of one unit.
+fn any_wallet() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => Just(0_u8), 3 => Just(1_u8), 1 => Just(2_u8)]
 }
 
 fn any_pick() -> impl Strategy<Value = Pick> {
@@ -98,8 +103,9 @@ fn any_grant() -> impl Strategy<Value = Op> {
         2 => Just(GrantKind::Paid), 1 => Just(GrantKind::Promotional), 1 => Just(GrantKind::Adjustment)
     ];
     let money = prop::option::weighted(0.6, prop_oneof![0..30_i64, 0..5_000_i64]);
-    let times = (prop::option::weighted(0.2, -10 * SECOND..20 * SECOND), prop::option::weighted(0.6, life()));
-    let parts = (0..3_u8, amount(), kind, -1..2_i32, times, money, prop::option::weighted(0.7, 1..3_u8));
+    let times = (prop::option::weighted(0.2, -10 * SECOND..20 * SECOND), prop::option::weighted(0.5, life()));
+    let given = prop_oneof![20 => 1..40_i64, 20 => 40..300_i64, 1 => -1..1_i64];
+    let parts = (any_wallet(), given, kind, -1..2_i32, times, money, prop::option::weighted(0.7, 1..3_u8));
     parts.prop_map(|(wallet, amount, kind, priority, (effective_in, expires_in), paid, origin)| {
         Op::Grant(GrantSeed { wallet, amount, kind, priority, effective_in, expires_in, paid, origin })
     })
@@ -113,9 +119,9 @@ fn any_standing() -> impl Strategy<Value = Standing> {
 
 fn any_op() -> impl Strategy<Value = Op> {
     let some = |weight: f64| prop::option::weighted(weight, amount());
-    let chosen = |weight: f64| prop::option::weighted(weight, 0..3_u8);
+    let chosen = |weight: f64| prop::option::weighted(weight, any_wallet());
     let debit = (any_action(), any_usage(), prop::option::weighted(0.1, any::<bool>()), chosen(0.2));
-    let debit = (debit, prop::bool::weighted(0.3), prop_oneof![3 => Just(0), 1 => 0..20 * SECOND]);
+    let debit = (debit, prop::bool::weighted(0.25), prop_oneof![3 => Just(0), 1 => 0..20 * SECOND]);
     let cause = || 0..4_u8;
     prop_oneof![
         12 => any_grant(),
@@ -124,20 +130,20 @@ fn any_op() -> impl Strategy<Value = Op> {
             Op::Debit { action, usage, unit, wallet, settle, late }
         }),
         6 => (any_pick(), some(0.6)).prop_map(|(debit, amount)| Op::Refund { debit, amount }),
-        8 => (any_action(), any_usage(), chosen(0.2), life()).prop_map(|(action, usage, wallet, expires_in)| {
+        12 => (any_action(), any_usage(), chosen(0.2), life()).prop_map(|(action, usage, wallet, expires_in)| {
             Op::Place { action, usage, wallet, expires_in }
         }),
-        3 => (any_pick(), prop::option::of(life()), some(0.7)).prop_map(|(hold, expires_in, usage)| {
+        6 => (any_pick(), prop::option::of(life()), some(0.7)).prop_map(|(hold, expires_in, usage)| {
             Op::Extend { hold, expires_in, usage }
         }),
-        6 => (any_pick(), some(0.7), prop::bool::weighted(0.3)).prop_map(|(hold, usage, settle)| {
+        9 => (any_pick(), some(0.7), prop::bool::weighted(0.3)).prop_map(|(hold, usage, settle)| {
             Op::Capture { hold, usage, settle }
         }),
-        2 => any_pick().prop_map(|hold| Op::Release { hold }),
-        5 => (0..3_u8, 0..3_u8, amount()).prop_map(|(from, to, amount)| Op::Transfer { from, to, amount }),
+        3 => any_pick().prop_map(|hold| Op::Release { hold }),
+        6 => (any_wallet(), any_wallet(), amount()).prop_map(|(from, to, amount)| Op::Transfer { from, to, amount }),
         4 => (cause(), 1..3_u8, amount()).prop_map(|(cause, origin, amount)| Op::Freeze { cause, origin, amount }),
-        2 => cause().prop_map(|cause| Op::Thaw { cause }),
-        4 => (cause(), 1..3_u8, amount(), 0..3_u8).prop_map(|(cause, origin, amount, buyer)| {
+        3 => cause().prop_map(|cause| Op::Thaw { cause }),
+        4 => (cause(), 1..3_u8, amount(), any_wallet()).prop_map(|(cause, origin, amount, buyer)| {
             Op::Reverse { cause, origin, amount, buyer }
         }),
         3 => cause().prop_map(|cause| Op::Reinstate { cause }),

@@ -228,3 +228,72 @@ fn change(entry: &mut Entry, seed: u64) {
         },
     }
 }
+
+/// Everything that generated stories have to meet, often enough to mean something.
+pub const EVENTS: &[&str] = &[
+    "grant",
+    "debit",
+    "debit with debt",
+    "refund",
+    "refund of debt",
+    "refund to an expired lot",
+    "hold",
+    "extend",
+    "larger extend",
+    "capture",
+    "capture with debt",
+    "capture without pins",
+    "release",
+    "hold_expire",
+    "expire",
+    "revoke",
+    "repay",
+    "reverse",
+    "reverse with debt",
+    "reverse of breakage",
+    "reinstate",
+    "freeze",
+    "freeze filled later",
+    "thaw",
+    "transfer_out",
+    "transfer_in",
+    "amount_not_positive",
+    "time_invalid",
+    "usage_invalid",
+    "unit_mismatch",
+    "action_not_found",
+    "hold_not_found",
+    "grant_not_found",
+    "cause_not_found",
+    "tenant_suspended",
+    "tenant_closed",
+    "hold_expired",
+    "hold_closed",
+    "capture_exceeds_hold",
+    "hold_life_exceeded",
+    "refund_exceeds_debit",
+    "cause_repeated",
+    "insufficient_credits",
+    "revoke_exceeds_unspent",
+    "debit_not_found",
+    "same_wallet",
+    "spending_frozen",
+];
+
+/// Names an entry by its kind, or by the rarer thing that it is.
+pub fn event(entry: &Entry) -> &'static str {
+    let debt = entry.allocations.iter().any(|part| matches!(part.target, Target::Debt(_)));
+    let pins = entry.allocations.iter().any(|part| !part.held.is_zero());
+    match (&entry.kind, &entry.terms) {
+        (EntryKind::Debit, _) if debt => "debit with debt",
+        (EntryKind::Refund, Terms::Refund { lots, .. }) if !lots.is_empty() => "refund to an expired lot",
+        (EntryKind::Refund, _) if debt => "refund of debt",
+        (EntryKind::Extend, _) if pins => "larger extend",
+        (EntryKind::Capture, _) if debt => "capture with debt",
+        (EntryKind::Capture, _) if !pins && !entry.amount.is_zero() => "capture without pins",
+        (EntryKind::Reverse, _) if debt => "reverse with debt",
+        (EntryKind::Reverse, Terms::Reverse { breakage, .. }) if !breakage.is_empty() => "reverse of breakage",
+        (EntryKind::Freeze, Terms::Freeze { wants }) if wants.is_empty() => "freeze filled later",
+        (kind, _) => kind.name(),
+    }
+}

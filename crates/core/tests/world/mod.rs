@@ -1,7 +1,7 @@
 //! One tenant as the tests run it through the real rule book: whole wallets, every entry ever recorded.
 //!
 //! What a store would load by query is filtered here from memory. Each step checks at once that a refusal left the
-//! wallets exactly as they were, so that no test can forget to.
+//! wallets exactly as they were and that the same question gets the same answer, so that no test can forget to.
 
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Movement};
@@ -21,9 +21,12 @@ impl World {
     pub fn run(&mut self, which: &[usize], command: &Command, now: Timestamp) -> Result<Decision, Rejection> {
         let wallets: Vec<Wallet> = which.iter().map(|index| self.wallets[*index].clone()).collect();
         let history = self.history(which, command);
-        let mut state =
-            State { catalogue: &self.catalogue, standing: self.standing, wallets: wallets.clone(), history };
-        match decide(&mut state, command, now) {
+        let state =
+            || State { catalogue: &self.catalogue, standing: self.standing, wallets: wallets.clone(), history: history.clone() };
+        let (mut state, mut again) = (state(), state());
+        let answer = decide(&mut state, command, now);
+        assert!(answer == decide(&mut again, command, now), "the same question has one answer: {command:?}");
+        match answer {
             Ok(decision) => {
                 for (index, wallet) in which.iter().zip(state.wallets) {
                     self.wallets[*index] = wallet;
