@@ -40,6 +40,7 @@ pub(super) fn book(draft: &mut Draft<'_, '_>, wallet: usize, limit: usize) {
             break;
         }
     }
+    draft.wallets[wallet].refresh_due();
 }
 
 /// The earliest instant up to `now` at which something is due.

@@ -34,7 +34,6 @@ impl Wallet {
         self.seq = entry.seq;
         self.head = entry.hash;
         self.recorded_at = entry.recorded_at;
-        self.due_from = self.next_due();
         self.debts.retain(|debt| !debt.amount.is_zero());
         Ok(())
     }
@@ -42,11 +41,9 @@ impl Wallet {
     fn apply_allocation(&mut self, entry: &Entry, allocation: &Allocation) -> Result<(), &'static str> {
         match allocation.target {
             Target::Lot(id) => {
-                let lot = self
-                    .lots
-                    .iter_mut()
-                    .find(|lot| lot.terms.id == id)
-                    .ok_or("the entry names an unknown lot")?;
+                let index = self.lots.iter().position(|lot| lot.terms.id == id);
+                let index = index.ok_or("the entry names an unknown lot")?;
+                let lot = &mut self.lots[index];
                 lot.remaining += allocation.amount;
                 lot.held += allocation.held;
                 lot.frozen += allocation.frozen;
@@ -64,6 +61,12 @@ impl Wallet {
                 if entry.kind == EntryKind::Expire {
                     lot.expired -= allocation.amount;
                     lot.expired_money -= allocation.money;
+                }
+                if allocation.amount - allocation.held - allocation.frozen > Amount::ZERO {
+                    let lot = &self.lots[index];
+                    if let Some(at) = self.next_instant_of(lot) {
+                        self.expect_due(at);
+                    }
                 }
                 self.frozen += allocation.frozen;
                 self.apply_freeze(entry, id, allocation.frozen);
@@ -127,6 +130,7 @@ impl Wallet {
                     Ok(_) => return Err("a hold is placed once"),
                     Err(index) => self.holds.insert(index, hold),
                 }
+                self.expect_due(terms.expires_at);
             }
             (EntryKind::Extend, Terms::Hold(terms)) => {
                 let more = pins_of(entry);

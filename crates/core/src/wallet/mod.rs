@@ -176,9 +176,21 @@ pub struct Wallet {
     pub debts: Vec<Debt>,
     /// Open freezes, oldest first.
     pub freezes: Vec<Freeze>,
-    /// Nothing is due before this instant; what is due is looked for only from here on.
-    due_from: Timestamp,
+    due_from: DueFrom,
 }
+
+/// Nothing is due before this instant; what is due is looked for only from here on. A lower bound that saves work: it
+/// says nothing about the wallet, so it plays no part in comparisons.
+#[derive(Clone, Copy, Debug)]
+struct DueFrom(Timestamp);
+
+impl PartialEq for DueFrom {
+    fn eq(&self, _: &DueFrom) -> bool {
+        true
+    }
+}
+
+impl Eq for DueFrom {}
 
 impl Wallet {
     /// The wallet of this owner and unit before its first entry.
@@ -200,7 +212,7 @@ impl Wallet {
             holds: Vec::new(),
             debts: Vec::new(),
             freezes: Vec::new(),
-            due_from: Timestamp::NEVER,
+            due_from: DueFrom(Timestamp::NEVER),
         }
     }
 
@@ -212,7 +224,7 @@ impl Wallet {
         self.lots.sort_by_key(Lot::burn_key);
         self.holds.sort_by_key(|hold| hold.id);
         self.debts.sort_by_key(|debt| debt.seq);
-        self.due_from = self.next_due();
+        self.refresh_due();
         crate::audit::equations(&self)?;
         Ok(self)
     }
@@ -247,9 +259,14 @@ impl Wallet {
         self.holds.retain(|hold| hold.state == HoldState::Active);
     }
 
-    /// Whether something is due at `now`: a hold or lot ran out, or a lot became effective while there is debt.
+    /// Forgets captured and released holds: no entry can ever name them again, except a refund, which needs no hold.
+    pub fn forget_final_holds(&mut self) {
+        self.holds.retain(|hold| matches!(hold.state, HoldState::Active | HoldState::Expired));
+    }
+
+    /// Whether something may be due at `now`: a hold or lot ran out, or a lot became effective while there is debt.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        now >= self.due_from
+        now >= self.due_from.0
     }
 
     /// What can be spent at `now`, less what is owed; meaningful when nothing is due.
@@ -258,18 +275,25 @@ impl Wallet {
         spendable - self.debt
     }
 
-    /// The next instant at which something becomes due.
-    fn next_due(&self) -> Timestamp {
-        let holds = self
-            .holds
-            .iter()
-            .filter(|hold| hold.state == HoldState::Active)
-            .map(|hold| hold.terms.expires_at);
-        let open = self.lots.iter().filter(|lot| lot.spendable().is_positive());
-        let lots = open.clone().filter_map(|lot| lot.terms.expires_at);
-        // With debt, a lot that becomes effective repays it at that instant; where a sweep stopped before, it is past.
-        let effective = open.filter(|_| self.debt.is_positive()).map(|lot| lot.terms.effective_at);
-        holds.chain(lots).chain(effective).min().unwrap_or(Timestamp::NEVER)
+    /// Looks for the next instant at which something becomes due, after what was due has been booked.
+    pub(crate) fn refresh_due(&mut self) {
+        let holds = self.holds.iter().filter(|hold| hold.state == HoldState::Active).map(|hold| hold.terms.expires_at);
+        // What is pinned in an expired lot is dealt with when the pin goes, not by waiting.
+        let open = self.lots.iter().filter(|lot| lot.remaining.is_positive());
+        let waiting = open.filter(|lot| lot.spendable().is_positive() || !lot.is_expired(self.recorded_at));
+        let lots = waiting.filter_map(|lot| self.next_instant_of(lot));
+        self.due_from = DueFrom(holds.chain(lots).min().unwrap_or(Timestamp::NEVER));
+    }
+
+    /// Something may become due at `at`.
+    fn expect_due(&mut self, at: Timestamp) {
+        self.due_from = DueFrom(self.due_from.0.min(at));
+    }
+
+    /// The next instant that matters for a lot: it becomes effective (and may repay debt), or expires.
+    fn next_instant_of(&self, lot: &Lot) -> Option<Timestamp> {
+        let effective_at = Some(lot.terms.effective_at).filter(|at| *at > self.recorded_at);
+        effective_at.or(lot.terms.expires_at)
     }
 
     fn insert_lot(&mut self, lot: Lot) {
