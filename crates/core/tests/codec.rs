@@ -3,15 +3,15 @@
 use proptest::prelude::*;
 use purser_core::catalogue::Unit;
 use purser_core::codec::{
-    decode_allocations, decode_charge, decode_hold_terms, decode_receipt, decode_terms, encode_allocations, encode_charge,
-    encode_hold_terms, encode_receipt, encode_terms,
+    decode_allocations, decode_charge, decode_hold_terms, decode_receipt, decode_terms, encode_allocations,
+    encode_charge, encode_hold_terms, encode_receipt, encode_terms,
 };
 use purser_core::entry::{Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Usage};
 use purser_core::receipt::{Detail, Receipt};
 use purser_core::wallet::HoldState;
 use purser_core::{
-    Allocation, Amount, Balance, Currency, Id, Key, Money, Quantity, Scale, Target, TenantNo, Terms, Timestamp, UserNo,
-    WalletId,
+    Allocation, Amount, Balance, Currency, Id, Key, Money, Quantity, Scale, Target, TenantNo, Terms,
+    Timestamp, UserNo, WalletId,
 };
 
 fn id() -> impl Strategy<Value = Id> {
@@ -76,18 +76,26 @@ fn lot() -> impl Strategy<Value = LotTerms> {
 }
 
 fn hold_terms() -> impl Strategy<Value = HoldTerms> {
-    (charge(), time(), time()).prop_map(|(charge, expires_at, ends_at)| HoldTerms { charge, expires_at, ends_at })
+    (charge(), time(), time()).prop_map(|(charge, expires_at, ends_at)| HoldTerms {
+        charge,
+        expires_at,
+        ends_at,
+    })
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
     let wallet = || id().prop_map(WalletId);
     let returned = || {
-        list((any::<u64>(), any::<u32>(), amount(), any::<i64>()))
-            .prop_map(|all| all.into_iter().map(|(seq, index, amount, money)| Returned { seq, index, amount, money }).collect())
+        list((any::<u64>(), any::<u32>(), amount(), any::<i64>())).prop_map(|all| {
+            all.into_iter()
+                .map(|(seq, index, amount, money)| Returned { seq, index, amount, money })
+                .collect()
+        })
     };
     let breakage = || {
-        list((id(), amount(), any::<i64>()))
-            .prop_map(|all| all.into_iter().map(|(lot, amount, money)| Breakage { lot, amount, money }).collect())
+        list((id(), amount(), any::<i64>())).prop_map(|all| {
+            all.into_iter().map(|(lot, amount, money)| Breakage { lot, amount, money }).collect()
+        })
     };
     prop_oneof![
         Just(Terms::None),
@@ -97,38 +105,50 @@ fn terms() -> impl Strategy<Value = Terms> {
         (returned(), list(lot())).prop_map(|(returned, lots)| Terms::Refund { returned, lots }),
         list((id(), amount())).prop_map(|wants| Terms::Freeze { wants }),
         (id(), breakage()).prop_map(|(origin, breakage)| Terms::Reverse { origin, breakage }),
-        (returned(), list(lot()), breakage())
-            .prop_map(|(returned, lots, breakage)| Terms::Reinstate { returned, lots, breakage }),
+        (returned(), list(lot()), breakage()).prop_map(|(returned, lots, breakage)| Terms::Reinstate {
+            returned,
+            lots,
+            breakage
+        }),
         wallet().prop_map(|peer| Terms::TransferOut { peer }),
         (wallet(), list(lot())).prop_map(|(peer, lots)| Terms::TransferIn { peer, lots }),
     ]
 }
 
 fn balance() -> impl Strategy<Value = Balance> {
-    prop::array::uniform7(amount()).prop_map(|[settled, held, available, pending, frozen, debt, last_topup]| Balance {
-        settled,
-        held,
-        available,
-        pending,
-        frozen,
-        debt,
-        last_topup,
-    })
+    prop::array::uniform7(amount()).prop_map(
+        |[settled, held, available, pending, frozen, debt, last_topup]| Balance {
+            settled,
+            held,
+            available,
+            pending,
+            frozen,
+            debt,
+            last_topup,
+        },
+    )
 }
 
 fn detail() -> impl Strategy<Value = Detail> {
-    let state =
-        prop::sample::select(vec![HoldState::Active, HoldState::Captured, HoldState::Released, HoldState::Expired]);
+    let state = prop::sample::select(vec![
+        HoldState::Active,
+        HoldState::Captured,
+        HoldState::Released,
+        HoldState::Expired,
+    ]);
     prop_oneof![
         Just(Detail::Plain),
         (kind(), prop::option::of(time())).prop_map(|(kind, expires_at)| Detail::Grant { kind, expires_at }),
         id().prop_map(|grant| Detail::Revoke { grant }),
         charge().prop_map(|charge| Detail::Debit { charge }),
         (id(), amount()).prop_map(|(debit, refunded)| Detail::Refund { debit, refunded }),
-        (state, amount(), amount(), time(), charge()).prop_map(|(state, held, captured, expires_at, charge)| {
-            Detail::Hold { state, held, captured, expires_at, charge }
-        }),
-        (id(), balance()).prop_map(|(peer, peer_balance)| Detail::Transfer { peer: WalletId(peer), peer_balance }),
+        (state, amount(), amount(), time(), charge()).prop_map(
+            |(state, held, captured, expires_at, charge)| {
+                Detail::Hold { state, held, captured, expires_at, charge }
+            }
+        ),
+        (id(), balance())
+            .prop_map(|(peer, peer_balance)| Detail::Transfer { peer: WalletId(peer), peer_balance }),
     ]
 }
 

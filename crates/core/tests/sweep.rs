@@ -18,8 +18,12 @@ const SECOND: i64 = 1_000_000;
 const START: i64 = 1_000 * SECOND;
 
 fn world() -> World {
-    let price =
-        Price { id: Id(1), unit: Unit::credit().code, valid_from: Timestamp(0), model: Model::Flat { amount: Amount(1_000) } };
+    let price = Price {
+        id: Id(1),
+        unit: Unit::credit().code,
+        valid_from: Timestamp(0),
+        model: Model::Flat { amount: Amount(1_000) },
+    };
     let action = Action {
         no: 1,
         key: Key::parse("scan").expect("a valid key"),

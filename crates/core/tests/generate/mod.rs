@@ -28,7 +28,8 @@ const USER: UserNo = UserNo(42);
 
 /// One to three wallets: a user's credits, a pool's credits, the user's text messages.
 pub fn wallets(count: usize) -> Vec<Wallet> {
-    let all = [(Owner::User(USER), Unit::credit()), (Owner::Pool(7), Unit::credit()), (Owner::User(USER), sms())];
+    let all =
+        [(Owner::User(USER), Unit::credit()), (Owner::Pool(7), Unit::credit()), (Owner::User(USER), sms())];
     all.into_iter().take(count).map(|(owner, unit)| Wallet::new(TENANT, owner, unit)).collect()
 }
 
@@ -45,39 +46,41 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         maximum: maximum.map(Amount),
         rounding,
     });
-    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16).prop_map(|(base, rate, per, bounds, percent)| {
-        let rate = Rate { rate: Decimal(rate), per };
-        // The same number of smallest parts a message as a credit has at six decimals.
-        let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
-        let dimensions = vec![("input".into(), rate), ("output".into(), Rate { per: per + 1, ..rate })];
-        let credit = Unit::credit().code;
-        let flat = |amount: i64| Model::Flat { amount: Amount(amount) };
-        let price = |no: u64, unit: &Key, from: i64, model: Model| Price {
-            id: Id(u128::from(no)),
-            unit: unit.clone(),
-            valid_from: Timestamp(from),
-            model,
-        };
-        let one = |no: u64, model: Model, overage: Overage| {
-            let prices = vec![price(no * 10, &credit, 0, model)];
-            Action { no, key: key(no), active: no != 5, overage, units: vec![credit.clone()], prices }
-        };
-        let mut two_units = one(2, Model::PerQuantity { rate, bounds }, Overage::Allow { percent });
-        // Text messages first, though the wallet of credits comes first: the action's order counts before the wallets'.
-        two_units.units.insert(0, sms().code);
-        two_units.prices.push(price(21, &sms().code, 0, Model::PerQuantity { rate: coarse, bounds }));
-        let mut changing = one(6, flat(base), Overage::Refuse);
-        changing.prices.push(price(61, &credit, START + 30_000_000, flat(base + 3)));
-        let actions = [
-            one(1, flat(base), Overage::Refuse),
-            two_units,
-            one(3, Model::PerDimension { rates: dimensions, bounds }, Overage::Debt),
-            one(4, Model::Free, Overage::Debt),
-            one(5, flat(1), Overage::Debt),
-            changing,
-        ];
-        Catalogue::new([sms()], actions)
-    })
+    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16).prop_map(
+        |(base, rate, per, bounds, percent)| {
+            let rate = Rate { rate: Decimal(rate), per };
+            // The same number of smallest parts a message as a credit has at six decimals.
+            let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
+            let dimensions = vec![("input".into(), rate), ("output".into(), Rate { per: per + 1, ..rate })];
+            let credit = Unit::credit().code;
+            let flat = |amount: i64| Model::Flat { amount: Amount(amount) };
+            let price = |no: u64, unit: &Key, from: i64, model: Model| Price {
+                id: Id(u128::from(no)),
+                unit: unit.clone(),
+                valid_from: Timestamp(from),
+                model,
+            };
+            let one = |no: u64, model: Model, overage: Overage| {
+                let prices = vec![price(no * 10, &credit, 0, model)];
+                Action { no, key: key(no), active: no != 5, overage, units: vec![credit.clone()], prices }
+            };
+            let mut two_units = one(2, Model::PerQuantity { rate, bounds }, Overage::Allow { percent });
+            // Text messages first, though the wallet of credits comes first: the action's order counts before the wallets'.
+            two_units.units.insert(0, sms().code);
+            two_units.prices.push(price(21, &sms().code, 0, Model::PerQuantity { rate: coarse, bounds }));
+            let mut changing = one(6, flat(base), Overage::Refuse);
+            changing.prices.push(price(61, &credit, START + 30_000_000, flat(base + 3)));
+            let actions = [
+                one(1, flat(base), Overage::Refuse),
+                two_units,
+                one(3, Model::PerDimension { rates: dimensions, bounds }, Overage::Debt),
+                one(4, Model::Free, Overage::Debt),
+                one(5, flat(1), Overage::Debt),
+                changing,
+            ];
+            Catalogue::new([sms()], actions)
+        },
+    )
 }
 
 fn key(no: u64) -> Key {
@@ -112,7 +115,9 @@ impl Known {
         let (which, movement) = match op {
             Op::Grant(grant) => {
                 let origin = grant.origin.map(|no| Id(u128::from(no)));
-                let paid = grant.paid.map(|minor| Money { minor, currency: Currency::parse("MYR").expect("listed") });
+                let paid = grant
+                    .paid
+                    .map(|minor| Money { minor, currency: Currency::parse("MYR").expect("listed") });
                 let grant_terms = Grant {
                     amount: Amount(grant.amount),
                     kind: grant.kind,
@@ -132,7 +137,10 @@ impl Known {
                 occurred_at = now - late;
                 let (unit, wallet) = (unit.map(unit_code), wallet.map(|wallet| wallets[at(wallet)].key.id));
                 let usage = usage.fit(*action);
-                (candidates(*action), Movement::Debit(Debit { action: *action, usage, unit, wallet, settle: *settle }))
+                (
+                    candidates(*action),
+                    Movement::Debit(Debit { action: *action, usage, unit, wallet, settle: *settle }),
+                )
             }
             Op::Refund { debit, amount } => {
                 let (debit, wallet) = choose(&self.debits, *debit);
@@ -140,8 +148,13 @@ impl Known {
             }
             Op::Place { action, usage, wallet, expires_in } => {
                 let wallet = wallet.map(|wallet| wallets[at(wallet)].key.id);
-                let place =
-                    PlaceHold { action: *action, usage: usage.fit(*action), unit: None, wallet, expires_in: *expires_in };
+                let place = PlaceHold {
+                    action: *action,
+                    usage: usage.fit(*action),
+                    unit: None,
+                    wallet,
+                    expires_in: *expires_in,
+                };
                 (candidates(*action), Movement::PlaceHold(place))
             }
             Op::Extend { hold, expires_in, usage } => {
@@ -161,9 +174,14 @@ impl Known {
             Op::Transfer { from, to, amount } => {
                 (vec![at(*from), at(*to)], Movement::Transfer { amount: Amount(*amount) })
             }
-            Op::Freeze { cause, origin, amount } => {
-                (all, Movement::Freeze(Freeze { cause: cause_id(*cause), origin: no(*origin), amount: Amount(*amount) }))
-            }
+            Op::Freeze { cause, origin, amount } => (
+                all,
+                Movement::Freeze(Freeze {
+                    cause: cause_id(*cause),
+                    origin: no(*origin),
+                    amount: Amount(*amount),
+                }),
+            ),
             Op::Thaw { cause } => (all, Movement::Thaw { cause: cause_id(*cause) }),
             Op::Reverse { cause, origin, amount, buyer } => {
                 let buyer = wallets[at(*buyer)].key.id;
@@ -175,7 +193,10 @@ impl Known {
         };
         let actor = Actor { kind: ActorKind::ApiKey, no: 1 };
         let occurred_at = Timestamp(occurred_at);
-        (which, Command { id, tenant: TENANT, user: Some(USER), actor, occurred_at, text_digest: None, movement })
+        (
+            which,
+            Command { id, tenant: TENANT, user: Some(USER), actor, occurred_at, text_digest: None, movement },
+        )
     }
 
     /// Remembers what an accepted command made in which wallet.
@@ -211,7 +232,6 @@ fn cause_id(small: u8) -> Id {
 fn unit_code(second: bool) -> Key {
     if second { sms().code } else { Unit::credit().code }
 }
-
 
 /// Usage as generated: fitted to the action it is for, most of the time.
 #[derive(Clone, Copy, Debug)]

@@ -45,7 +45,9 @@ impl Account {
     }
 
     fn repay(&mut self, now: i64) {
-        while let (Some(debt), Some(lot)) = (self.debts.first().cloned(), self.spendable(now).first().copied()) {
+        while let (Some(debt), Some(lot)) =
+            (self.debts.first().cloned(), self.spendable(now).first().copied())
+        {
             let amount = debt.amount.min(self.free(lot));
             let taken = self.draw(lot, amount);
             self.debts[0].amount -= amount;

@@ -188,7 +188,8 @@ impl Account {
 
     /// Lots that can be spent at `now`, in burn order.
     pub fn spendable(&self, now: i64) -> Vec<u128> {
-        let live = |id: &u128| self.lots[id].effective <= now && self.lots[id].expires > now && self.free(*id) > 0;
+        let live =
+            |id: &u128| self.lots[id].effective <= now && self.lots[id].expires > now && self.free(*id) > 0;
         self.burn_order().into_iter().filter(live).collect()
     }
 

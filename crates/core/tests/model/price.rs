@@ -12,7 +12,9 @@ impl Model {
         let scale = self.catalogue.unit(&price.unit).expect("prices are in known units").scale.decimals();
         match (&price.model, usage) {
             (Arithmetic::Free, Usage::Quantity(_) | Usage::Dimensions(_)) => Ok(0),
-            (Arithmetic::Flat { amount }, Usage::Quantity(quantity)) if *quantity == Quantity::ONE => Ok(amount.0),
+            (Arithmetic::Flat { amount }, Usage::Quantity(quantity)) if *quantity == Quantity::ONE => {
+                Ok(amount.0)
+            }
             (Arithmetic::PerQuantity { rate, bounds }, Usage::Quantity(quantity)) => {
                 Ok(settle(&[(*rate, quantity.0)], bounds, scale))
             }
@@ -32,8 +34,12 @@ impl Model {
 fn settle(parts: &[(Rate, i64)], bounds: &Bounds, scale: u8) -> i64 {
     // Each part is rate × quantity / per, in millionths of millionths of millionths; `all` makes them comparable.
     let all: i128 = parts.iter().map(|(rate, _)| i128::from(rate.per)).product();
-    let whole: i128 =
-        parts.iter().map(|(rate, quantity)| i128::from(rate.rate.0) * i128::from(*quantity) * (all / i128::from(rate.per))).sum();
+    let whole: i128 = parts
+        .iter()
+        .map(|(rate, quantity)| {
+            i128::from(rate.rate.0) * i128::from(*quantity) * (all / i128::from(rate.per))
+        })
+        .sum();
     let divisor = all * 10_i128.pow(18 - u32::from(scale));
     let (down, rest) = (whole / divisor, whole % divisor);
     let up = match bounds.rounding {

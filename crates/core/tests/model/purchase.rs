@@ -41,8 +41,12 @@ impl Model {
         for round in 0..3 {
             for (index, &(wallet, lot)) in lots.iter().enumerate() {
                 let account = &self.accounts[wallet];
-                let waited: i64 =
-                    account.freezes.iter().filter(|row| row.lot == lot).map(|row| row.wanted - row.taken).sum();
+                let waited: i64 = account
+                    .freezes
+                    .iter()
+                    .filter(|row| row.lot == lot)
+                    .map(|row| row.wanted - row.taken)
+                    .sum();
                 let record = &account.lots[&lot];
                 let (free, held) = (account.free(lot), account.held(lot));
                 let pinned = free + (held - waited).max(0);
@@ -81,7 +85,8 @@ impl Model {
         if reverse.amount.0 <= 0 {
             return Err("amount_not_positive");
         }
-        let Some(buyer) = which.iter().copied().find(|wallet| self.accounts[*wallet].id == reverse.buyer) else {
+        let Some(buyer) = which.iter().copied().find(|wallet| self.accounts[*wallet].id == reverse.buyer)
+        else {
             return Err("wallet_not_found");
         };
         let (cause, origin) = (reverse.cause.0, reverse.origin.0);
@@ -126,8 +131,10 @@ impl Model {
 
     pub(super) fn reinstate(&mut self, which: &[usize], id: u128, cause: u128, now: i64) -> Answer {
         let undone = |reversal: &Reversal| reversal.undone;
-        let known: Vec<bool> =
-            which.iter().filter_map(|wallet| self.accounts[*wallet].reversals.get(&cause).map(undone)).collect();
+        let known: Vec<bool> = which
+            .iter()
+            .filter_map(|wallet| self.accounts[*wallet].reversals.get(&cause).map(undone))
+            .collect();
         if known.is_empty() {
             return Err("cause_not_found");
         }
@@ -171,7 +178,8 @@ impl Account {
         for &(lot, amount) in &reversal.breakage {
             self.lots.get_mut(&lot).expect("lots are never forgotten here").expired += amount;
         }
-        let repaid = reversal.bill.repaid.iter().rev().map(|taken| (taken.lot, taken.amount, taken.money)).collect();
+        let repaid =
+            reversal.bill.repaid.iter().rev().map(|taken| (taken.lot, taken.amount, taken.money)).collect();
         reversal.undone = true;
         self.reversals.insert(cause, reversal);
         self.put_back(id, repaid, now);

@@ -1,6 +1,8 @@
 //! Debits, holds and refunds in the model.
 
-use super::{Account, Answer, Bill, Code, DAY, DebtRecord, Fate, HoldRecord, LotRecord, Model, SECOND, Taken};
+use super::{
+    Account, Answer, Bill, Code, DAY, DebtRecord, Fate, HoldRecord, LotRecord, Model, SECOND, Taken,
+};
 use purser_core::catalogue::{Action, Overage, Price};
 use purser_core::command::{CaptureHold, Debit, ExtendHold, PlaceHold, Refund};
 use purser_core::entry::Usage;
@@ -66,7 +68,14 @@ impl Model {
         }
     }
 
-    pub(super) fn debit(&mut self, which: &[usize], id: u128, debit: &Debit, occurred: i64, now: i64) -> Answer {
+    pub(super) fn debit(
+        &mut self,
+        which: &[usize],
+        id: u128,
+        debit: &Debit,
+        occurred: i64,
+        now: i64,
+    ) -> Answer {
         if matches!(debit.usage, Usage::Amount(_)) {
             return Err("usage_invalid");
         }
@@ -85,7 +94,14 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn place(&mut self, which: &[usize], id: u128, place: &PlaceHold, occurred: i64, now: i64) -> Answer {
+    pub(super) fn place(
+        &mut self,
+        which: &[usize],
+        id: u128,
+        place: &PlaceHold,
+        occurred: i64,
+        now: i64,
+    ) -> Answer {
         if !(SECOND..=DAY).contains(&place.expires_in) {
             return Err("time_invalid");
         }
@@ -206,7 +222,8 @@ impl Model {
                 None => parts.push((lot, part)),
             }
         }
-        let own = parts.into_iter().filter(|part| part.1 > 0).map(|(lot, part)| account.draw(lot, part)).collect();
+        let own =
+            parts.into_iter().filter(|part| part.1 > 0).map(|(lot, part)| account.draw(lot, part)).collect();
         account.bill(id, cost, own);
         Ok(())
     }
@@ -232,7 +249,11 @@ impl Model {
         }
         bill.refunded += amount;
         let mut missing = amount;
-        for debt in account.debts.iter_mut().filter(|debt| debt.subject == refund.debit.0 && debt.reversal_of.is_none()) {
+        for debt in account
+            .debts
+            .iter_mut()
+            .filter(|debt| debt.subject == refund.debit.0 && debt.reversal_of.is_none())
+        {
             let part = debt.amount.min(missing);
             debt.amount -= part;
             missing -= part;

@@ -40,9 +40,15 @@ impl Story {
     /// An empty tenant.
     pub fn new(catalogue: Catalogue, count: usize) -> Story {
         let wallets = generate::wallets(count);
-        let accounts = wallets.iter().map(|wallet| Account::new(wallet.key.id, wallet.unit.code.clone())).collect();
+        let accounts =
+            wallets.iter().map(|wallet| Account::new(wallet.key.id, wallet.unit.code.clone())).collect();
         Story {
-            model: Model { catalogue: catalogue.clone(), standing: Standing::Active, accounts, causes: Vec::new() },
+            model: Model {
+                catalogue: catalogue.clone(),
+                standing: Standing::Active,
+                accounts,
+                causes: Vec::new(),
+            },
             rebuilt: wallets.clone(),
             world: World { catalogue, standing: Standing::Active, wallets, entries: Vec::new() },
             known: Known::default(),
@@ -66,7 +72,11 @@ impl Story {
         let answer = self.world.run(&which, &command, Timestamp(self.now));
         self.fresh = self.world.entries[before..].to_vec();
         let told = answer.as_ref().map(drop).map_err(Rejection::code);
-        self.log.push(format!("t+{} {which:?} {:x?} -> {told:?}", (self.now - START) / 1_000, command.movement));
+        self.log.push(format!(
+            "t+{} {which:?} {:x?} -> {told:?}",
+            (self.now - START) / 1_000,
+            command.movement
+        ));
         assert_eq!(told, predicted, "the rule book (left) and the model (right) disagree\n{}", self.trail());
         if let Ok(decision) = &answer {
             let paid = self.world.wallets.iter().position(|wallet| wallet.key.id == decision.receipt.wallet);
@@ -114,8 +124,15 @@ impl Story {
 
 fn real(wallet: &Wallet, now: Timestamp) -> Essence {
     let balance = wallet.balance(now);
-    let numbers =
-        [balance.settled, balance.held, balance.available, balance.pending, balance.frozen, balance.debt, balance.last_topup];
+    let numbers = [
+        balance.settled,
+        balance.held,
+        balance.available,
+        balance.pending,
+        balance.frozen,
+        balance.debt,
+        balance.last_topup,
+    ];
     let mut lots: Vec<_> = wallet
         .lots
         .iter()
@@ -172,6 +189,8 @@ fn imagined(account: &Account, now: i64) -> Essence {
             })
             .collect(),
         debts: account.debts.iter().map(|debt| (debt.subject, debt.amount)).collect(),
-        freezes: by_lot(account.freezes.iter().map(|row| (row.cause, row.lot, row.wanted, row.taken)).collect()),
+        freezes: by_lot(
+            account.freezes.iter().map(|row| (row.cause, row.lot, row.wanted, row.taken)).collect(),
+        ),
     }
 }

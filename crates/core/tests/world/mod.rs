@@ -21,8 +21,12 @@ impl World {
     pub fn run(&mut self, which: &[usize], command: &Command, now: Timestamp) -> Result<Decision, Rejection> {
         let wallets: Vec<Wallet> = which.iter().map(|index| self.wallets[*index].clone()).collect();
         let history = self.history(which, command);
-        let state =
-            || State { catalogue: &self.catalogue, standing: self.standing, wallets: wallets.clone(), history: history.clone() };
+        let state = || State {
+            catalogue: &self.catalogue,
+            standing: self.standing,
+            wallets: wallets.clone(),
+            history: history.clone(),
+        };
         let (mut state, mut again) = (state(), state());
         let answer = decide(&mut state, command, now);
         assert!(answer == decide(&mut again, command, now), "the same question has one answer: {command:?}");
@@ -35,7 +39,10 @@ impl World {
                 Ok(decision)
             }
             Err(rejection) => {
-                assert!(state.wallets == wallets, "a refused command changed a wallet: {command:?} {rejection:?}");
+                assert!(
+                    state.wallets == wallets,
+                    "a refused command changed a wallet: {command:?} {rejection:?}"
+                );
                 Err(rejection)
             }
         }
@@ -53,7 +60,9 @@ impl World {
         let mut found = Vec::new();
         for &index in which {
             let key = self.wallets[index].key;
-            found.extend(self.entries.iter().filter(|entry| entry.wallet == key && entry.subject == subject).cloned());
+            found.extend(
+                self.entries.iter().filter(|entry| entry.wallet == key && entry.subject == subject).cloned(),
+            );
         }
         found
     }

@@ -1,0 +1,300 @@
+//! The tenant's standing and every code that the rule book refuses with, as scripts.
+//!
+//! See `play/mod.rs` for the words. Two codes need states that a script cannot reach; they have tests of their own.
+
+#![allow(unreachable_pub, reason = "the modules of a test are read nowhere else")]
+
+mod play;
+mod world;
+
+use insta::assert_snapshot;
+use play::play;
+use purser_core::catalogue::{Catalogue, Unit};
+use purser_core::command::{Command, Grant, Movement, Reverse};
+use purser_core::decide::{ALLOCATIONS_MAX, Standing};
+use purser_core::entry::{Actor, GrantKind, LotTerms};
+use purser_core::wallet::{Lot, Owner};
+use purser_core::{Amount, Id, Rejection, State, TenantNo, Timestamp, Wallet, WalletId, decide};
+
+#[test]
+fn a_suspended_tenant_spends_nothing_but_work_done_is_recorded() {
+    let story = "grant 10 · hold 4 · suspend · debit 1 · hold 1 · extend h1 for 60s · transfer 1 · \
+         settle 1 · grant 1 · capture h1 · refund d1 · revoke g1";
+    assert_snapshot!(play(story), @r"
+    grant 10          -> 10 left
+    hold 4            -> 6 left, held 4
+    suspend           -> 6 left, held 4
+    debit 1           -> tenant_suspended
+    hold 1            -> tenant_suspended
+    extend h1 for 60s -> tenant_suspended
+    transfer 1        -> tenant_suspended
+    settle 1          -> 5 left, held 4
+    grant 1           -> 6 left, held 4
+    capture h1        -> 6 left
+    refund d1         -> 7 left
+    revoke g1         -> 1 left
+    ");
+}
+
+#[test]
+fn frozen_spending_has_a_code_of_its_own() {
+    let story = "grant 10 · freeze_spending · debit 1 · settle 1 · active · debit 1";
+    assert_snapshot!(play(story), @r"
+    grant 10        -> 10 left
+    freeze_spending -> 10 left
+    debit 1         -> spending_frozen
+    settle 1        -> 9 left
+    active          -> 9 left
+    debit 1         -> 8 left
+    ");
+}
+
+#[test]
+fn a_closed_tenant_takes_nothing_new_and_gives_back() {
+    let story = "grant 10 · debit 2 · hold 4 · close · debit 1 · settle 1 · grant 1 · transfer 1 · \
+         release h1 · refund d1 · revoke g1";
+    assert_snapshot!(play(story), @r"
+    grant 10   -> 10 left
+    debit 2    -> 8 left
+    hold 4     -> 4 left, held 4
+    close      -> 4 left, held 4
+    debit 1    -> tenant_closed
+    settle 1   -> tenant_closed
+    grant 1    -> tenant_closed
+    transfer 1 -> tenant_closed
+    release h1 -> 8 left
+    refund d1  -> 10 left
+    revoke g1  -> 0 left
+    ");
+}
+
+#[test]
+fn amounts_are_more_than_nothing() {
+    let story = "grant 0 · grant -5 · grant 10 · debit 1 · refund d1 0 · revoke g1 -1 · transfer 0 · \
+         hold 0 · freeze C of P 0 · reverse C of P -1";
+    assert_snapshot!(play(story), @r"
+    grant 0           -> amount_not_positive
+    grant -5          -> amount_not_positive
+    grant 10          -> 10 left
+    debit 1           -> 9 left
+    refund d1 0       -> amount_not_positive
+    revoke g1 -1      -> amount_not_positive
+    transfer 0        -> amount_not_positive
+    hold 0            -> amount_not_positive
+    freeze C of P 0   -> amount_not_positive
+    reverse C of P -1 -> amount_not_positive
+    ");
+}
+
+#[test]
+fn no_wallet_counts_beyond_the_largest_amount() {
+    let story = "grant 9223372036854775807 · grant 2305843009213693951 · grant 1 · \
+         settle 9000000000000";
+    assert_snapshot!(play(story), @r"
+    grant 9223372036854775807 -> amount_overflow
+    grant 2305843009213693951 -> 2305843009213693951 left
+    grant 1                   -> amount_overflow
+    settle 9000000000000      -> 2305834009213693951 left
+    ");
+}
+
+#[test]
+fn times_must_make_sense() {
+    let story = "grant 1 until 0s · grant 1 in 60s until 60s · grant 10 · hold 1 for 0s · \
+         hold 1 for 25h · hold 1 · extend h1 for 0s";
+    assert_snapshot!(play(story), @r"
+    grant 1 until 0s         -> time_invalid
+    grant 1 in 60s until 60s -> time_invalid
+    grant 10                 -> 10 left
+    hold 1 for 0s            -> time_invalid
+    hold 1 for 25h           -> time_invalid
+    hold 1                   -> 9 left, held 1
+    extend h1 for 0s         -> time_invalid
+    ");
+}
+
+#[test]
+fn usage_must_fit_the_price() {
+    let story = "grant 10 · call scan 2 · call model seconds 3 · call model tokens 3 · call scan";
+    assert_snapshot!(play(story), @r"
+    grant 10             -> 10 left
+    call scan 2          -> usage_invalid
+    call model seconds 3 -> usage_invalid (seconds)
+    call model tokens 3  -> 4 left
+    call scan            -> insufficient_credits (needs 5, has 4)
+    ");
+}
+
+#[test]
+fn an_action_is_paid_in_its_own_units_only() {
+    let story = "grant 10 · debit 1 in sms · debit 1 from sms · transfer 1 to sms";
+    assert_snapshot!(play(story), @r"
+    grant 10          -> 10 left
+    debit 1 in sms    -> unit_mismatch
+    debit 1 from sms  -> unit_mismatch
+    transfer 1 to sms -> unit_mismatch
+    ");
+}
+
+#[test]
+fn a_transfer_has_two_wallets() {
+    let story = "grant 10 · transfer 1 to user";
+    assert_snapshot!(play(story), @r"
+    grant 10           -> 10 left
+    transfer 1 to user -> same_wallet
+    ");
+}
+
+#[test]
+fn unknown_and_switched_off_actions_are_not_found() {
+    let story = "grant 10 · call nothing · call gone";
+    assert_snapshot!(play(story), @r"
+    grant 10     -> 10 left
+    call nothing -> action_not_found
+    call gone    -> action_not_found
+    ");
+}
+
+#[test]
+fn things_that_do_not_exist_are_not_found() {
+    let story = "release h1 · capture h1 · extend h1 for 60s · refund d1 · revoke g1 · thaw C · \
+         reinstate C · freeze C of P 1 · reverse C of P 1";
+    assert_snapshot!(play(story), @r"
+    release h1        -> hold_not_found
+    capture h1        -> hold_not_found
+    extend h1 for 60s -> hold_not_found
+    refund d1         -> debit_not_found
+    revoke g1         -> grant_not_found
+    thaw C            -> cause_not_found
+    reinstate C       -> cause_not_found
+    freeze C of P 1   -> grant_not_found
+    reverse C of P 1  -> grant_not_found
+    ");
+}
+
+#[test]
+fn a_cause_freezes_reverses_and_reinstates_once() {
+    let story = "grant 10 paid of P · freeze C of P 1 · freeze C of P 1 · reverse C of P 1 · \
+         reverse C of P 1 · freeze C of P 1 · reinstate C · reinstate C";
+    assert_snapshot!(play(story), @r"
+    grant 10 paid of P -> 10 left
+    freeze C of P 1    -> 9 left, frozen 1
+    freeze C of P 1    -> cause_repeated
+    reverse C of P 1   -> 9 left
+    reverse C of P 1   -> cause_repeated
+    freeze C of P 1    -> cause_repeated
+    reinstate C        -> 10 left
+    reinstate C        -> cause_repeated
+    ");
+}
+
+#[test]
+fn unknown_things_are_told_before_the_standing_and_that_before_the_balance() {
+    let story = "suspend · debit 1 · call nothing · active · debit 1";
+    assert_snapshot!(play(story), @r"
+    suspend      -> 0 left
+    debit 1      -> tenant_suspended
+    call nothing -> action_not_found
+    active       -> 0 left
+    debit 1      -> insufficient_credits (needs 1, has 0)
+    ");
+}
+
+/// Decides for a tenant with these wallets, at a time when nothing is due.
+fn ask(wallets: Vec<Wallet>, movement: Movement) -> Result<(), Rejection> {
+    let now = Timestamp(1_000_000);
+    let command = Command {
+        id: Id::new(1, 1),
+        tenant: TenantNo(1),
+        user: None,
+        actor: Actor::WORKER,
+        occurred_at: now,
+        text_digest: None,
+        movement,
+    };
+    let catalogue = Catalogue::default();
+    let mut state = State { catalogue: &catalogue, standing: Standing::Active, wallets, history: Vec::new() };
+    decide(&mut state, &command, now).map(drop)
+}
+
+/// A wallet with this many lots of one credit each, as a store would load it.
+fn crumbs(count: usize) -> Wallet {
+    let mut wallet = Wallet::new(TenantNo(1), Owner::Pool(1), Unit::credit());
+    let lot = |number: usize| {
+        let terms = LotTerms {
+            id: Id(number as u128 + 1),
+            kind: GrantKind::Promotional,
+            priority: 0,
+            effective_at: Timestamp(0),
+            expires_at: None,
+            granted: Amount(1),
+            paid: None,
+            origin: Some(Id(7)),
+            parent: None,
+        };
+        Lot { remaining: Amount(1), ..Lot::new(terms) }
+    };
+    wallet.lots = (0..count).map(lot).collect();
+    wallet.settled = Amount(count as i64);
+    wallet.restore().expect("the equations hold")
+}
+
+#[test]
+fn one_entry_touches_so_many_lots_and_no_more() {
+    let most = ALLOCATIONS_MAX as i64;
+    let transfer = |amount: i64| {
+        let other = Wallet::new(TenantNo(1), Owner::Pool(2), Unit::credit());
+        ask(vec![crumbs(ALLOCATIONS_MAX + 1), other], Movement::Transfer { amount: Amount(amount) })
+    };
+    assert_eq!(transfer(most + 1), Err(Rejection::TooManyLots));
+    assert_eq!(transfer(most), Ok(()));
+}
+
+#[test]
+fn a_wallet_that_is_not_there_is_not_found() {
+    let grant = Grant {
+        amount: Amount(1),
+        kind: GrantKind::Paid,
+        priority: 0,
+        effective_at: None,
+        expires_at: None,
+        paid: None,
+        origin: None,
+    };
+    assert_eq!(ask(Vec::new(), Movement::Grant(grant)), Err(Rejection::WalletNotFound));
+    let buyer = WalletId(Id(5));
+    let reverse = Reverse { cause: Id(1), origin: Id(7), amount: Amount(1), buyer };
+    assert_eq!(ask(vec![crumbs(1)], Movement::Reverse(reverse)), Err(Rejection::WalletNotFound));
+}
+
+#[test]
+fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
+    let scripts = [include_str!("scripts.rs"), include_str!("refusals.rs")].concat();
+    let told = |code: &str| scripts.contains(&format!("-> {code}"));
+    let codes = [
+        "amount_not_positive",
+        "amount_overflow",
+        "time_invalid",
+        "usage_invalid",
+        "unit_mismatch",
+        "same_wallet",
+        "action_not_found",
+        "hold_not_found",
+        "debit_not_found",
+        "grant_not_found",
+        "cause_not_found",
+        "tenant_suspended",
+        "spending_frozen",
+        "tenant_closed",
+        "hold_expired",
+        "hold_closed",
+        "capture_exceeds_hold",
+        "hold_life_exceeded",
+        "refund_exceeds_debit",
+        "revoke_exceeds_unspent",
+        "cause_repeated",
+        "insufficient_credits",
+    ];
+    let missing: Vec<_> = codes.into_iter().filter(|code| !told(code)).collect();
+    assert!(missing.is_empty(), "no script tells {missing:?}");
+}
