@@ -96,6 +96,12 @@ fn classify(error: &rusqlite::Error) -> StoreError {
     }
 }
 
+impl From<&rusqlite::Error> for StoreError {
+    fn from(error: &rusqlite::Error) -> StoreError {
+        classify(error)
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
         classify(&error)

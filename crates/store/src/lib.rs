@@ -9,11 +9,15 @@
 //! `query/` for reads, `table/` for the cold tables, and `migrations/` for the schema with its reasons.
 
 mod answers;
+mod dialect;
 mod error;
 mod filter;
+mod folder;
 mod hot;
+mod migrate;
 mod position;
 mod query;
+mod recover;
 mod sqlite;
 mod table;
 
@@ -22,7 +26,8 @@ pub use error::{CommitError, StoreError};
 pub use hot::{
     Batch, CommitFault, EntryText, Folded, LoadedWallet, NewAnswer, Recording, Recovered, Touched, Writer,
 };
+pub use migrate::rendered_schema;
 pub use position::Position;
-pub use query::{Counts, LedgerEntry, Names, Reader, StoredEntry, StoredWallet, WalletFilter};
+pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
 pub use sqlite::{OpenOptions, Store};
-pub use table::{ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, NewAction, NewApiKey, UnitRow};
+pub use table::{ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow};

@@ -1,41 +1,263 @@
-//! Opening the embedded database.
+//! The embedded database: opening its file safely, and a bounded pool of connections that read.
+//!
+//! Opening refuses what it cannot serve: a file that another process serves, that is read-only, that is no database or
+//! a damaged one, or that was written by a newer program. Durability settings are read back after they were set: a
+//! commit that is acknowledged must be on disk (law 5). Readers never block the writer, and the writer never blocks them.
 
 use crate::error::StoreError;
 use crate::hot::Writer;
+use crate::migrate::{migrate, refuse_newer, schema_found, schema_known};
 use crate::query::Reader;
-use std::path::Path;
+use parking_lot::{Condvar, Mutex};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Page size and log before anything else: they cannot be changed in a file that has tables or readers. The automatic
+/// checkpoint is rare, as each one writes every page that changed to a random place.
+const WRITER_PRAGMAS: &str = "
+    PRAGMA page_size = 4096;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = OFF;
+    PRAGMA wal_autocheckpoint = 10000;
+    PRAGMA cache_size = -262144;
+    PRAGMA temp_store = MEMORY;
+";
+const READER_PRAGMAS: &str = "
+    PRAGMA query_only = ON;
+    PRAGMA cache_size = -32768;
+    PRAGMA temp_store = MEMORY;
+";
+const CLEAN_SHUTDOWN: &str = "SELECT value FROM meta WHERE name = 'clean_shutdown'";
+const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+
+/// The first bytes of every SQLite file.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// How long a read waits for a free connection, and a statement for a lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps prepared.
+const STATEMENTS_KEPT: usize = 128;
 
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// How many connections read at the same time.
     pub readers: usize,
+    /// How many answers are found through memory before they become a sorted run.
+    pub answers_per_run: usize,
+    /// How many entries the folder sorts at a time.
+    pub fold_window: usize,
 }
 
 impl Default for OpenOptions {
     fn default() -> OpenOptions {
-        OpenOptions { readers: 4 }
+        OpenOptions { readers: 4, answers_per_run: 65_536, fold_window: 65_536 }
     }
 }
 
 /// A handle for reads; cheap to clone. Writing is the [`Writer`]'s alone.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    path: PathBuf,
+    idle: Mutex<Idle>,
+    returned: Condvar,
+}
+
+/// Connections that nobody reads with, and how many more may be opened.
+struct Idle {
+    connections: Vec<Connection>,
+    unopened: usize,
+}
 
 impl Store {
     /// Opens the database for this process alone, making and migrating it where needed.
-    pub fn open(_path: &Path, _options: &OpenOptions) -> Result<(Store, Writer), StoreError> {
-        todo!()
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<(Store, Writer), StoreError> {
+        let lock = lock(path)?;
+        check_file(path)?;
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        let found = schema_found(&connection)?;
+        refuse_newer(found)?;
+        connection.execute_batch(WRITER_PRAGMAS)?;
+        check_durability(&connection)?;
+        if found.is_some() {
+            check_soundness(&connection)?;
+        }
+        migrate(&mut connection)?;
+        let writer = Writer::take(connection, lock, options)?;
+        Ok((Store::of(path, options.readers), writer))
     }
 
     /// Opens the database for reading only, without the lock that a serving process holds.
-    pub fn open_reader(_path: &Path) -> Result<Store, StoreError> {
-        todo!()
+    pub fn open_reader(path: &Path) -> Result<Store, StoreError> {
+        check_header(path)?;
+        let store = Store::of(path, 1);
+        store.read(|reader| {
+            let found = schema_found(reader.connection)?;
+            refuse_newer(found)?;
+            if found == Some(schema_known()) {
+                Ok(())
+            } else {
+                Err(StoreError::Other("the schema is older than this program: start `serve` once".into()))
+            }
+        })?;
+        Ok(store)
     }
 
-    /// Runs `ask` in one snapshot of the database; waits for a free connection, [`StoreError::Busy`] when none comes free.
-    /// Blocks: call it where blocking is allowed.
-    pub fn read<T>(&self, _ask: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        todo!()
+    fn of(path: &Path, readers: usize) -> Store {
+        let idle = Mutex::new(Idle { connections: Vec::new(), unopened: readers.max(1) });
+        Store { pool: Arc::new(Pool { path: path.to_owned(), idle, returned: Condvar::new() }) }
+    }
+
+    /// Runs `ask` in one snapshot of the database; waits for a free connection, [`StoreError::Busy`] when none comes
+    /// free. Blocks: call it where blocking is allowed.
+    pub fn read<T>(&self, ask: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let lent = self.pool.lend()?;
+        // Deferred: the first read takes the snapshot. Dropped at the end, also when `ask` panics.
+        let snapshot = lent.connection().unchecked_transaction()?;
+        ask(&Reader { connection: &snapshot })
+    }
+}
+
+/// A connection out of the pool; goes back when dropped.
+struct Lent<'p> {
+    pool: &'p Pool,
+    connection: Option<Connection>,
+}
+
+impl Lent<'_> {
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("taken on drop only")
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.pool.idle.lock();
+        match self.connection.take() {
+            Some(connection) if connection.is_autocommit() => idle.connections.push(connection),
+            // One that cannot even end its snapshot is closed, and another may be opened in its place.
+            Some(_) | None => idle.unopened += 1,
+        }
+        drop(idle);
+        self.pool.returned.notify_one();
+    }
+}
+
+impl Pool {
+    fn lend(&self) -> Result<Lent<'_>, StoreError> {
+        let mut idle = self.idle.lock();
+        loop {
+            if let Some(connection) = idle.connections.pop() {
+                return Ok(Lent { pool: self, connection: Some(connection) });
+            }
+            if idle.unopened > 0 {
+                idle.unopened -= 1;
+                drop(idle);
+                // Made first, so that a failure to open gives the place back.
+                let mut lent = Lent { pool: self, connection: None };
+                lent.connection = Some(open_for_reading(&self.path)?);
+                return Ok(lent);
+            }
+            if self.returned.wait_for(&mut idle, PATIENCE).timed_out() {
+                return Err(StoreError::Busy);
+            }
+        }
+    }
+}
+
+fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection.execute_batch(READER_PRAGMAS)?;
+    Ok(connection)
+}
+
+/// Takes the operating system's lock beside the file; it goes with the process, however that ends.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(|error| io(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+            what: format!("{} is locked; stop the other `purser serve` first", PathBuf::from(name).display()),
+        }),
+        Err(TryLockError::Error(error)) => Err(io(&error)),
+    }
+}
+
+/// Refuses a file that cannot be written or is no database. A file that is absent or empty will be made.
+fn check_file(path: &Path) -> Result<(), StoreError> {
+    match path.metadata() {
+        Ok(metadata) if metadata.permissions().readonly() => Err(StoreError::ReadOnly),
+        Ok(metadata) if metadata.len() > 0 => {
+            // Asked of the system too: a mount or an access list may forbid what the permission bits allow.
+            File::options().write(true).open(path).map_err(|error| io(&error))?;
+            check_header(path)
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io(&error)),
+    }
+}
+
+fn check_header(path: &Path) -> Result<(), StoreError> {
+    let mut head = [0; MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    match read {
+        Ok(()) if head == *MAGIC => Ok(()),
+        Ok(()) => Err(StoreError::Corrupt { what: format!("{} is no SQLite database", path.display()) }),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(StoreError::Corrupt { what: format!("{} is too short to be a database", path.display()) })
+        }
+        Err(error) => Err(io(&error)),
+    }
+}
+
+/// Reads back what decides whether an acknowledged commit survives a loss of power.
+fn check_durability(connection: &Connection) -> Result<(), StoreError> {
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    if mode == "wal" && synchronous == 2 {
+        Ok(())
+    } else {
+        let what = format!("journal_mode is {mode}, synchronous {synchronous}; commits would not be durable");
+        Err(StoreError::Other(what))
+    }
+}
+
+/// Looks into every table, and through the whole file if the last process did not end in order.
+fn check_soundness(connection: &Connection) -> Result<(), StoreError> {
+    let clean: Option<i64> = connection.query_row(CLEAN_SHUTDOWN, [], |row| row.get(0)).optional()?;
+    if clean != Some(1) {
+        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        return if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt { what: verdict }) };
+    }
+    let mut statement = connection.prepare(TABLES)?;
+    let tables = statement.query_map([], |row| row.get::<_, String>(0))?;
+    for table in tables {
+        let first = format!("SELECT * FROM \"{}\" LIMIT 1", table?);
+        connection.prepare(&first)?.query([])?.next()?;
+    }
+    Ok(())
+}
+
+fn io(error: &std::io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly,
+        ErrorKind::StorageFull => StoreError::Full,
+        _ => StoreError::Other(error.to_string()),
     }
 }

@@ -1,105 +1,57 @@
-//! The cold tables.
+//! The cold tables: identity, catalogue, keys and the audit trail. One file per table or pair of tables, SQL on top.
+//!
+//! Cold rows are written as bounded jobs through the one writer, in batches of their own; they are read back through
+//! [`ConfigRows`] as a whole, whenever the configuration's epoch moved.
 
-use purser_core::catalogue::{Action, Unit};
+mod action;
+mod api_key;
+mod audit;
+mod price;
+mod tenant;
+mod unit;
+
+pub use action::{ActionRow, NewAction};
+pub use api_key::{ApiKeyRow, NewApiKey};
+pub use audit::AuditRow;
+pub use tenant::{FreshNumbers, Names};
+pub use unit::UnitRow;
+
+pub(crate) use action::read_actions;
+pub(crate) use api_key::read_api_keys;
+pub(crate) use audit::read_audit;
+pub(crate) use tenant::{names, read_standings, resolve_tenant, resolve_user};
+pub(crate) use unit::read_units;
+
+use crate::dialect::statements;
+use crate::error::StoreError;
+use crate::hot::Batch;
+use purser_core::TenantNo;
 use purser_core::decide::Standing;
-use purser_core::entry::Actor;
-use purser_core::{Key, TenantNo, Timestamp, UserNo};
+use rusqlite::Connection;
 
-/// Numbers for a tenant and a user that may have to be made.
-#[derive(Clone, Copy, Debug)]
-pub struct FreshNumbers {
-    /// For the tenant.
-    pub tenant: TenantNo,
-    /// For the user.
-    pub user: UserNo,
+statements! {
+    BUMP_CONFIG_EPOCH = "UPDATE config_epoch SET epoch = epoch + 1 WHERE one = 1";
+    CONFIG_EPOCH = "SELECT epoch FROM config_epoch WHERE one = 1";
 }
 
-/// A unit with its name.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UnitRow {
-    /// The unit.
-    pub unit: Unit,
-    /// What people call it.
-    pub name: String,
-}
-
-/// An action with what the catalogue says beside its prices.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ActionRow {
-    /// Number, key, overage, units and prices.
-    pub action: Action,
-    /// What people call it.
-    pub name: String,
-    /// What one of it is.
-    pub unit_label: Option<String>,
-    /// One paragraph.
-    pub description: Option<String>,
-    /// For grouping.
-    pub category: Option<String>,
-}
-
-/// A new action is written as it will be read.
-pub type NewAction = ActionRow;
-
-/// An API key to be stored.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewApiKey {
-    /// The actor number of what it does.
-    pub no: u64,
-    /// What people call it.
-    pub name: String,
-    /// The hash of its secret.
-    pub hash: [u8; 32],
-    /// What it may do, by name.
-    pub scope: String,
-    /// The tenant whose key it is; none for a platform key.
-    pub tenant: Option<TenantNo>,
-}
-
-/// A stored API key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ApiKeyRow {
-    /// The actor number of what it does.
-    pub no: u64,
-    /// What people call it.
-    pub name: String,
-    /// The hash of its secret.
-    pub hash: [u8; 32],
-    /// What it may do, by name.
-    pub scope: String,
-    /// The tenant whose key it is; none for a platform key.
-    pub tenant: Option<(Key, TenantNo)>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// A line of the audit trail: an administrative change.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AuditRow {
-    /// Who.
-    pub actor: Actor,
-    /// What was done, such as `action.create`.
-    pub what: String,
-    /// To what: a key or public id.
-    pub subject: String,
-    /// How it was before, as compact JSON.
-    pub before: Option<String>,
-    /// How it is after, as compact JSON.
-    pub after: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
-    /// When.
-    pub at: Timestamp,
-}
+/// The statements of all cold tables.
+#[cfg(test)]
+pub(crate) const ALL: [&[(&str, &str)]; 7] = [
+    STATEMENTS,
+    action::STATEMENTS,
+    api_key::STATEMENTS,
+    audit::STATEMENTS,
+    price::STATEMENTS,
+    tenant::STATEMENTS,
+    unit::STATEMENTS,
+];
 
 /// Everything that is configured: what a node caches.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigRows {
     /// The epoch these rows belong to.
     pub epoch: u64,
-    /// Units beside `credit`, and `credit` itself.
+    /// All units, `credit` among them.
     pub units: Vec<UnitRow>,
     /// Actions with all price versions.
     pub actions: Vec<ActionRow>,
@@ -107,4 +59,31 @@ pub struct ConfigRows {
     pub api_keys: Vec<ApiKeyRow>,
     /// Tenants that may not do everything.
     pub standings: Vec<(TenantNo, Standing)>,
+}
+
+/// Reads everything that is configured; in one snapshot, so that it is of one epoch.
+pub(crate) fn read_config(connection: &Connection) -> Result<ConfigRows, StoreError> {
+    let epoch: i64 = connection.prepare_cached(CONFIG_EPOCH)?.query_row([], |row| row.get(0))?;
+    let mut api_keys = read_api_keys(connection)?;
+    api_keys.retain(|key| key.revoked_at.is_none());
+    Ok(ConfigRows {
+        epoch: epoch as u64,
+        units: read_units(connection)?,
+        actions: read_actions(connection)?,
+        api_keys,
+        standings: read_standings(connection)?,
+    })
+}
+
+impl Batch<'_> {
+    /// Everything that is configured, as this transaction sees it.
+    pub fn config(&self) -> Result<ConfigRows, StoreError> {
+        read_config(self.connection)
+    }
+
+    /// Moves the configuration's epoch; answers the new one.
+    pub fn bump_config_epoch(&mut self) -> Result<u64, StoreError> {
+        self.connection.prepare_cached(BUMP_CONFIG_EPOCH)?.execute([])?;
+        self.config_epoch()
+    }
 }

@@ -1,0 +1,212 @@
+//! Rows of the hot tables as domain values, and the other way round.
+//!
+//! A row that cannot be read is damage and is reported by table and key; it is never guessed at.
+
+use crate::error::StoreError;
+use crate::position::Position;
+use purser_core::catalogue::Unit;
+use purser_core::codec::{decode_allocations, decode_hold_terms, decode_terms};
+use purser_core::entry::{Actor, ActorKind, EntryKind, GrantKind, LotTerms};
+use purser_core::wallet::{Debt, Freeze, Hold, HoldState, Lot, Owner, Pin};
+use purser_core::{
+    Amount, Currency, Entry, Id, Key, Money, Scale, TenantNo, Timestamp, UserNo, Wallet, WalletId, WalletKey,
+};
+use rusqlite::Row;
+
+/// The columns that [`read_entry`] expects, in its order.
+macro_rules! entry_columns {
+    () => {
+        "position, prev_position, tenant_no, wallet_id, seq, kind, subject, amount, held_delta, settled_after, \
+         user_no, actor_kind, actor_no, occurred_at, recorded_at, allocations, terms, text_digest, hash"
+    };
+}
+/// The columns that [`read_lot`] expects, in its order.
+macro_rules! lot_columns {
+    () => {
+        "wallet_id, lot_id, kind, priority, effective_at, expires_at, granted, remaining, held, frozen, \
+         paid_minor, paid_currency, money, expired, expired_money, origin, parent"
+    };
+}
+/// The columns that [`read_hold`] expects, in its order.
+macro_rules! hold_columns {
+    () => {
+        "hold_id, state, terms, pins, held, captured, user_no, placed_at"
+    };
+}
+/// The columns that [`read_wallet_row`] expects, in its order.
+macro_rules! wallet_columns {
+    () => {
+        "tenant_no, wallet_id, owner_kind, owner_no, unit_code, scale, seq, head, head_position, recorded_at, \
+         settled, held, frozen, debt, last_topup, created_at"
+    };
+}
+pub(crate) use {entry_columns, hold_columns, lot_columns, wallet_columns};
+
+/// An unsigned number from the signed one that carries its bits.
+pub(crate) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|number| number as u64)
+}
+
+/// An amount.
+pub(crate) fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<Amount> {
+    row.get(column).map(Amount)
+}
+
+/// A 16-byte id.
+pub(crate) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Id> {
+    row.get(column).map(Id::from_bytes)
+}
+
+/// A 16-byte id, or none.
+pub(crate) fn id_option(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Id>> {
+    Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Id::from_bytes))
+}
+
+/// A product's key.
+pub(crate) fn key(row: &Row<'_>, column: usize) -> Result<Key, StoreError> {
+    let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    Key::parse(text).ok_or_else(|| StoreError::Corrupt { what: format!("{text:?} is no key") })
+}
+
+/// A blob, borrowed from the row.
+fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
+    Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
+}
+
+/// An entry, its position and that of the wallet's entry before it.
+pub(crate) fn read_entry(row: &Row<'_>) -> Result<(Position, Position, Entry), StoreError> {
+    let position = Position::from_sql(row.get(0)?);
+    let damaged = |what: &str| StoreError::inconsistent("entry", position, what);
+    let kind = EntryKind::from_number(row.get(5)?).ok_or_else(|| damaged("its kind is unknown"))?;
+    let actor = Actor {
+        kind: ActorKind::from_number(row.get(11)?).ok_or_else(|| damaged("its actor is unknown"))?,
+        no: number(row, 12)?,
+    };
+    let entry = Entry {
+        wallet: WalletKey { tenant: TenantNo(number(row, 2)?), id: WalletId(id(row, 3)?) },
+        seq: number(row, 4)?,
+        kind,
+        subject: id(row, 6)?,
+        amount: amount(row, 7)?,
+        held_delta: amount(row, 8)?,
+        settled_after: amount(row, 9)?,
+        allocations: decode_allocations(blob(row, 15)?).map_err(|_| damaged("its allocations cannot be read"))?,
+        terms: decode_terms(blob(row, 16)?).map_err(|_| damaged("its terms cannot be read"))?,
+        user: row.get::<_, Option<i64>>(10)?.map(|no| UserNo(no as u64)),
+        actor,
+        occurred_at: Timestamp(row.get(13)?),
+        recorded_at: Timestamp(row.get(14)?),
+        text_digest: row.get(17)?,
+        hash: row.get(18)?,
+    };
+    Ok((position, Position::from_sql(row.get(1)?), entry))
+}
+
+/// A lot and its wallet.
+pub(crate) fn read_lot(row: &Row<'_>) -> Result<(WalletId, Lot), StoreError> {
+    let lot_id = id(row, 1)?;
+    let damaged = |what: &str| StoreError::inconsistent("lot", lot_id, what);
+    let paid = match (row.get::<_, Option<i64>>(10)?, row.get::<_, Option<String>>(11)?) {
+        (Some(minor), Some(code)) => {
+            let currency = Currency::parse(&code).ok_or_else(|| damaged("its currency is unknown"))?;
+            Some(Money { minor, currency })
+        }
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return Err(damaged("its money has no currency or no amount")),
+    };
+    let expires_at = Timestamp(row.get(5)?);
+    let terms = LotTerms {
+        id: lot_id,
+        kind: GrantKind::from_number(row.get(2)?).ok_or_else(|| damaged("its kind is unknown"))?,
+        priority: row.get(3)?,
+        effective_at: Timestamp(row.get(4)?),
+        expires_at: (expires_at != Timestamp::NEVER).then_some(expires_at),
+        granted: amount(row, 6)?,
+        paid,
+        origin: id_option(row, 15)?,
+        parent: id_option(row, 16)?,
+    };
+    let lot = Lot {
+        terms,
+        remaining: amount(row, 7)?,
+        held: amount(row, 8)?,
+        frozen: amount(row, 9)?,
+        money: row.get(12)?,
+        expired: amount(row, 13)?,
+        expired_money: row.get(14)?,
+    };
+    Ok((WalletId(id(row, 0)?), lot))
+}
+
+/// A hold.
+pub(crate) fn read_hold(row: &Row<'_>) -> Result<Hold, StoreError> {
+    let hold_id = id(row, 0)?;
+    let damaged = |what: &str| StoreError::inconsistent("hold", hold_id, what);
+    Ok(Hold {
+        id: hold_id,
+        state: HoldState::from_number(row.get(1)?).ok_or_else(|| damaged("its state is unknown"))?,
+        terms: decode_hold_terms(blob(row, 2)?).map_err(|_| damaged("its terms cannot be read"))?,
+        pins: decode_pins(blob(row, 3)?).ok_or_else(|| damaged("its pins cannot be read"))?,
+        held: amount(row, 4)?,
+        captured: amount(row, 5)?,
+        user: row.get::<_, Option<i64>>(6)?.map(|no| UserNo(no as u64)),
+        placed_at: Timestamp(row.get(7)?),
+    })
+}
+
+/// A wallet without its parts, its head and when it was made.
+pub(crate) fn read_wallet_row(row: &Row<'_>) -> Result<(Wallet, Position, Timestamp), StoreError> {
+    let stored = WalletKey { tenant: TenantNo(number(row, 0)?), id: WalletId(id(row, 1)?) };
+    let damaged = |what: &str| StoreError::inconsistent("wallet", stored, what);
+    let owner = match (row.get(2)?, number(row, 3)?) {
+        (1, no) => Owner::User(UserNo(no)),
+        (2, no) => Owner::Pool(no),
+        (_, _) => return Err(damaged("its owner is unknown")),
+    };
+    let scale = Scale::new(row.get(5)?).ok_or_else(|| damaged("its scale is unknown"))?;
+    let mut wallet = Wallet::new(stored.tenant, owner, Unit { code: key(row, 4)?, scale });
+    if wallet.key != stored {
+        return Err(damaged("its id is not that of its owner and unit"));
+    }
+    wallet.seq = number(row, 6)?;
+    wallet.head = row.get(7)?;
+    wallet.recorded_at = Timestamp(row.get(9)?);
+    wallet.settled = amount(row, 10)?;
+    wallet.held = amount(row, 11)?;
+    wallet.frozen = amount(row, 12)?;
+    wallet.debt = amount(row, 13)?;
+    wallet.last_topup = amount(row, 14)?;
+    Ok((wallet, Position::from_sql(row.get(8)?), Timestamp(row.get(15)?)))
+}
+
+/// A debt: columns seq, cause, subject, origin, amount.
+pub(crate) fn read_debt(row: &Row<'_>) -> Result<Debt, StoreError> {
+    let seq = number(row, 0)?;
+    Ok(Debt {
+        seq,
+        cause: EntryKind::from_number(row.get(1)?)
+            .ok_or_else(|| StoreError::inconsistent("debt", seq, "its cause is unknown"))?,
+        subject: id(row, 2)?,
+        origin: id_option(row, 3)?,
+        amount: amount(row, 4)?,
+    })
+}
+
+/// A freeze: columns cause, lot_id, wanted, taken.
+pub(crate) fn read_freeze(row: &Row<'_>) -> Result<Freeze, StoreError> {
+    Ok(Freeze { cause: id(row, 0)?, lot: id(row, 1)?, wanted: amount(row, 2)?, taken: amount(row, 3)? })
+}
+
+/// Pins as bytes: lot and amount of each, in order.
+pub(crate) fn encode_pins(pins: &[Pin]) -> Vec<u8> {
+    pins.iter().flat_map(|pin| pin.lot.to_bytes().into_iter().chain(pin.amount.0.to_be_bytes())).collect()
+}
+
+fn decode_pins(bytes: &[u8]) -> Option<Vec<Pin>> {
+    let (pins, rest) = bytes.as_chunks::<24>();
+    let pin = |pin: &[u8; 24]| {
+        let (lot, amount) = pin.split_first_chunk::<16>()?;
+        Some(Pin { lot: Id::from_bytes(*lot), amount: Amount(i64::from_be_bytes(amount.try_into().ok()?)) })
+    };
+    if rest.is_empty() { pins.iter().map(pin).collect() } else { None }
+}

@@ -1,0 +1,159 @@
+//! A key that was answered is found in the tail, in runs, in merged runs and after a restart; a new key never is.
+
+use crate::world::{Account, Home, Request, lot};
+use proptest::prelude::*;
+use purser_core::{TenantNo, Timestamp};
+use purser_store::{Batch, KeyDigest, Writer};
+
+/// Records one debit under each key; the receipt is the key's own text.
+fn answer_keys(batch: &mut Batch<'_>, account: &mut Account, keys: std::ops::Range<u32>) {
+    for key in keys {
+        let entry = [account.debit(u64::from(key) + 10, lot(1), 1)];
+        let key = key.to_string();
+        account.record_request(batch, &entry, None, Some(Request { key: &key, receipt: key.as_bytes() }));
+    }
+}
+
+fn account(writer: &mut Writer) -> Account {
+    let mut batch = writer.begin().expect("begin");
+    let mut account = Account::open(&mut batch, 1, 1);
+    let grant = [account.grant(1, 10_000_000)];
+    account.record(&mut batch, &grant);
+    batch.commit().expect("commit");
+    account
+}
+
+fn answered(batch: &Batch<'_>, key: u32) -> Option<Vec<u8>> {
+    let found = batch.answer(KeyDigest::of(TenantNo(1), &key.to_string())).expect("read")?;
+    assert_eq!(found.request_digest, [7; 32]);
+    Some(found.receipt)
+}
+
+fn assert_answers(writer: &mut Writer, known: std::ops::Range<u32>) {
+    let batch = writer.begin().expect("begin");
+    for key in known.clone() {
+        assert_eq!(answered(&batch, key), Some(key.to_string().into_bytes()), "key {key} of {known:?}");
+    }
+    for key in known.end..known.end + 100 {
+        assert_eq!(answered(&batch, key), None, "key {key} was never used");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_answer_is_found_whatever_became_of_it(
+        steps in prop::collection::vec((0_u32..40, 0_usize..60, 0_u8..10), 1..20)
+    ) {
+        let home = Home::small();
+        let (_, mut writer) = home.open();
+        let mut account = account(&mut writer);
+        let mut used = 0;
+        for (count, budget, event) in steps {
+            let mut batch = writer.begin().expect("begin");
+            let mut attempt = account.clone();
+            answer_keys(&mut batch, &mut attempt, used..used + count);
+            if budget > 0 {
+                batch.fold_step(budget).expect("fold");
+            }
+            // Some batches are given up, and sometimes the process dies.
+            if event == 0 {
+                drop(batch);
+            } else {
+                batch.commit().expect("commit");
+                (account, used) = (attempt, used + count);
+            }
+            if event == 1 {
+                drop(writer);
+                (_, writer) = home.open();
+            }
+            assert_answers(&mut writer, 0..used);
+        }
+    }
+}
+
+#[test]
+fn hundreds_of_runs_are_merged_into_few_and_lose_no_key() {
+    let home = Home::small();
+    let (_, mut writer) = home.open();
+    let mut account = account(&mut writer);
+    // 16 answers make a run, 8 runs one of the next level: 1,500 keys reach the third level.
+    for start in (0..1_500).step_by(50) {
+        let mut batch = writer.begin().expect("begin");
+        answer_keys(&mut batch, &mut account, start..start + 50);
+        while batch.fold_step(20).expect("fold").remaining > 0 {}
+        batch.commit().expect("commit");
+    }
+    assert_answers(&mut writer, 0..1_500);
+    drop(writer);
+    let (_, mut writer) = home.open();
+    assert_answers(&mut writer, 0..1_500);
+    drop(writer);
+    let file = rusqlite::Connection::open(home.path()).expect("open by hand");
+    let heads: i64 = file.query_row("SELECT COUNT(*) FROM answer_run_head", [], |row| row.get(0)).expect("count");
+    assert!((2..=16).contains(&heads), "{heads} runs");
+    let orphans = "SELECT COUNT(*) FROM answer_run WHERE run NOT IN (SELECT run FROM answer_run_head)";
+    assert_eq!(file.query_row(orphans, [], |row| row.get::<_, i64>(0)).expect("count"), 0);
+}
+
+#[test]
+fn the_same_key_of_two_tenants_is_two_keys() {
+    assert_ne!(KeyDigest::of(TenantNo(1), "k"), KeyDigest::of(TenantNo(2), "k"));
+    // The tenant has a fixed width in front: no key of one can be spelled as a key of another.
+    assert_ne!(KeyDigest::of(TenantNo(0x61), "b"), KeyDigest::of(TenantNo(0), "ab"));
+}
+
+#[test]
+fn answers_older_than_they_are_kept_are_forgotten_in_steps_and_newer_ones_stay() {
+    let home = Home::small();
+    let (_, mut writer) = home.open();
+    let mut account = account(&mut writer);
+    let mut cut = Timestamp::ZERO;
+    for start in [0, 16, 32] {
+        let mut batch = writer.begin().expect("begin");
+        answer_keys(&mut batch, &mut account, start..start + 16);
+        while batch.fold_step(1_000).expect("fold").remaining > 0 {}
+        batch.commit().expect("commit");
+        if start == 16 {
+            cut = account.wallet.recorded_at.plus(1);
+        }
+    }
+    let mut steps = 0;
+    loop {
+        let mut batch = writer.begin().expect("begin");
+        let more = batch.prune_answers(cut, 10).expect("prune");
+        batch.fold_step(10).expect("fold");
+        batch.commit().expect("commit");
+        steps += 1;
+        if !more {
+            break;
+        }
+    }
+    assert!((4..10).contains(&steps), "{steps} steps of ten rows for 32 answers");
+    let batch = writer.begin().expect("begin");
+    assert!((0..32).all(|key| answered(&batch, key).is_none()));
+    assert!((32..48).all(|key| answered(&batch, key).is_some()));
+    drop(batch);
+    drop(writer);
+    let (_, mut writer) = home.open();
+    let batch = writer.begin().expect("begin");
+    assert!((0..32).all(|key| answered(&batch, key).is_none()));
+    assert!((32..48).all(|key| answered(&batch, key).is_some()));
+}
+
+#[test]
+fn a_forgotten_key_can_be_answered_anew() {
+    let home = Home::small();
+    let (_, mut writer) = home.open();
+    let mut account = account(&mut writer);
+    let mut batch = writer.begin().expect("begin");
+    answer_keys(&mut batch, &mut account, 0..16);
+    while batch.fold_step(1_000).expect("fold").remaining > 0 {}
+    while batch.prune_answers(Timestamp::NEVER, 5).expect("prune") {}
+    assert_eq!(answered(&batch, 3), None);
+    answer_keys(&mut batch, &mut account, 3..4);
+    assert_eq!(answered(&batch, 3), Some(b"3".to_vec()));
+    batch.commit().expect("commit");
+    assert_eq!(answered(&writer.begin().expect("begin"), 3), Some(b"3".to_vec()));
+}

@@ -1,0 +1,172 @@
+//! Lists of entries are the same wherever the folder stands.
+
+use crate::world::{Account, Home, lot, text};
+use proptest::prelude::*;
+use purser_core::{Entry, TenantNo};
+use purser_store::{Position, StoreError, StoredEntry, Writer};
+
+/// A step of a test: debits by one of three accounts, or some folding.
+#[derive(Clone, Debug)]
+enum Step {
+    Debits { account: usize, count: usize },
+    Fold { budget: usize },
+    Reopen,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_usize..3, 1_usize..20).prop_map(|(account, count)| Step::Debits { account, count }),
+        4 => (1_usize..30).prop_map(|budget| Step::Fold { budget }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// Three accounts of two tenants, each with one large grant.
+fn accounts(writer: &mut Writer) -> Vec<(Account, Vec<Entry>)> {
+    let mut batch = writer.begin().expect("begin");
+    let made = [(1, 1), (1, 2), (2, 1)].map(|(tenant, user)| {
+        let mut account = Account::open(&mut batch, tenant, user);
+        let grant = [account.grant(1, 1_000_000)];
+        account.record(&mut batch, &grant);
+        (account, grant.to_vec())
+    });
+    batch.commit().expect("commit");
+    made.into()
+}
+
+fn debit(writer: &mut Writer, (account, entries): &mut (Account, Vec<Entry>), count: usize) {
+    let mut batch = writer.begin().expect("begin");
+    for _ in 0..count {
+        let text = text(["red", "green", "blue"][entries.len() % 3]);
+        let entry = account.debit_with_text(entries.len() as u64 + 10, lot(1), 1, Some(&text));
+        account.record_request(&mut batch, std::slice::from_ref(&entry), Some(&text), None);
+        entries.push(entry);
+    }
+    batch.commit().expect("commit");
+}
+
+fn bare(stored: &[StoredEntry]) -> Vec<Entry> {
+    stored.iter().map(|stored| stored.entry.clone()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_pattern_of_folding_gives_the_same_lists(steps in prop::collection::vec(any_step(), 1..24), page in 1_usize..40) {
+        let home = Home::small();
+        let (mut store, mut writer) = home.open();
+        let mut accounts = accounts(&mut writer);
+        for step in steps {
+            match step {
+                Step::Debits { account, count } => debit(&mut writer, &mut accounts[account], count),
+                Step::Fold { budget } => {
+                    let mut batch = writer.begin().expect("begin");
+                    batch.fold_step(budget).expect("fold");
+                    batch.commit().expect("commit");
+                }
+                Step::Reopen => {
+                    drop(writer);
+                    (store, writer) = home.open();
+                }
+            }
+            store.read(|reader| {
+                for (account, entries) in &accounts {
+                    let (key, head) = (account.wallet.key, account.head);
+                    let newest: Vec<Entry> = entries.iter().rev().cloned().collect();
+                    assert_eq!(bare(&reader.entries(key, head, None, 1_000)?), newest);
+                    assert_eq!(reader.entries_from(key, head, 0, 1_000)?, *entries);
+                    let middle = entries.len() as u64 / 2;
+                    let older = reader.entries(key, head, Some(middle + 1), page)?;
+                    assert_eq!(bare(&older), newest[newest.len() - middle as usize..].iter().take(page).cloned().collect::<Vec<_>>());
+                    let later = reader.entries_from(key, head, middle, page)?;
+                    assert_eq!(later, entries[middle as usize..].iter().take(page).cloned().collect::<Vec<_>>());
+                }
+                Ok(())
+            }).expect("read");
+        }
+    }
+
+    #[test]
+    fn a_reference_finds_the_same_entries_wherever_the_folder_stands(folds in prop::collection::vec(1_usize..40, 0..12)) {
+        let home = Home::small();
+        let (store, mut writer) = home.open();
+        let mut accounts = accounts(&mut writer);
+        for (index, budget) in folds.into_iter().enumerate() {
+            debit(&mut writer, &mut accounts[index % 3], 7);
+            let mut batch = writer.begin().expect("begin");
+            batch.fold_step(budget).expect("fold");
+            batch.commit().expect("commit");
+        }
+        store.read(|reader| {
+            let wanted = |account: &(Account, Vec<Entry>)| account.1[1..].iter().filter(|entry| entry.seq % 3 == 2).count();
+            let found = reader.entries_by_reference(TenantNo(1), None, "green", None, 1_000)?;
+            assert_eq!(found.len(), wanted(&accounts[0]) + wanted(&accounts[1]));
+            assert!(found.is_sorted_by(|left, right| left.position > right.position));
+            let one = accounts[1].0.wallet.key.id;
+            let in_wallet = reader.entries_by_reference(TenantNo(1), Some(one), "green", None, 1_000)?;
+            assert_eq!(in_wallet.len(), wanted(&accounts[1]));
+            assert!(in_wallet.iter().all(|stored| stored.entry.wallet.id == one));
+            if let [first, rest @ ..] = &found[..] {
+                assert_eq!(reader.entries_by_reference(TenantNo(1), None, "green", Some(first.position), 1_000)?, rest);
+                assert_eq!(reader.entries_by_reference(TenantNo(1), None, "green", None, 1)?, found[..1]);
+            }
+            Ok::<_, StoreError>(())
+        }).expect("read");
+    }
+}
+
+#[test]
+fn folding_ends_and_leaves_no_tail() {
+    let home = Home::small();
+    let (_, mut writer) = home.open();
+    let mut accounts = accounts(&mut writer);
+    debit(&mut writer, &mut accounts[0], 60);
+    assert_eq!(writer.tail_len(), 63);
+    let mut steps = 0;
+    loop {
+        let mut batch = writer.begin().expect("begin");
+        let left = batch.fold_step(10).expect("fold").remaining;
+        batch.commit().expect("commit");
+        steps += 1;
+        if left == 0 {
+            break;
+        }
+        assert!(steps < 100, "{left} rows are left after {steps} steps");
+    }
+    assert_eq!(writer.tail_len(), 0);
+    drop(writer);
+    let (_, writer) = home.open();
+    assert_eq!(writer.tail_len(), 0);
+}
+
+#[test]
+fn a_fold_that_was_rolled_back_is_done_again() {
+    let home = Home::small();
+    let (store, mut writer) = home.open();
+    let mut accounts = accounts(&mut writer);
+    debit(&mut writer, &mut accounts[0], 60);
+    let mut batch = writer.begin().expect("begin");
+    while batch.fold_step(1_000).expect("fold").remaining > 0 {}
+    drop(batch);
+    drop(writer.begin().expect("begin"));
+    assert_eq!(writer.tail_len(), 63);
+    let mut batch = writer.begin().expect("begin");
+    while batch.fold_step(1_000).expect("fold").remaining > 0 {}
+    batch.commit().expect("commit");
+    let (account, entries) = &accounts[0];
+    let found = store.read(|reader| reader.entries_from(account.wallet.key, account.head, 0, 1_000)).expect("read");
+    assert_eq!(found, *entries);
+}
+
+#[test]
+fn a_head_that_belongs_to_another_wallet_is_damage() {
+    let home = Home::small();
+    let (store, mut writer) = home.open();
+    let accounts = accounts(&mut writer);
+    let refused = store.read(|reader| reader.entries(accounts[0].0.wallet.key, accounts[1].0.head, None, 10));
+    assert!(matches!(refused, Err(StoreError::Inconsistent { table: "entry", .. })));
+    let beyond = Position(accounts[2].0.head.0 + 1);
+    let refused = store.read(|reader| reader.entries(accounts[0].0.wallet.key, beyond, None, 10));
+    assert!(matches!(refused, Err(StoreError::Inconsistent { table: "entry", .. })));
+}

@@ -1,0 +1,230 @@
+//! A small ledger to test with: makes well-formed entries by hand and keeps the state they lead to.
+
+use purser_core::amount::Quantity;
+use purser_core::catalogue::Unit;
+use purser_core::chain;
+use purser_core::entry::{Actor, ActorKind, Charge, GrantKind, HoldTerms, LotTerms, Usage};
+use purser_core::wallet::Owner;
+use purser_core::{
+    Allocation, Amount, Currency, Entry, EntryKind, Id, LotId, Money, TenantNo, Terms, Timestamp, UserNo, Wallet,
+};
+use purser_store::{Batch, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched, Writer};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A database in a folder of its own.
+pub struct Home {
+    folder: TempDir,
+    pub options: OpenOptions,
+}
+
+impl Home {
+    pub fn new() -> Home {
+        Home { folder: tempfile::tempdir().expect("a temporary folder"), options: OpenOptions::default() }
+    }
+
+    /// Small runs and windows, so that a test fills them.
+    pub fn small() -> Home {
+        let options = OpenOptions { readers: 2, answers_per_run: 16, fold_window: 24 };
+        Home { options, ..Home::new() }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("purser.db")
+    }
+
+    pub fn open(&self) -> (Store, Writer) {
+        Store::open(&self.path(), &self.options).expect("the database opens")
+    }
+}
+
+/// A wallet with its head and what was not saved of it.
+#[derive(Clone)]
+pub struct Account {
+    pub wallet: Wallet,
+    pub head: Position,
+    pub unsaved: Touched,
+}
+
+/// What a test records on behalf of one idempotency key.
+pub struct Request<'a> {
+    pub key: &'a str,
+    pub receipt: &'a [u8],
+}
+
+impl Account {
+    pub fn new(tenant: u64, user: u64) -> Account {
+        let wallet = Wallet::new(TenantNo(tenant), Owner::User(UserNo(user)), Unit::credit());
+        Account { wallet, head: Position::NONE, unsaved: Touched::default() }
+    }
+
+    /// An account whose wallet has its row.
+    pub fn open(batch: &mut Batch<'_>, tenant: u64, user: u64) -> Account {
+        let account = Account::new(tenant, user);
+        batch.insert_wallet(&account.wallet, Timestamp(1)).expect("the wallet is new");
+        account
+    }
+
+    pub fn tenant(&self) -> TenantNo {
+        self.wallet.key.tenant
+    }
+
+    /// Seals an entry, applies it to the wallet, and hands it out for recording.
+    pub fn entry(&mut self, kind: EntryKind, subject: Id, allocations: Vec<Allocation>, terms: Terms) -> Entry {
+        self.entry_with_text(kind, subject, allocations, terms, None)
+    }
+
+    pub fn entry_with_text(
+        &mut self,
+        kind: EntryKind,
+        subject: Id,
+        allocations: Vec<Allocation>,
+        terms: Terms,
+        text: Option<&EntryText>,
+    ) -> Entry {
+        let sign = |allocation: &Allocation| match allocation.target {
+            purser_core::Target::Lot(_) => allocation.amount,
+            purser_core::Target::Debt(_) => -allocation.amount,
+        };
+        let amount: Amount = allocations.iter().map(sign).sum();
+        let now = Timestamp(self.wallet.recorded_at.0.max(1_000_000) + 1_000);
+        let mut entry = Entry {
+            wallet: self.wallet.key,
+            seq: self.wallet.seq + 1,
+            kind,
+            subject,
+            amount,
+            held_delta: allocations.iter().map(|allocation| allocation.held).sum(),
+            settled_after: self.wallet.settled + amount,
+            allocations,
+            terms,
+            user: Some(UserNo(u64::MAX - 3)),
+            actor: Actor { kind: ActorKind::ApiKey, no: u64::MAX },
+            occurred_at: Timestamp(now.0 - 7),
+            recorded_at: now,
+            text_digest: text.map(EntryText::digest),
+            hash: [0; 32],
+        };
+        entry.hash = chain::hash(&self.wallet.head, &entry);
+        purser_core::audit::entry(&entry).expect("the entry adds up");
+        self.wallet.apply(&entry).expect("the entry fits");
+        self.unsaved.add(&entry);
+        entry
+    }
+
+    pub fn grant(&mut self, id: u64, amount: i64) -> Entry {
+        let terms = LotTerms {
+            id: Id::new(id, 1),
+            kind: GrantKind::Paid,
+            priority: -3,
+            effective_at: Timestamp(5),
+            expires_at: Some(Timestamp(i64::MAX / 2)),
+            granted: Amount(amount),
+            paid: Some(Money { minor: amount * 2, currency: Currency::parse("MYR").expect("listed") }),
+            origin: Some(Id::new(id, 99)),
+            parent: None,
+        };
+        let fill = Allocation { amount: Amount(amount), money: amount * 2, ..Allocation::lot(terms.id) };
+        self.entry(EntryKind::Grant, Id::new(id, 1), vec![fill], Terms::Grant(terms))
+    }
+
+    pub fn debit(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
+        self.debit_with_text(id, lot, amount, None)
+    }
+
+    pub fn debit_with_text(&mut self, id: u64, lot: LotId, amount: i64, text: Option<&EntryText>) -> Entry {
+        let money = self.wallet.lot(lot).expect("the lot is there").money_of(Amount(amount));
+        let take = Allocation { amount: Amount(-amount), money: -money, ..Allocation::lot(lot) };
+        let terms = Terms::Charge(charge(amount));
+        self.entry_with_text(EntryKind::Debit, Id::new(id, 2), vec![take], terms, text)
+    }
+
+    /// Takes everything of the lot and owes `owed` more.
+    pub fn debit_into_debt(&mut self, id: u64, lot: LotId, taken: i64, owed: i64) -> Entry {
+        let money = self.wallet.lot(lot).expect("the lot is there").money_of(Amount(taken));
+        let take = Allocation { amount: Amount(-taken), money: -money, ..Allocation::lot(lot) };
+        let owe = Allocation::debt(self.wallet.seq + 1, Amount(owed));
+        self.entry(EntryKind::Debit, Id::new(id, 2), vec![take, owe], Terms::Charge(charge(taken + owed)))
+    }
+
+    pub fn hold(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
+        let pin = Allocation { held: Amount(amount), ..Allocation::lot(lot) };
+        let terms =
+            HoldTerms { charge: charge(amount), expires_at: Timestamp(i64::MAX / 4), ends_at: Timestamp(i64::MAX / 3) };
+        self.entry(EntryKind::Hold, Id::new(id, 3), vec![pin], Terms::Hold(terms))
+    }
+
+    pub fn release(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
+        let unpin = Allocation { held: Amount(-amount), ..Allocation::lot(lot) };
+        self.entry(EntryKind::Release, Id::new(id, 3), vec![unpin], Terms::None)
+    }
+
+    pub fn freeze(&mut self, id: u64, lot: LotId, wanted: i64, taken: i64) -> Entry {
+        let set_aside = Allocation { frozen: Amount(taken), ..Allocation::lot(lot) };
+        let terms = Terms::Freeze { wants: vec![(lot, Amount(wanted))] };
+        self.entry(EntryKind::Freeze, Id::new(id, 4), vec![set_aside], terms)
+    }
+
+    /// Appends entries that this account made, and moves its head.
+    pub fn record(&mut self, batch: &mut Batch<'_>, entries: &[Entry]) -> Position {
+        self.record_request(batch, entries, None, None)
+    }
+
+    pub fn record_request(
+        &mut self,
+        batch: &mut Batch<'_>,
+        entries: &[Entry],
+        text: Option<&EntryText>,
+        request: Option<Request<'_>>,
+    ) -> Position {
+        let answer = request.map(|request| NewAnswer {
+            tenant: self.tenant(),
+            key: KeyDigest::of(self.tenant(), request.key),
+            request_digest: &[7; 32],
+            receipt: request.receipt,
+            created_at: entries.last().expect("entries").recorded_at,
+        });
+        let recording = Recording { entries, event: entries[0].kind, text, answer };
+        let mut heads = [self.head];
+        let first = batch.append(&recording, &mut heads).expect("the entries are appended");
+        self.head = heads[0];
+        first
+    }
+
+    /// Saves the rows of the account.
+    pub fn save(&mut self, batch: &mut Batch<'_>) {
+        batch.save_wallet(&self.wallet, self.head, &self.unsaved).expect("the rows are saved");
+        self.unsaved = Touched::default();
+    }
+
+    /// What a load is expected to give: nothing spent, nothing closed.
+    pub fn pruned(&self) -> Wallet {
+        let mut wallet = self.wallet.clone();
+        wallet.prune();
+        wallet
+    }
+}
+
+fn charge(cost: i64) -> Charge {
+    Charge {
+        action: u64::MAX - 1,
+        price: Some(Id::new(4, 4)),
+        usage: Usage::Dimensions(vec![("input_tokens".into(), Quantity(5)), ("output_tokens".into(), Quantity(6))]),
+        cost: Amount(cost),
+        settle: false,
+    }
+}
+
+/// The lot that [`Account::grant`] made with this number.
+pub fn lot(id: u64) -> LotId {
+    Id::new(id, 1)
+}
+
+pub fn text(reference: &str) -> EntryText {
+    EntryText {
+        salt: [3; 16],
+        reference: Some(reference.to_owned()),
+        metadata: Some(r#"{"a":1}"#.to_owned()),
+        reason: None,
+    }
+}
