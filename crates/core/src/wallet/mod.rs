@@ -292,7 +292,9 @@ impl Wallet {
 
     /// The next instant that matters for a lot: it becomes effective (and may repay debt), or expires.
     fn next_instant_of(&self, lot: &Lot) -> Option<Timestamp> {
-        let effective_at = Some(lot.terms.effective_at).filter(|at| *at > self.recorded_at);
+        // Where a sweep stopped between instants, a lot may be effective already and have debt to repay all the same.
+        let repays = self.debt.is_positive() && lot.spendable().is_positive();
+        let effective_at = Some(lot.terms.effective_at).filter(|at| repays || *at > self.recorded_at);
         effective_at.or(lot.terms.expires_at)
     }
 
