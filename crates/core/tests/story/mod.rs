@@ -25,13 +25,17 @@ pub struct Story {
     log: Vec<String>,
 }
 
+/// A lot: id, then remaining, held, frozen, money, then when it starts and ends, priority, then origin, parent.
+type LotLine = (u128, [i64; 4], [i64; 3], [Option<u128>; 2]);
+/// An active hold: id, when it runs out, what it pins in which lot.
+type HoldLine = (u128, i64, Vec<(u128, i64)>);
+
 /// What can be compared between a wallet and the model: numbers, lots, holds, debts, freezes.
 #[derive(PartialEq, Eq, Debug)]
 struct Essence {
     numbers: [i64; 7],
-    /// id, then remaining, held, frozen, money, then when it starts and ends, priority, origin, parent.
-    lots: Vec<(u128, [i64; 4], [i64; 3], [Option<u128>; 2])>,
-    holds: Vec<(u128, i64, Vec<(u128, i64)>)>,
+    lots: Vec<LotLine>,
+    holds: Vec<HoldLine>,
     debts: Vec<(u128, i64)>,
     freezes: Vec<(u128, u128, i64, i64)>,
 }
