@@ -1,6 +1,14 @@
 //! From plain settings to a running [`App`]: the only place that picks implementations.
 
+use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
+use crate::config::{Config, SharedConfig};
+use crate::engine::{Engine, Funnel, FunnelParts, Live};
+use crate::names::NameCache;
+use crate::{App, Inner};
+use purser_core::time::SECOND;
+use purser_store::{OpenOptions, Store, StoreError};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Plain settings of a node.
@@ -62,4 +70,69 @@ pub enum BootError {
         /// By how much.
         behind_seconds: i64,
     },
+}
+
+/// How far the clock may be behind the last entry when the service starts, in microseconds.
+const BEHIND_MAX: i64 = 60 * SECOND;
+
+impl App {
+    /// Opens the database (making and migrating it where needed) and starts the engine.
+    ///
+    /// # Errors
+    /// Names what keeps the node from starting, and what to do about it.
+    pub async fn open(settings: Settings) -> Result<App, BootError> {
+        App::open_with(settings, Arc::new(SystemClock::default()), Arc::new(SystemRandom::default())).await
+    }
+
+    /// The same with another clock and other random numbers.
+    pub async fn open_with(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<App, BootError> {
+        let opened = tokio::task::spawn_blocking(move || open(settings, clock, random)).await;
+        opened.map_err(|error| BootError::Database(error.to_string()))?
+    }
+}
+
+fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<App, BootError> {
+    let path = settings.sqlite_path().filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| BootError::Setting {
+        setting: "database_url",
+        why: format!("`{}` is not `sqlite:PATH`", settings.database_url),
+    })?;
+    if settings.queue_max == 0 || settings.batch_max == 0 || settings.readers == 0 {
+        return Err(BootError::Setting { setting: "engine", why: "queue, batch and readers must be at least 1".into() });
+    }
+    let clock = SafeClock::new(clock);
+    let (store, mut writer) =
+        Store::open(&path, &OpenOptions { readers: settings.readers }).map_err(|error| refusal(&path, &error))?;
+    let recovered = writer.recover().map_err(|error| refusal(&path, &error))?;
+    if recovered.entries > 0 {
+        tracing::info!(entries = recovered.entries, wallets = recovered.wallets, "brought rows up to the ledger");
+    }
+    let last = store.read(|reader| reader.last_recorded_at()).map_err(|error| refusal(&path, &error))?;
+    let behind = last.map_or(0, |last| last.0 - clock.wall().0);
+    if behind > BEHIND_MAX {
+        return Err(BootError::ClockBehind { behind_seconds: behind / SECOND });
+    }
+    let config = SharedConfig::default();
+    config.set(Config::new(store.read(|reader| reader.config()).map_err(|error| refusal(&path, &error))?));
+    let live = Live::default();
+    let funnel = Funnel::new(FunnelParts {
+        store: store.clone(),
+        writer,
+        live: live.clone(),
+        config: config.clone(),
+        clock: clock.clone(),
+        deadline: settings.deadline,
+        keep_keys: settings.keep_keys,
+    });
+    let engine = Engine::start(funnel, clock.clone(), settings.queue_max, settings.batch_max);
+    let ids = Ids::new(clock.clone(), random);
+    let names = NameCache::default();
+    Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids }) })
+}
+
+fn refusal(path: &std::path::Path, error: &StoreError) -> BootError {
+    BootError::Database(format!("{}: {error}", path.display()))
 }

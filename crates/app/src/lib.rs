@@ -5,24 +5,46 @@
 //! knows no HTTP and no SQL. Start with `usecase/debit.rs`, then `engine/`.
 
 pub mod ask;
+pub mod boot;
 pub mod caller;
 pub mod clock;
+pub mod config;
+pub mod engine;
 pub mod error;
+mod metrics;
+mod names;
+mod parse;
 pub mod usecase;
 pub mod view;
 
-pub mod boot;
-
-use crate::boot::{BootError, Settings};
-use crate::caller::Caller;
+use crate::boot::Settings;
+use crate::clock::{Ids, SafeClock};
+use crate::config::{Config, SharedConfig};
+use crate::engine::{Engine, Live};
 use crate::error::AppError;
+use crate::names::NameCache;
 use purser_core::Timestamp;
 use purser_core::catalogue::Catalogue;
+use purser_store::{Reader, Store, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A running node. Cheap to clone.
 #[derive(Clone)]
-pub struct App {}
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    store: Store,
+    engine: Engine,
+    live: Live,
+    config: SharedConfig,
+    names: NameCache,
+    clock: SafeClock,
+    ids: Ids,
+}
 
 /// Whether the node can take work, and what is wrong when it cannot.
 #[derive(Clone, Debug)]
@@ -34,33 +56,59 @@ pub struct Readiness {
 }
 
 impl App {
-    /// Opens the database (making and migrating it where needed) and starts the engine.
-    pub async fn open(_settings: Settings) -> Result<App, BootError> {
-        todo!()
-    }
-
-    /// Who holds this bearer token.
-    pub async fn authenticate(&self, _bearer: &str) -> Result<Caller, AppError> {
-        todo!()
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.inner.config.get()
     }
 
     /// The catalogue in force.
     pub fn catalogue(&self) -> Arc<Catalogue> {
-        todo!()
+        self.config().catalogue.clone()
     }
 
-    /// The time, as the service sees it.
+    /// The settings the node was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The time, as the service sees it: good for reads; the engine decides for itself what time a movement has.
     pub fn now(&self) -> Timestamp {
-        todo!()
+        self.inner.clock.wall()
+    }
+
+    /// Microseconds that only ever grow, for measuring how long something takes.
+    pub fn monotonic(&self) -> i64 {
+        self.inner.clock.monotonic()
     }
 
     /// Whether the node can take work.
     pub async fn readiness(&self) -> Readiness {
-        todo!()
+        let clock = self.inner.clock.now().err().map(|error| format!("the clock jumped by {} s", error.jump / 1_000_000));
+        let store = self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
+        let checks = vec![("clock", clock), ("database", store)];
+        Readiness { ready: checks.iter().all(|(_, wrong)| wrong.is_none()), checks }
     }
 
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.
     pub async fn shutdown(&self) {
-        todo!()
+        let engine = self.inner.engine.clone();
+        if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
+            tracing::error!("the engine did not stop in order; rows are brought up to the ledger at the next start");
+        }
+    }
+
+    /// Asks the store, in one snapshot, without blocking the caller's thread.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, AppError> {
+        let store = self.inner.store.clone();
+        let answer = tokio::task::spawn_blocking(move || store.read(ask)).await;
+        answer.map_err(|error| AppError::Fault(error.to_string()))?.map_err(|error| match error {
+            StoreError::Busy => {
+                AppError::Unavailable { reason: "store_unavailable", retry_after: Duration::from_secs(1) }
+            }
+            error => AppError::Fault(error.to_string()),
+        })
     }
 }

@@ -1,5 +1,18 @@
 //! API keys: made on the command line, shown once, stored as a hash.
-use crate::{App, caller::Scope, error::AppError};
+//!
+//! A key is `psk_`, twelve hexadecimal digits that name it, and 256 random bits. The name finds it, the hash proves it.
+
+use crate::App;
+use crate::caller::{Caller, Scope};
+use crate::error::AppError;
+use crate::names::invalid_key;
+use crate::parse::field;
+use purser_core::entry::Actor;
+use purser_core::{Key, TenantNo, Timestamp};
+use purser_store::{AuditRow, NewApiKey};
+
+/// Bits of the number that names a key.
+const NO_BITS: u32 = 48;
 
 /// A key as lists show it: never the secret.
 #[derive(Clone, Debug)]
@@ -13,14 +26,91 @@ pub struct KeyView {
     /// The tenant whose it is; none for a platform key.
     pub tenant: Option<String>,
     /// When it was made.
-    pub created_at: purser_core::Timestamp,
+    pub created_at: Timestamp,
     /// When it was revoked.
-    pub revoked_at: Option<purser_core::Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl App {
+    /// Who holds this bearer token.
+    pub async fn authenticate(&self, bearer: &str) -> Result<Caller, AppError> {
+        let number = bearer.strip_prefix("psk_").and_then(|rest| rest.split_once('_')).and_then(|(no, _)| number(no));
+        let caller = number.and_then(|no| self.config().caller(no, &hash(bearer)));
+        caller.ok_or(AppError::Unauthenticated)
+    }
 }
 
 /// Makes a key and answers its text, which is not stored.
-pub async fn create(_app: &App, _name: &str, _scope: Scope, _tenant: Option<&str>) -> Result<String, AppError> { todo!() }
+pub async fn create(app: &App, name: &str, scope: Scope, tenant: Option<&str>) -> Result<String, AppError> {
+    if name.trim().is_empty() || name.len() > 200 {
+        return Err(field("/name", "required", "a name of 1 to 200 bytes is expected"));
+    }
+    let tenant = tenant.map(|key| Key::parse(key).ok_or_else(|| invalid_key("/tenant"))).transpose()?;
+    let no = app.inner.ids.number() >> (64 - NO_BITS);
+    let secret: [u8; 32] = app.inner.ids.bytes();
+    let text = format!("{}_{}", prefix(no), hexadecimal(&secret));
+    let (now, fresh, name) = (app.now(), TenantNo(app.inner.ids.number()), name.to_string());
+    let hash = hash(&text);
+    let change = move |batch: &mut purser_store::Batch<'_>| {
+        let tenant = tenant.map(|key| batch.ensure_tenant(&key, fresh, now)).transpose()?;
+        let scope = scope.name().to_string();
+        batch.insert_api_key(&NewApiKey { no, name, hash, scope, tenant }, now)?;
+        batch.insert_audit(&audit("api_key.create", no, now))?;
+        Ok(((), true))
+    };
+    app.inner.engine.change(change).await?;
+    Ok(text)
+}
+
 /// All keys.
-pub async fn list(_app: &App) -> Result<Vec<KeyView>, AppError> { todo!() }
-/// Revokes a key by its public part.
-pub async fn revoke(_app: &App, _prefix: &str) -> Result<(), AppError> { todo!() }
+pub async fn list(app: &App) -> Result<Vec<KeyView>, AppError> {
+    let rows = app.read(|reader| reader.api_keys()).await?;
+    let view = |row: purser_store::ApiKeyRow| {
+        Some(KeyView {
+            prefix: prefix(row.no),
+            name: row.name,
+            scope: Scope::parse(&row.scope)?,
+            tenant: row.tenant.map(|(key, _)| key.to_string()),
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        })
+    };
+    Ok(rows.into_iter().filter_map(view).collect())
+}
+
+/// Revokes a key by its public part, or by its whole text. From the next batch on it moves nothing.
+pub async fn revoke(app: &App, text: &str) -> Result<(), AppError> {
+    let rest = text.strip_prefix("psk_").unwrap_or(text);
+    let no = number(rest.split_once('_').map_or(rest, |(no, _)| no)).ok_or(AppError::NotFound { what: "api_key" })?;
+    let now = app.now();
+    let change = move |batch: &mut purser_store::Batch<'_>| {
+        let revoked = batch.revoke_api_key(no, now)?;
+        if revoked {
+            batch.insert_audit(&audit("api_key.revoke", no, now))?;
+        }
+        Ok((revoked, revoked))
+    };
+    if app.inner.engine.change(change).await? { Ok(()) } else { Err(AppError::NotFound { what: "api_key" }) }
+}
+
+fn audit(what: &str, no: u64, at: Timestamp) -> AuditRow {
+    // The command line acts for whoever may open the database: it has no number of its own.
+    AuditRow { actor: Actor::WORKER, what: what.into(), subject: prefix(no), before: None, after: None, reason: None, at }
+}
+
+fn prefix(no: u64) -> String {
+    format!("psk_{no:012x}")
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let lower = digits.len() == 12 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if lower { u64::from_str_radix(digits, 16).ok() } else { None }
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    *blake3::hash(text.as_bytes()).as_bytes()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

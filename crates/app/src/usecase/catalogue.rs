@@ -1,17 +1,303 @@
-//! Units, actions and price versions.
-use crate::{App, ask::*, caller::Caller, error::AppError, view::*};
+//! Units, actions and price versions. Versions are added, never edited: what was charged keeps its price (law 7).
+
+use crate::App;
+use crate::ask::{ActionAsk, ModelAsk, PageAsk, PriceAsk, RateAsk, UnitAsk};
+use crate::caller::{Caller, Scope};
+use crate::error::AppError;
+use crate::parse::{self, field};
+use crate::view::{ActionView, Page, UnitView};
+use purser_core::amount::{Decimal, Rounding};
+use purser_core::catalogue::{Action, Overage, Price, Unit};
+use purser_core::pricing::{Bounds, Model, Rate};
+use purser_core::{Amount, Key, Rejection, Scale, Timestamp};
+use purser_store::{ActionRow, AuditRow, UnitRow};
+use std::sync::Arc;
+
+/// Units an action can be paid in.
+const PRICES_MAX: usize = 16;
+/// Measures of one price.
+const RATES_MAX: usize = 32;
+/// The longest name, label or category, in bytes.
+const NAME_MAX: usize = 200;
+/// The longest description, in bytes.
+const DESCRIPTION_MAX: usize = 2_000;
 
 /// All units.
-pub async fn units(_app: &App, _caller: &Caller) -> Result<Vec<UnitView>, AppError> { todo!() }
+pub async fn units(app: &App, caller: &Caller) -> Result<Vec<UnitView>, AppError> {
+    caller.require(Scope::Read)?;
+    let config = app.config();
+    Ok(config.units.iter().map(|row| UnitView { unit: row.unit.clone(), name: row.name.clone() }).collect())
+}
+
 /// Makes a unit; saying the same again changes nothing.
-pub async fn add_unit(_app: &App, _caller: &Caller, _ask: UnitAsk) -> Result<UnitView, AppError> { todo!() }
+pub async fn add_unit(app: &App, caller: &Caller, ask: UnitAsk) -> Result<UnitView, AppError> {
+    platform(caller)?;
+    let code = Key::parse(&ask.code).ok_or_else(|| crate::names::invalid_key("/code"))?;
+    let scale = Scale::new(ask.scale).ok_or_else(|| field("/scale", "out_of_range", "0 to 6 decimals"))?;
+    let name = name("/name", &ask.name)?;
+    let row = UnitRow { unit: Unit { code: code.clone(), scale }, name };
+    let (now, insert) = (app.now(), row.clone());
+    let audit = audit(caller, "unit.create", code.as_str(), now);
+    let inserted = app
+        .inner
+        .engine
+        .change(move |batch| {
+            let inserted = batch.insert_unit(&insert, now)?;
+            if inserted {
+                batch.insert_audit(&audit)?;
+            }
+            Ok((inserted, inserted))
+        })
+        .await?;
+    let config = app.config();
+    let known = config.units.iter().find(|known| known.unit.code == code);
+    match known {
+        Some(known) if inserted || *known == row => Ok(UnitView { unit: known.unit.clone(), name: known.name.clone() }),
+        _ => Err(AppError::Exists { what: "unit" }),
+    }
+}
+
 /// Actions by key.
-pub async fn actions(_app: &App, _caller: &Caller, _page: PageAsk) -> Result<Page<ActionView>, AppError> { todo!() }
+pub async fn actions(app: &App, caller: &Caller, page: PageAsk) -> Result<Page<ActionView>, AppError> {
+    caller.require(Scope::Read)?;
+    let limit = parse::limit(&page)?;
+    let after = page.cursor.as_deref().unwrap_or("");
+    let config = app.config();
+    let first = config.actions.partition_point(|row| row.action.key.as_str() <= after && !after.is_empty());
+    let data: Vec<ActionView> = config.actions[first..].iter().take(limit).map(view).collect();
+    let more = first + data.len() < config.actions.len();
+    let next_cursor = data.last().filter(|_| more).map(|last| last.action.key.to_string());
+    Ok(Page { data, next_cursor })
+}
+
 /// One action.
-pub async fn action(_app: &App, _caller: &Caller, _key: &str) -> Result<ActionView, AppError> { todo!() }
+pub async fn action(app: &App, caller: &Caller, key: &str) -> Result<ActionView, AppError> {
+    caller.require(Scope::Read)?;
+    find(app, key)
+}
+
 /// Makes an action with its first prices.
-pub async fn add_action(_app: &App, _caller: &Caller, _ask: ActionAsk) -> Result<ActionView, AppError> { todo!() }
+pub async fn add_action(app: &App, caller: &Caller, ask: ActionAsk) -> Result<ActionView, AppError> {
+    platform(caller)?;
+    let key = Key::parse(&ask.key).ok_or_else(|| crate::names::invalid_key("/key"))?;
+    let label = |pointer, text: &Option<String>, most| {
+        text.as_deref().map(|text| bounded(pointer, text, most)).transpose()
+    };
+    let overage = overage(&ask)?;
+    let now = app.now();
+    if ask.prices.is_empty() || ask.prices.len() > PRICES_MAX {
+        return Err(field("/prices", "out_of_range", format!("1 to {PRICES_MAX} prices, one for each unit")));
+    }
+    let mut prices = Vec::with_capacity(ask.prices.len());
+    for (index, ask_price) in ask.prices.iter().enumerate() {
+        let at = if ask.single { "/price".to_string() } else { format!("/prices/{index}") };
+        let price = price(app, &at, ask_price, now)?;
+        if prices.iter().any(|known: &Price| known.unit == price.unit) {
+            return Err(field(&format!("{at}/unit"), "repeated", "one price for each unit"));
+        }
+        prices.push(price);
+    }
+    let units = prices.iter().map(|price| price.unit.clone()).collect();
+    let no = app.inner.ids.number();
+    let row = ActionRow {
+        action: Action { no, key: key.clone(), active: true, overage, units, prices },
+        name: name("/name", &ask.name)?,
+        unit_label: label("/unit_label", &ask.unit_label, NAME_MAX)?,
+        description: label("/description", &ask.description, DESCRIPTION_MAX)?,
+        category: label("/category", &ask.category, NAME_MAX)?,
+    };
+    let audit = audit(caller, "action.create", key.as_str(), now);
+    let inserted = app
+        .inner
+        .engine
+        .change(move |batch| {
+            let inserted = batch.insert_action(&row, now)?;
+            if inserted {
+                batch.insert_audit(&audit)?;
+            }
+            Ok((inserted, inserted))
+        })
+        .await?;
+    if inserted { find(app, key.as_str()) } else { Err(AppError::Exists { what: "action" }) }
+}
+
 /// Adds a price version to an action.
-pub async fn add_price(_app: &App, _caller: &Caller, _action: &str, _ask: PriceAsk) -> Result<ActionView, AppError> { todo!() }
+pub async fn add_price(app: &App, caller: &Caller, action: &str, ask: PriceAsk) -> Result<ActionView, AppError> {
+    platform(caller)?;
+    let now = app.now();
+    let found = find(app, action)?;
+    let price = price(app, "", &ask, now)?;
+    if !found.action.units.contains(&price.unit) && found.action.units.len() >= PRICES_MAX {
+        return Err(field("/unit", "out_of_range", format!("at most {PRICES_MAX} units")));
+    }
+    let audit = audit(caller, "price.create", action, now);
+    let no = found.action.no;
+    let change = move |batch: &mut purser_store::Batch<'_>| {
+        batch.insert_price(no, &price, now)?;
+        batch.insert_audit(&audit)?;
+        Ok(((), true))
+    };
+    app.inner.engine.change(change).await?;
+    find(app, action)
+}
+
 /// Switches an action off or on.
-pub async fn set_active(_app: &App, _caller: &Caller, _action: &str, _active: bool) -> Result<ActionView, AppError> { todo!() }
+pub async fn set_active(app: &App, caller: &Caller, action: &str, active: bool) -> Result<ActionView, AppError> {
+    platform(caller)?;
+    let no = find(app, action)?.action.no;
+    let what = if active { "action.activate" } else { "action.deactivate" };
+    let audit = audit(caller, what, action, app.now());
+    let change = move |batch: &mut purser_store::Batch<'_>| {
+        batch.set_action_active(no, active)?;
+        batch.insert_audit(&audit)?;
+        Ok(((), true))
+    };
+    app.inner.engine.change(change).await?;
+    find(app, action)
+}
+
+fn find(app: &App, key: &str) -> Result<ActionView, AppError> {
+    let config = app.config();
+    let found = config.actions.binary_search_by(|row| row.action.key.as_str().cmp(key));
+    found.map(|index| view(&config.actions[index])).map_err(|_| AppError::Rejected(Rejection::ActionNotFound))
+}
+
+fn view(row: &ActionRow) -> ActionView {
+    ActionView {
+        action: Arc::new(row.action.clone()),
+        name: row.name.clone(),
+        unit_label: row.unit_label.clone(),
+        description: row.description.clone(),
+        category: row.category.clone(),
+    }
+}
+
+/// The catalogue is the platform's: a tenant's key does not change what others pay.
+fn platform(caller: &Caller) -> Result<(), AppError> {
+    caller.require(Scope::Write)?;
+    if caller.tenant.is_some() { Err(AppError::Denied { scope: "platform" }) } else { Ok(()) }
+}
+
+fn audit(caller: &Caller, what: &str, subject: &str, at: Timestamp) -> AuditRow {
+    AuditRow {
+        actor: caller.actor(),
+        what: what.into(),
+        subject: subject.into(),
+        before: None,
+        after: None,
+        reason: None,
+        at,
+    }
+}
+
+fn name(pointer: &str, text: &str) -> Result<String, AppError> {
+    if text.trim().is_empty() {
+        return Err(field(pointer, "required", "a name for people is expected"));
+    }
+    bounded(pointer, text, NAME_MAX)
+}
+
+fn bounded(pointer: &str, text: &str, most: usize) -> Result<String, AppError> {
+    if text.len() > most {
+        Err(field(pointer, "too_long", format!("at most {most} bytes")))
+    } else {
+        Ok(text.to_string())
+    }
+}
+
+fn overage(ask: &ActionAsk) -> Result<Overage, AppError> {
+    match (ask.overage.as_deref(), ask.overage_percent) {
+        (None | Some("refuse"), None) => Ok(Overage::Refuse),
+        (Some("debt"), None) => Ok(Overage::Debt),
+        (Some("allow"), Some(percent)) if percent <= 1_000 => Ok(Overage::Allow { percent }),
+        (Some("allow"), Some(_)) => Err(field("/overage_percent", "out_of_range", "0 to 1000 percent")),
+        (Some("allow"), None) => Err(field("/overage_percent", "required", "say how many percent are allowed")),
+        (None | Some("refuse" | "debt"), Some(_)) => {
+            Err(field("/overage_percent", "not_allowed", "only with overage `allow`"))
+        }
+        (Some(_), _) => Err(field("/overage", "malformed", "one of refuse, allow and debt")),
+    }
+}
+
+fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, AppError> {
+    let unit = app.unit(ask.unit.as_deref()).map_err(|error| below(at, error))?;
+    let amount = |name: &str, text: &str| {
+        let pointer = format!("{at}/{name}");
+        let amount = parse::amount(&pointer, text, &unit)?;
+        let good = (0..=Amount::MAX.0).contains(&amount.0);
+        if good { Ok(amount) } else { Err(field(&pointer, "out_of_range", "a price is not negative")) }
+    };
+    let optional = |name: &str, text: &Option<String>| text.as_deref().map(|text| amount(name, text)).transpose();
+    let (minimum, maximum) = (optional("minimum", &ask.minimum)?, optional("maximum", &ask.maximum)?);
+    if let (Some(minimum), Some(maximum)) = (minimum, maximum)
+        && minimum > maximum
+    {
+        return Err(field(&format!("{at}/maximum"), "out_of_range", "the maximum is below the minimum"));
+    }
+    let rounding = match ask.rounding.as_deref() {
+        None | Some("up") => Rounding::Up,
+        Some("half_even") => Rounding::HalfEven,
+        Some("down") => Rounding::Down,
+        Some(_) => return Err(field(&format!("{at}/rounding"), "malformed", "one of up, half_even and down")),
+    };
+    let bounds = Bounds { minimum, maximum, rounding };
+    let model = match &ask.model {
+        ModelAsk::Free => Model::Free,
+        ModelAsk::Flat { amount: text } => Model::Flat { amount: amount("amount", text)? },
+        ModelAsk::PerQuantity { rate: ask } => Model::PerQuantity { rate: rate(at, ask)?, bounds },
+        ModelAsk::PerDimension { rates } => Model::PerDimension { rates: rates_of(at, rates)?, bounds },
+    };
+    if matches!(model, Model::Free | Model::Flat { .. }) && bounds != Bounds::default() {
+        return Err(field(at, "not_allowed", "minimum, maximum and rounding are for rates"));
+    }
+    let valid_from = ask.valid_from.as_deref().map(|text| parse::time(&format!("{at}/valid_from"), text)).transpose()?;
+    if valid_from.is_some_and(|from| from < now) {
+        return Err(field(&format!("{at}/valid_from"), "out_of_range", "a price is not changed for the past"));
+    }
+    Ok(Price { id: app.inner.ids.id(), unit: unit.code, valid_from: valid_from.unwrap_or(now), model })
+}
+
+fn rate(at: &str, ask: &RateAsk) -> Result<Rate, AppError> {
+    let pointer = format!("{at}/rate");
+    let rate = parse::decimal(&pointer, &ask.rate, Decimal::DECIMALS)?;
+    if rate < 0 {
+        return Err(field(&pointer, "out_of_range", "a rate is not negative"));
+    }
+    let per = ask.per.unwrap_or(1);
+    if !(1..=1_000_000_000).contains(&per) {
+        return Err(field(&format!("{at}/per"), "out_of_range", "1 to 1000000000"));
+    }
+    Ok(Rate { rate: Decimal(rate), per })
+}
+
+fn rates_of(at: &str, asks: &[(String, RateAsk)]) -> Result<Vec<(String, Rate)>, AppError> {
+    if asks.is_empty() || asks.len() > RATES_MAX {
+        return Err(field(&format!("{at}/rates"), "out_of_range", format!("1 to {RATES_MAX} rates")));
+    }
+    let mut rates = Vec::with_capacity(asks.len());
+    for (name, ask) in asks {
+        let pointer = format!("{at}/rates/{}", name.replace('~', "~0").replace('/', "~1"));
+        if !Key::parse(name).is_some_and(|key| key.as_str().len() <= 64) {
+            return Err(field(&pointer, "invalid_key", "a dimension's name has 1-64 printable characters"));
+        }
+        rates.push((name.clone(), rate(&pointer, ask)?));
+    }
+    rates.sort_by(|a, b| a.0.cmp(&b.0));
+    if rates.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err(field(&format!("{at}/rates"), "repeated", "each dimension has one rate"));
+    }
+    Ok(rates)
+}
+
+/// The same error, about a field inside the one at `at`.
+fn below(at: &str, error: AppError) -> AppError {
+    match error {
+        AppError::Invalid(fields) => AppError::Invalid(
+            fields.into_iter().map(|mut field| {
+                field.pointer.insert_str(0, at);
+                field
+            }).collect(),
+        ),
+        error => error,
+    }
+}

@@ -1,13 +1,227 @@
 //! Consumption: preflight, debit, batch, refund, reading back.
-use crate::{App, ask::*, caller::Caller, error::AppError, view::*};
+
+use super::{Order, require_reason};
+use crate::App;
+use crate::ask::{DebitAsk, Idempotency, RefundAsk};
+use crate::caller::{Caller, Scope};
+use crate::engine::Route;
+use crate::error::AppError;
+use crate::names::Named;
+use crate::parse;
+use crate::view::{Answered, DebitView, Names, Preflight};
+use purser_core::catalogue::Action;
+use purser_core::command::{Debit, Refund};
+use purser_core::decide::{self, State};
+use purser_core::entry::{EntryKind, Terms, Usage};
+use purser_core::id::Prefix;
+use purser_core::wallet::Owner;
+use purser_core::{
+    Amount, Command, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet, WalletId, WalletKey,
+};
+use std::sync::Arc;
+
+/// A debit as far as it can be read without knowing the user's numbers.
+struct Parsed {
+    named: Named,
+    action: Arc<Action>,
+    usage: Usage,
+    unit: Option<Key>,
+    wallet: Option<(TenantNo, WalletId)>,
+    occurred_at: Timestamp,
+}
 
 /// What a debit would do now; moves and makes nothing.
-pub async fn preflight(_app: &App, _caller: &Caller, _ask: DebitAsk) -> Result<Preflight, AppError> { todo!() }
+pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Preflight, AppError> {
+    caller.require(Scope::Read)?;
+    let parsed = parse(app, caller, &ask)?;
+    // A user who was never seen has nothing; its wallets are looked at as if they were there.
+    let numbers = app.find_user(&parsed.named).await?;
+    let (tenant, user) = numbers.unwrap_or((TenantNo(0), UserNo(0)));
+    let config = app.config();
+    let mut wallets = Vec::new();
+    if let Some(id) = wallet_of(&parsed, tenant)? {
+        let found = app.wallet_now(WalletKey { tenant, id }).await?;
+        let found = found.filter(|found| found.wallet.owner == Owner::User(user));
+        wallets.push(found.ok_or(AppError::Rejected(Rejection::WalletNotFound))?.wallet);
+    } else {
+        for code in &parsed.action.units {
+            let unit = config.catalogue.unit(code).ok_or(AppError::Rejected(Rejection::UnitMismatch))?;
+            let key = WalletKey::derive(tenant, Owner::User(user), unit);
+            let found = if numbers.is_some() { app.wallet_now(key).await? } else { None };
+            wallets.push(found.map_or_else(|| Wallet::new(tenant, Owner::User(user), unit.clone()), |found| found.wallet));
+        }
+    }
+    let recorded = wallets.iter().map(|wallet| wallet.recorded_at).max().unwrap_or_default();
+    let now = app.now().max(recorded);
+    let command = Command {
+        id: app.inner.ids.id(),
+        tenant,
+        user: Some(user),
+        actor: caller.actor(),
+        occurred_at: parsed.occurred_at,
+        text_digest: None,
+        movement: Movement::Debit(debit_of(&parsed, ask.settle, None)),
+    };
+    let projected: Vec<Wallet> = wallets.iter().map(|wallet| decide::project(wallet, now)).collect();
+    let standing = config.standing(tenant);
+    let mut state = State { catalogue: &config.catalogue, standing, wallets: projected.clone(), history: Vec::new() };
+    let decided = decide::decide(&mut state, &command, now);
+    outcome(decided, &projected, now)
+}
+
+/// What the answer of a preflight says: of the wallet that would pay, or of the one that was asked first.
+fn outcome(
+    decided: Result<decide::Decision, Rejection>,
+    wallets: &[Wallet],
+    now: Timestamp,
+) -> Result<Preflight, AppError> {
+    let of = |wallet: &Wallet, cost: Amount, code: Option<&'static str>| {
+        let balance = wallet.balance(now);
+        let available_after = balance.available - cost;
+        let missing = code.is_some() && available_after < Amount::ZERO;
+        Preflight {
+            allowed: code.is_none(),
+            code,
+            cost,
+            unit: wallet.unit.clone(),
+            wallet: wallet.key,
+            balance,
+            available_after,
+            shortfall: missing.then_some(-available_after),
+        }
+    };
+    match decided {
+        Ok(decision) => {
+            let paying = wallets.iter().find(|wallet| wallet.key.id == decision.receipt.wallet);
+            Ok(of(paying.expect("the paying wallet was among them"), decision.receipt.amount, None))
+        }
+        Err(rejection @ Rejection::InsufficientCredits { required, .. }) => {
+            let Rejection::InsufficientCredits { unit, .. } = &rejection else { unreachable!("matched above") };
+            let asked = wallets.iter().find(|wallet| wallet.unit.code == *unit);
+            Ok(of(asked.expect("the refused wallet was among them"), required, Some(rejection.code())))
+        }
+        Err(rejection @ (Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed)) => {
+            Ok(of(&wallets[0], Amount::ZERO, Some(rejection.code())))
+        }
+        Err(rejection) => Err(rejection.into()),
+    }
+}
+
 /// Charges an action.
-pub async fn debit(_app: &App, _caller: &Caller, _ask: DebitAsk, _key: Idempotency) -> Result<Answered, AppError> { todo!() }
+pub async fn debit(app: &App, caller: &Caller, ask: DebitAsk, key: Idempotency) -> Result<Answered, AppError> {
+    let (order_names, outcome) = queue(app, caller, &ask, &key).await?;
+    app.answer(outcome, Some(order_names)).await
+}
+
 /// Charges up to 1,000 actions; each stands alone, outcomes in the order of the asks.
-pub async fn batch(_app: &App, _caller: &Caller, _asks: Vec<(DebitAsk, Idempotency)>) -> Vec<Result<Answered, AppError>> { todo!() }
+pub async fn batch(
+    app: &App,
+    caller: &Caller,
+    asks: Vec<(DebitAsk, Idempotency)>,
+) -> Vec<Result<Answered, AppError>> {
+    // All are queued before any is waited for, so that they share their transactions.
+    let mut queued = Vec::with_capacity(asks.len());
+    for (ask, key) in &asks {
+        queued.push(queue(app, caller, ask, key).await);
+    }
+    let mut outcomes = Vec::with_capacity(queued.len());
+    for item in queued {
+        outcomes.push(match item {
+            Ok((names, outcome)) => app.answer(outcome, Some(names)).await,
+            Err(error) => Err(error),
+        });
+    }
+    outcomes
+}
+
+async fn queue(
+    app: &App,
+    caller: &Caller,
+    ask: &DebitAsk,
+    key: &Idempotency,
+) -> Result<(Names, tokio::sync::oneshot::Receiver<crate::engine::Outcome>), AppError> {
+    caller.require(Scope::Write)?;
+    let parsed = parse(app, caller, ask)?;
+    let (tenant, user) = app.ensure_user(&parsed.named).await?;
+    let wallet = wallet_of(&parsed, tenant)?;
+    let owner = Owner::User(user);
+    let route = wallet.map_or(Route::Action(owner), |id| Route::Wallet(WalletKey { tenant, id }, Some(owner)));
+    let names = Names {
+        tenant: parsed.named.tenant.clone(),
+        user: Some(parsed.named.user.clone()),
+        action: Some(parsed.action.key.clone()),
+    };
+    let (occurred_at, movement) = (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
+    let order = Order { tenant, user: Some(user), occurred_at, movement, route, key, remarks: &ask.remarks };
+    Ok((names, app.submit(caller, order)?))
+}
+
 /// Gives back all or part of a debit.
-pub async fn refund(_app: &App, _caller: &Caller, _ask: RefundAsk, _key: Idempotency) -> Result<Answered, AppError> { todo!() }
+pub async fn refund(app: &App, caller: &Caller, ask: RefundAsk, key: Idempotency) -> Result<Answered, AppError> {
+    caller.require(Scope::Write)?;
+    require_reason(&ask.remarks)?;
+    let (tenant, debit) = parse::id(caller, Prefix::Debit, &ask.debit, "debit")?;
+    let amount = match &ask.amount {
+        None => None,
+        Some(text) => {
+            let unit = app.unit_of_subject(tenant, debit, "debit").await?;
+            Some(parse::amount("/amount", text, &unit)?)
+        }
+    };
+    let movement = Movement::Refund(Refund { debit, amount });
+    let (route, occurred_at) = (Route::Subject(debit), app.now());
+    let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &ask.remarks };
+    app.carry_out(caller, order, None).await
+}
+
 /// One debit.
-pub async fn read(_app: &App, _caller: &Caller, _debit_id: &str) -> Result<DebitView, AppError> { todo!() }
+pub async fn read(app: &App, caller: &Caller, debit_id: &str) -> Result<DebitView, AppError> {
+    caller.require(Scope::Read)?;
+    let missing = || AppError::NotFound { what: "debit" };
+    let (tenant, debit) = parse::id(caller, Prefix::Debit, debit_id, "debit")?;
+    let history = app.read(move |reader| reader.history(tenant, debit)).await?;
+    let charged = history.iter().find(|stored| matches!(stored.entry.kind, EntryKind::Debit | EntryKind::Capture));
+    let charged = charged.ok_or_else(missing)?;
+    let Terms::Charge(charge) = charged.entry.terms.clone() else { return Err(missing()) };
+    let refunds = history.iter().filter(|stored| stored.entry.kind == EntryKind::Refund);
+    let refunded = refunds.map(|stored| stored.entry.amount).sum();
+    let entry = charged.entry.clone();
+    let mut names = app.names(tenant, entry.user).await?;
+    names.action = app.action_key(charge.action);
+    let unit = app.unit_of_wallet(entry.wallet).await?;
+    let (reference, metadata) = charged.text.clone().map_or((None, None), |text| (text.reference, text.metadata));
+    Ok(DebitView { entry, charge, refunded, unit, names, reference, metadata })
+}
+
+fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError> {
+    let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
+    if ask.measure.amount.is_some() {
+        return Err(parse::field("/amount", "unknown_field", "a debit is priced by its action; only holds state an amount"));
+    }
+    let usage = parse::usage(&ask.measure, None)?.unwrap_or(Usage::Quantity(Quantity::ONE));
+    let unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?.map(|unit| unit.code);
+    let occurred_at = parse::occurred_at(ask.occurred_at.as_deref(), app.now())?;
+    app.text(&ask.remarks)?;
+    let wallet = match &ask.wallet_id {
+        None => None,
+        Some(text) => {
+            let (tenant, id) = parse::id(caller, Prefix::Wallet, text, "wallet")?;
+            Some((tenant, WalletId(id)))
+        }
+    };
+    let action = app.action(&ask.action)?;
+    Ok(Parsed { named, action, usage, unit, wallet, occurred_at })
+}
+
+/// The wallet a request names, which must be of the tenant it names.
+fn wallet_of(parsed: &Parsed, tenant: TenantNo) -> Result<Option<WalletId>, AppError> {
+    match parsed.wallet {
+        Some((owner, _)) if owner != tenant => Err(AppError::Rejected(Rejection::WalletNotFound)),
+        Some((_, id)) => Ok(Some(id)),
+        None => Ok(None),
+    }
+}
+
+fn debit_of(parsed: &Parsed, settle: bool, wallet: Option<WalletId>) -> Debit {
+    Debit { action: parsed.action.no, usage: parsed.usage.clone(), unit: parsed.unit.clone(), wallet, settle }
+}

@@ -1,13 +1,134 @@
 //! Holds: place, extend, capture, release, read.
-use crate::{App, ask::*, caller::Caller, error::AppError, view::*};
+
+use super::Order;
+use crate::App;
+use crate::ask::{CaptureAsk, ExtendAsk, HoldAsk, Idempotency, Remarks};
+use crate::caller::{Caller, Scope};
+use crate::engine::Route;
+use crate::error::AppError;
+use crate::parse::{self, field};
+use crate::view::{Answered, HoldView, Names};
+use purser_core::catalogue::Unit;
+use purser_core::command::{CaptureHold, ExtendHold, PlaceHold};
+use purser_core::entry::Usage;
+use purser_core::id::Prefix;
+use purser_core::time::SECOND;
+use purser_core::wallet::{HoldState, Owner};
+use purser_core::{Movement, Quantity, Rejection, WalletId, WalletKey};
+
+/// How long a hold lives that does not say, in seconds.
+const EXPIRES_IN: i64 = 900;
 
 /// Pins credits before work of unknown cost.
-pub async fn place(_app: &App, _caller: &Caller, _ask: HoldAsk, _key: Idempotency) -> Result<Answered, AppError> { todo!() }
+pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -> Result<Answered, AppError> {
+    caller.require(Scope::Write)?;
+    let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
+    let expires_in = duration(ask.expires_in.unwrap_or(EXPIRES_IN))?;
+    let mut unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?;
+    let wallet = match &ask.wallet_id {
+        None => None,
+        Some(text) => Some(parse::id(caller, Prefix::Wallet, text, "wallet")?),
+    };
+    let action = app.action(&ask.action)?;
+    if ask.measure.amount.is_some() && unit.is_none() {
+        unit = Some(single_unit(app, &action.units)?);
+    }
+    let usage = parse::usage(&ask.measure, unit.as_ref())?.unwrap_or(Usage::Quantity(Quantity::ONE));
+    app.text(&ask.remarks)?;
+    let (tenant, user) = app.ensure_user(&named).await?;
+    let owner = Owner::User(user);
+    let (wallet, route) = match wallet {
+        None => (None, Route::Action(owner)),
+        Some((of, _)) if of != tenant => return Err(AppError::Rejected(Rejection::WalletNotFound)),
+        Some((_, id)) => (Some(WalletId(id)), Route::Wallet(WalletKey { tenant, id: WalletId(id) }, Some(owner))),
+    };
+    let names = Names { tenant: named.tenant, user: Some(named.user), action: Some(action.key.clone()) };
+    let unit = unit.map(|unit| unit.code);
+    let movement = Movement::PlaceHold(PlaceHold { action: action.no, usage, unit, wallet, expires_in });
+    let occurred_at = app.now();
+    let order = Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
+    app.carry_out(caller, order, Some(names)).await
+}
+
 /// Makes a hold longer or larger.
-pub async fn extend(_app: &App, _caller: &Caller, _ask: ExtendAsk, _key: Idempotency) -> Result<Answered, AppError> { todo!() }
+pub async fn extend(app: &App, caller: &Caller, ask: ExtendAsk, key: Idempotency) -> Result<Answered, AppError> {
+    caller.require(Scope::Write)?;
+    let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
+    let expires_in = ask.expires_in.map(duration).transpose()?;
+    let unit = if ask.measure.amount.is_some() { Some(app.unit_of_subject(tenant, hold, "hold").await?) } else { None };
+    let usage = parse::usage(&ask.measure, unit.as_ref())?;
+    if expires_in.is_none() && usage.is_none() {
+        return Err(field("", "required", "give expires_in, or quantity, dimensions or amount"));
+    }
+    let movement = Movement::ExtendHold(ExtendHold { hold, expires_in, usage });
+    let (route, occurred_at, remarks) = (Route::Subject(hold), app.now(), Remarks::default());
+    let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &remarks };
+    app.carry_out(caller, order, None).await
+}
+
 /// Charges what the work really cost.
-pub async fn capture(_app: &App, _caller: &Caller, _ask: CaptureAsk, _key: Idempotency) -> Result<Answered, AppError> { todo!() }
+pub async fn capture(app: &App, caller: &Caller, ask: CaptureAsk, key: Idempotency) -> Result<Answered, AppError> {
+    caller.require(Scope::Write)?;
+    let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
+    let occurred_at = parse::occurred_at(ask.occurred_at.as_deref(), app.now())?;
+    let unit = if ask.measure.amount.is_some() { Some(app.unit_of_subject(tenant, hold, "hold").await?) } else { None };
+    let usage = parse::usage(&ask.measure, unit.as_ref())?;
+    let movement = Movement::CaptureHold(CaptureHold { hold, usage, settle: ask.settle });
+    let route = Route::Subject(hold);
+    let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &ask.remarks };
+    app.carry_out(caller, order, None).await
+}
+
 /// Gives a hold up.
-pub async fn release(_app: &App, _caller: &Caller, _hold_id: &str, _key: Idempotency) -> Result<Answered, AppError> { todo!() }
+pub async fn release(app: &App, caller: &Caller, hold_id: &str, key: Idempotency) -> Result<Answered, AppError> {
+    caller.require(Scope::Write)?;
+    let (tenant, hold) = parse::id(caller, Prefix::Hold, hold_id, "hold")?;
+    let (route, occurred_at, remarks) = (Route::Subject(hold), app.now(), Remarks::default());
+    let movement = Movement::ReleaseHold { hold };
+    let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &remarks };
+    app.carry_out(caller, order, None).await
+}
+
 /// One hold.
-pub async fn read(_app: &App, _caller: &Caller, _hold_id: &str) -> Result<HoldView, AppError> { todo!() }
+pub async fn read(app: &App, caller: &Caller, hold_id: &str) -> Result<HoldView, AppError> {
+    caller.require(Scope::Read)?;
+    let missing = || AppError::NotFound { what: "hold" };
+    let (tenant, id) = parse::id(caller, Prefix::Hold, hold_id, "hold")?;
+    let owner = app.read(move |reader| reader.wallet_of(tenant, id)).await?.ok_or_else(missing)?;
+    let key = WalletKey { tenant, id: owner };
+    let found = app.wallet_now(key).await?.ok_or_else(missing)?;
+    let wallet = found.wallet;
+    let hold = match wallet.hold(id) {
+        Some(hold) => hold.clone(),
+        // It closed and its row is exact, as it is not in memory any more.
+        None => app.read(move |reader| reader.hold(tenant, id)).await?.ok_or_else(missing)?.1,
+    };
+    let now = app.now().max(wallet.recorded_at);
+    let projected = purser_core::decide::project(&wallet, now);
+    let hold = projected.hold(id).cloned().unwrap_or(hold);
+    let mut names = app.names(tenant, hold.user).await?;
+    names.action = app.action_key(hold.terms.charge.action);
+    Ok(HoldView { hold, wallet: key, unit: wallet.unit.clone(), names, balance: projected.balance(now) })
+}
+
+/// The active holds of a wallet as they are at this instant.
+pub(super) fn active(wallet: &purser_core::Wallet) -> impl Iterator<Item = &purser_core::wallet::Hold> {
+    wallet.holds.iter().filter(|hold| hold.state == HoldState::Active)
+}
+
+fn duration(seconds: i64) -> Result<i64, AppError> {
+    let range = 1..=86_400;
+    if range.contains(&seconds) {
+        Ok(seconds * SECOND)
+    } else {
+        Err(field("/expires_in", "out_of_range", "1 to 86400 seconds"))
+    }
+}
+
+/// The unit of an action that is paid in one unit only.
+fn single_unit(app: &App, units: &[purser_core::Key]) -> Result<Unit, AppError> {
+    match units {
+        [unit] => app.unit(Some(unit.as_str())),
+        _ => Err(field("/unit", "required", "the action is paid in several units: say which one the amount is in")),
+    }
+}

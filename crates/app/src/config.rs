@@ -1,0 +1,94 @@
+//! The configuration a node works with: catalogue, keys, standings. One value, replaced as a whole.
+//!
+//! The writer replaces it in the transaction that changes it, before anybody is answered; whoever holds an older one keeps
+//! a consistent one. Money is decided under the value the writer holds.
+
+use crate::caller::{Caller, Scope};
+use parking_lot::RwLock;
+use purser_core::catalogue::Catalogue;
+use purser_core::decide::Standing;
+use purser_core::{Key, TenantNo};
+use purser_store::{ActionRow, ConfigRows, UnitRow};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// Everything that is configured.
+#[derive(Default)]
+pub struct Config {
+    /// The epoch it belongs to.
+    pub epoch: u64,
+    /// Units, actions and prices, as decisions see them.
+    pub catalogue: Arc<Catalogue>,
+    /// Units with their names, by code.
+    pub units: Vec<UnitRow>,
+    /// Actions with their labels, by key.
+    pub actions: Vec<ActionRow>,
+    keys: FxHashMap<u64, ApiKey>,
+    standings: FxHashMap<TenantNo, Standing>,
+}
+
+struct ApiKey {
+    hash: [u8; 32],
+    scope: Scope,
+    tenant: Option<(Key, TenantNo)>,
+}
+
+impl Config {
+    /// Builds it from its rows.
+    pub fn new(rows: ConfigRows) -> Config {
+        let mut units = rows.units;
+        units.sort_by(|a, b| a.unit.code.cmp(&b.unit.code));
+        let mut actions = rows.actions;
+        actions.sort_by(|a, b| a.action.key.cmp(&b.action.key));
+        let catalogue =
+            Catalogue::new(units.iter().map(|row| row.unit.clone()), actions.iter().map(|row| row.action.clone()));
+        let keys = rows.api_keys.into_iter().filter(|row| row.revoked_at.is_none()).filter_map(|row| {
+            let scope = Scope::parse(&row.scope)?;
+            Some((row.no, ApiKey { hash: row.hash, scope, tenant: row.tenant }))
+        });
+        Config {
+            epoch: rows.epoch,
+            catalogue: Arc::new(catalogue),
+            keys: keys.collect(),
+            standings: rows.standings.into_iter().collect(),
+            units,
+            actions,
+        }
+    }
+
+    /// Whether the tenant may spend.
+    pub fn standing(&self, tenant: TenantNo) -> Standing {
+        self.standings.get(&tenant).copied().unwrap_or_default()
+    }
+
+    /// Whether the key with this number is in force.
+    pub fn has_key(&self, no: u64) -> bool {
+        self.keys.contains_key(&no)
+    }
+
+    /// The caller behind a key's number and the hash of its text, compared in constant time.
+    pub fn caller(&self, no: u64, hash: &[u8; 32]) -> Option<Caller> {
+        use subtle::ConstantTimeEq;
+        let key = self.keys.get(&no)?;
+        let same: bool = key.hash.ct_eq(hash).into();
+        same.then(|| Caller { key_no: no, scope: key.scope, tenant: key.tenant.clone() })
+    }
+}
+
+/// The configuration in force, shared.
+#[derive(Clone, Default)]
+pub struct SharedConfig {
+    current: Arc<RwLock<Arc<Config>>>,
+}
+
+impl SharedConfig {
+    /// The one in force.
+    pub fn get(&self) -> Arc<Config> {
+        self.current.read().clone()
+    }
+
+    /// Puts another one in force.
+    pub fn set(&self, config: Config) {
+        *self.current.write() = Arc::new(config);
+    }
+}

@@ -1,0 +1,286 @@
+//! The funnel: every movement of credits, in batches of one transaction each.
+//!
+//! A batch takes what waits, lets `work.rs` carry out each command, commits once, and only then answers anybody and
+//! shows the new wallets to readers. A command that is refused fails alone; a commit that fails fails the batch and
+//! leaves memory as it was. No network, no waiting, no clock but the one handed in, so that the simulator drives it.
+
+use super::job::{ColdJob, Done, Job, Outcome};
+use super::live::Live;
+use super::work::{Work, Working, fault, known_answer, unavailable};
+use crate::clock::SafeClock;
+use crate::config::{Config, SharedConfig};
+use crate::error::AppError;
+use purser_core::{Timestamp, WalletKey};
+use rustc_hash::FxHashMap;
+use purser_store::{Batch, CommitError, Position, Store, StoreError, Writer};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rows of a wallet are saved at the latest when about this many entries were appended since it changed.
+const SAVE_WINDOW: u64 = 65_536;
+/// Wallets kept in memory, as far as their rows are exact.
+const LIVE_MAX: usize = 200_000;
+/// Entries behind the folded ones at which the funnel folds before it takes more.
+const TAIL_MAX: u64 = 100_000;
+/// Wallets saved, rows folded or answers forgotten in one step between two batches.
+const STEP_ROWS: usize = 2_048;
+
+/// What a funnel works with.
+pub struct FunnelParts {
+    /// Reads.
+    pub store: Store,
+    /// The opened and recovered writer.
+    pub writer: Writer,
+    /// Wallets in memory, shared with readers.
+    pub live: Live,
+    /// The configuration, shared with handlers.
+    pub config: SharedConfig,
+    /// Time.
+    pub clock: SafeClock,
+    /// A command that waited longer is not carried out.
+    pub deadline: Duration,
+    /// How long answers are kept.
+    pub keep_keys: Duration,
+}
+
+/// The synchronous heart of the engine. One per writer.
+pub struct Funnel {
+    parts: FunnelParts,
+    batches: u64,
+    /// Wallets whose rows are behind, by the position since which they are.
+    dirty: VecDeque<(Position, WalletKey)>,
+}
+
+impl Funnel {
+    /// A funnel with nothing in memory.
+    pub fn new(parts: FunnelParts) -> Funnel {
+        Funnel { parts, batches: 0, dirty: VecDeque::new() }
+    }
+
+    /// The writer: for the simulator, which makes it fail.
+    pub fn writer(&mut self) -> &mut Writer {
+        &mut self.parts.writer
+    }
+
+    /// Carries out a batch: one outcome for each job, in their order.
+    pub fn process(&mut self, jobs: &[Job]) -> Vec<Outcome> {
+        let Ok(now) = self.parts.clock.now() else { return all(jobs, || unavailable("clock_unsafe", 5)) };
+        let (monotonic, deadline) = (self.parts.clock.monotonic(), micros(self.parts.deadline));
+        let config = self.parts.config.get();
+        self.batches += 1;
+        let batch = match self.parts.writer.begin() {
+            Ok(batch) => batch,
+            Err(error) => return all(jobs, || fault(&error)),
+        };
+        if batch.changed_outside() {
+            // The lock keeps other servers away; if somebody wrote all the same, what is in memory is worth nothing.
+            tracing::error!("the database was changed by another program; everything is loaded again");
+            drop(batch);
+            self.forget();
+            return all(jobs, || unavailable("store_unavailable", 1));
+        }
+        let mut work = Work::new(batch, &self.parts.live, &config, now, self.batches);
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if monotonic - job.queued_at > deadline {
+                outcomes.push(Err(unavailable("deadline_exceeded", 1)));
+                continue;
+            }
+            match work.carry_out(job) {
+                Ok(outcome) => outcomes.push(outcome),
+                // Something may be half recorded: the transaction is given up, and everybody may try again.
+                Err(error) => return all(jobs, || fault(&error)),
+            }
+        }
+        let (batch, changed) = work.into_changed();
+        if changed.is_empty() {
+            // Refusals and replays leave nothing to commit.
+            return outcomes;
+        }
+        match commit(batch, changed, &self.parts.live, &self.dirty) {
+            Ok(kept) => self.keep(kept),
+            Err(CommitError::Failed(error)) => return all(jobs, || fault(&error)),
+            Err(CommitError::Unknown(error)) => return self.look_up(jobs, outcomes, &error),
+        }
+        outcomes
+    }
+
+    /// Shows the wallets of a committed batch to readers and remembers whose rows are behind.
+    fn keep(&mut self, kept: Kept) {
+        self.dirty.drain(..kept.saved);
+        self.dirty.extend(kept.dirty);
+        kept.wallets.into_iter().for_each(|working| self.parts.live.put(Arc::new(working.into_live())));
+        if self.batches.is_multiple_of(64) && self.parts.live.len() > LIVE_MAX {
+            self.parts.live.evict(self.batches.saturating_sub(1_024));
+        }
+    }
+
+    /// Nobody knows whether the batch was kept: the ledger is asked, by key. Commands are never decided again.
+    fn look_up(&mut self, jobs: &[Job], outcomes: Vec<Outcome>, error: &StoreError) -> Vec<Outcome> {
+        tracing::error!(%error, "the outcome of a commit is unknown; its keys are looked up");
+        self.forget();
+        let batch = match self.parts.writer.begin() {
+            Ok(batch) => batch,
+            Err(error) => return all(jobs, || fault(&error)),
+        };
+        let ask = |(job, before): (&Job, Outcome)| {
+            before.and_then(|_| match known_answer(&batch, job) {
+                Ok(Some(known)) => known.map(|done| Done { replayed: false, ..done }).map_err(AppError::from),
+                Ok(None) => Err(unavailable("store_unavailable", 1)),
+                Err(error) => Err(fault(&error)),
+            })
+        };
+        jobs.iter().zip(outcomes).map(ask).collect()
+    }
+
+    /// Throws away what is in memory and brings the rows up to the ledger.
+    fn forget(&mut self) {
+        self.parts.live.clear();
+        self.dirty.clear();
+        if let Err(error) = self.parts.writer.recover() {
+            // The next batch meets the same fault, if it lasts, before it decides anything.
+            tracing::error!(%error, "the rows could not be brought up to the ledger");
+        }
+    }
+
+    /// Makes the cold changes that wait in one transaction. Configuration is replaced before anybody is answered.
+    pub fn change(&mut self, changes: Vec<ColdJob>) -> Result<(), StoreError> {
+        let mut batch = self.parts.writer.begin()?;
+        let mut reload = false;
+        for change in changes {
+            reload |= change(&mut batch)?;
+        }
+        if reload {
+            batch.bump_config_epoch()?;
+        }
+        commit_cold(batch)?;
+        if reload {
+            let rows = self.parts.store.read(|reader| reader.config())?;
+            self.parts.config.set(Config::new(rows));
+        }
+        Ok(())
+    }
+
+    /// Whether the tail is so long that it is folded before more is taken.
+    pub fn must_fold(&self) -> bool {
+        self.parts.writer.tail_len() > TAIL_MAX
+    }
+
+    /// One step of folding; whether some is left.
+    pub fn fold(&mut self) -> Result<bool, StoreError> {
+        let mut batch = self.parts.writer.begin()?;
+        let folded = batch.fold_step(STEP_ROWS)?;
+        commit_cold(batch)?;
+        Ok(folded.remaining > 0)
+    }
+
+    /// One step of work for quiet moments: saves rows, then folds; whether some is left.
+    pub fn tidy(&mut self) -> Result<bool, StoreError> {
+        if self.dirty.is_empty() { self.fold() } else { self.save().map(|_| true) }
+    }
+
+    /// Forgets answers whose time is over; whether some are left.
+    pub fn prune(&mut self) -> Result<bool, StoreError> {
+        let before = Timestamp(self.parts.clock.wall().0.saturating_sub(micros(self.parts.keep_keys)));
+        let mut batch = self.parts.writer.begin()?;
+        let more = batch.prune_answers(before, STEP_ROWS)?;
+        commit_cold(batch)?;
+        Ok(more)
+    }
+
+    /// Saves the rows of some wallets; whether some are left.
+    fn save(&mut self) -> Result<bool, StoreError> {
+        let position = self.parts.writer.position();
+        let mut batch = self.parts.writer.begin()?;
+        let count = self.dirty.len().min(STEP_ROWS);
+        let mut wallets = Vec::with_capacity(count);
+        for (since, key) in self.dirty.iter().take(count) {
+            if let Some(mut working) = unsaved(&self.parts.live, *key, *since) {
+                working.save(&mut batch)?;
+                wallets.push(working);
+            }
+        }
+        batch.set_flushed(self.dirty.get(count).map_or(position, |(since, _)| *since))?;
+        commit_cold(batch)?;
+        self.keep(Kept { wallets, saved: count, dirty: Vec::new() });
+        Ok(!self.dirty.is_empty())
+    }
+
+    /// Saves every row and closes the database.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        while !self.dirty.is_empty() {
+            self.save()?;
+        }
+        self.parts.writer.close()
+    }
+}
+
+/// What a committed batch leaves in memory.
+struct Kept {
+    wallets: Vec<Working>,
+    /// How many of the oldest unsaved wallets were saved.
+    saved: usize,
+    /// The wallets whose rows fell behind.
+    dirty: Vec<(Position, WalletKey)>,
+}
+
+/// Saves the rows that have waited long enough, and commits.
+fn commit(
+    mut batch: Batch<'_>,
+    mut changed: Vec<Working>,
+    live: &Live,
+    dirty: &VecDeque<(Position, WalletKey)>,
+) -> Result<Kept, CommitError> {
+    let newest = changed.iter().map(|working| working.head).max().unwrap_or_default();
+    // About as many wallets are saved as fall behind, so that no batch pays for others.
+    let budget = 16 + 2 * changed.len();
+    let waited = |since: &Position| since.seq() + SAVE_WINDOW < newest.seq();
+    let saved = dirty.iter().take(budget).take_while(|(since, _)| waited(since)).count();
+    let places: FxHashMap<WalletKey, usize> = changed.iter().enumerate().map(|(index, w)| (w.key(), index)).collect();
+    for (since, key) in dirty.iter().take(saved) {
+        match places.get(key) {
+            Some(index) if changed[*index].is_dirty_since(*since) => {
+                changed[*index].save(&mut batch).map_err(CommitError::Failed)?;
+            }
+            Some(_) => {}
+            None => {
+                if let Some(mut working) = unsaved(live, *key, *since) {
+                    working.save(&mut batch).map_err(CommitError::Failed)?;
+                    changed.push(working);
+                }
+            }
+        }
+    }
+    for working in changed.iter_mut().filter(|working| working.is_heavy()) {
+        working.save(&mut batch).map_err(CommitError::Failed)?;
+    }
+    let mut fallen: Vec<(Position, WalletKey)> = changed.iter().filter_map(Working::newly_dirty).collect();
+    fallen.sort_unstable();
+    if saved > 0 {
+        let since = dirty.get(saved).or(fallen.first()).map_or(newest, |(since, _)| *since);
+        batch.set_flushed(since).map_err(CommitError::Failed)?;
+    }
+    batch.commit()?;
+    Ok(Kept { wallets: changed, saved, dirty: fallen })
+}
+
+/// The wallet, if its rows are still behind since then: it may have been saved early, and queued again since.
+fn unsaved(live: &Live, key: WalletKey, since: Position) -> Option<Working> {
+    let working = Working::from_live(&*live.get(key)?);
+    working.is_dirty_since(since).then_some(working)
+}
+
+fn commit_cold(batch: Batch<'_>) -> Result<(), StoreError> {
+    batch.commit().map_err(|error| match error {
+        CommitError::Failed(error) | CommitError::Unknown(error) => error,
+    })
+}
+
+fn all(jobs: &[Job], outcome: impl Fn() -> AppError) -> Vec<Outcome> {
+    jobs.iter().map(|_| Err(outcome())).collect()
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

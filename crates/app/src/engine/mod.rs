@@ -1,0 +1,227 @@
+//! The engine: a bounded queue in front of one writer thread that takes all that waits and commits it together.
+//!
+//! Batching needs no timer: while one batch commits, the next one gathers. With light load a batch is one command. When the
+//! queue is full, callers hear it at once. What the writer does with a batch is in `funnel.rs` and `work.rs`.
+
+mod funnel;
+mod job;
+mod live;
+mod work;
+
+pub use funnel::{Funnel, FunnelParts};
+pub use job::{ColdJob, Done, Job, Outcome, Route};
+pub use live::{Live, LiveWallet};
+
+use crate::clock::SafeClock;
+use crate::error::AppError;
+use crate::metrics::BatchMetrics;
+use job::Work;
+use parking_lot::Mutex;
+use purser_store::StoreError;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long the writer waits for work before it tidies up.
+const QUIET: Duration = Duration::from_millis(200);
+/// How often answers whose time is over are looked for, in microseconds.
+const PRUNE_EVERY: i64 = 60 * 1_000_000;
+
+/// The queue's end that everybody holds. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    queue: SyncSender<Work>,
+    clock: SafeClock,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Engine {
+    /// Starts the writer thread.
+    pub fn start(funnel: Funnel, clock: SafeClock, queue_max: usize, batch_max: usize) -> Engine {
+        let (queue, waiting) = sync_channel(queue_max);
+        let runner = Runner { funnel, clock: clock.clone(), batch_max, pruned_at: clock.monotonic() };
+        let writer = std::thread::Builder::new()
+            .name("purser-writer".into())
+            .spawn(move || runner.run(&waiting))
+            .expect("a thread can be started when the service starts");
+        Engine { queue, clock, writer: Arc::new(Mutex::new(Some(writer))) }
+    }
+
+    /// Queues a command; the outcome arrives on the receiver once it is durable or refused.
+    ///
+    /// # Errors
+    /// `overloaded` when the queue is full, `shutting_down` when the writer has ended. Nothing was done then.
+    pub fn submit(&self, job: Job) -> Result<oneshot::Receiver<Outcome>, AppError> {
+        let (answer, outcome) = oneshot::channel();
+        self.queue.try_send(Work::Command(Box::new(job), answer)).map_err(refusal)?;
+        Ok(outcome)
+    }
+
+    /// Queues a command and waits for its outcome.
+    pub async fn carry_out(&self, job: Job) -> Outcome {
+        self.submit(job)?.await.unwrap_or_else(|_| Err(work::unavailable("shutting_down", 1)))
+    }
+
+    /// Makes a cold change in a transaction of its own; it answers whether configuration changed.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut purser_store::Batch<'_>) -> Result<(T, bool), StoreError> + Send + 'static,
+    ) -> Result<T, AppError> {
+        let (made, result) = std::sync::mpsc::channel();
+        let job: ColdJob = Box::new(move |batch| {
+            let (value, reload) = change(batch)?;
+            // Nobody waits any more when the caller went away; the change stands all the same.
+            let _ = made.send(value);
+            Ok(reload)
+        });
+        let (answer, done) = oneshot::channel();
+        self.queue.try_send(Work::Cold(job, answer)).map_err(refusal)?;
+        match done.await {
+            Ok(Ok(())) => Ok(result.recv().expect("the change sends its value before it is committed")),
+            Ok(Err(error)) => Err(work::fault(&error)),
+            Err(_) => Err(work::unavailable("shutting_down", 1)),
+        }
+    }
+
+    /// The time on the monotonic clock, for [`Job::queued_at`].
+    pub fn monotonic(&self) -> i64 {
+        self.clock.monotonic()
+    }
+
+    /// Carries out what is queued, saves what is in memory only, closes the database and ends the writer.
+    pub fn stop(&self) {
+        let Some(writer) = self.writer.lock().take() else { return };
+        // The queue may be full: this waits for its place behind what was accepted.
+        if self.queue.send(Work::Stop).is_ok() && writer.join().is_err() {
+            tracing::error!("the writer thread panicked; rows are brought up to the ledger at the next start");
+        }
+    }
+}
+
+fn refusal(error: TrySendError<Work>) -> AppError {
+    match error {
+        TrySendError::Full(_) => work::unavailable("overloaded", 1),
+        TrySendError::Disconnected(_) => work::unavailable("shutting_down", 1),
+    }
+}
+
+/// The writer thread.
+struct Runner {
+    funnel: Funnel,
+    clock: SafeClock,
+    batch_max: usize,
+    pruned_at: i64,
+}
+
+impl Runner {
+    fn run(mut self, waiting: &Receiver<Work>) {
+        let measure = BatchMetrics::default();
+        // While there is tidying left, the writer only looks whether somebody waits.
+        let mut busy = false;
+        loop {
+            let first = if busy { look(waiting) } else { waiting.recv_timeout(QUIET) };
+            let first = match first {
+                Ok(work) => work,
+                Err(RecvTimeoutError::Timeout) => {
+                    busy = self.tidy();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let Gathered { jobs, answers, cold, stop } = gather(first, waiting, self.batch_max);
+            if !cold.is_empty() {
+                self.change(cold);
+            }
+            if !jobs.is_empty() {
+                self.fold_if_needed();
+                let started = self.clock.monotonic();
+                let waited = started - jobs[0].queued_at;
+                let outcomes = self.funnel.process(&jobs);
+                measure.record(&outcomes, waited, self.clock.monotonic() - started);
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // The caller may have gone away; what was done is done, and its key answers it again.
+                    let _ = answer.send(outcome);
+                }
+            }
+            if stop {
+                break;
+            }
+        }
+        if let Err(error) = self.funnel.close() {
+            tracing::error!(%error, "the database did not close cleanly; rows are brought up to the ledger at the next start");
+        }
+    }
+
+    fn change(&mut self, cold: Vec<(ColdJob, oneshot::Sender<Result<(), StoreError>>)>) {
+        let (changes, answers): (Vec<_>, Vec<_>) = cold.into_iter().unzip();
+        match self.funnel.change(changes) {
+            Ok(()) => answers.into_iter().for_each(|answer| drop(answer.send(Ok(())))),
+            Err(error) => {
+                tracing::error!(%error, "a change of configuration or identity failed");
+                answers.into_iter().for_each(|answer| drop(answer.send(Err(StoreError::Other(error.to_string())))));
+            }
+        }
+    }
+
+    fn fold_if_needed(&mut self) {
+        if self.funnel.must_fold()
+            && let Err(error) = self.funnel.fold()
+        {
+            tracing::error!(%error, "folding failed; it is tried again");
+        }
+    }
+
+    /// One step of tidying; whether more is left.
+    fn tidy(&mut self) -> bool {
+        let now = self.clock.monotonic();
+        let due = now - self.pruned_at > PRUNE_EVERY;
+        let step = if due { self.funnel.prune() } else { self.funnel.tidy() };
+        match step {
+            Ok(more) => {
+                if due && !more {
+                    self.pruned_at = now;
+                }
+                more || due
+            }
+            Err(error) => {
+                tracing::error!(%error, "tidying up failed; it is tried again");
+                false
+            }
+        }
+    }
+}
+
+struct Gathered {
+    jobs: Vec<Job>,
+    answers: Vec<oneshot::Sender<Outcome>>,
+    cold: Vec<(ColdJob, oneshot::Sender<Result<(), StoreError>>)>,
+    stop: bool,
+}
+
+/// Takes all that waits, up to `batch_max` commands.
+fn gather(first: Work, waiting: &Receiver<Work>, batch_max: usize) -> Gathered {
+    let mut gathered = Gathered { jobs: Vec::new(), answers: Vec::new(), cold: Vec::new(), stop: false };
+    let mut next = Some(first);
+    while let Some(work) = next {
+        match work {
+            Work::Command(job, answer) => {
+                gathered.jobs.push(*job);
+                gathered.answers.push(answer);
+            }
+            Work::Cold(change, answer) => gathered.cold.push((change, answer)),
+            Work::Stop => gathered.stop = true,
+        }
+        let full = gathered.jobs.len() >= batch_max || gathered.cold.len() >= batch_max || gathered.stop;
+        next = if full { None } else { waiting.try_recv().ok() };
+    }
+    gathered
+}
+
+fn look(waiting: &Receiver<Work>) -> Result<Work, RecvTimeoutError> {
+    waiting.try_recv().map_err(|error| match error {
+        TryRecvError::Empty => RecvTimeoutError::Timeout,
+        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+    })
+}

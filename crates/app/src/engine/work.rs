@@ -1,0 +1,443 @@
+//! The work of one batch: for each command, look up its key, load its wallets, decide, append.
+
+use super::job::{Done, Job, Outcome, Route};
+use super::live::{Live, LiveWallet};
+use crate::config::Config;
+use crate::error::AppError;
+use purser_core::codec::{decode_receipt, encode_receipt};
+use purser_core::decide::{DUE_MAX, State, due_count};
+use purser_core::entry::{Actor, ActorKind, EntryKind, Target};
+use purser_core::wallet::Owner;
+use purser_core::{Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide};
+use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched};
+use rustc_hash::FxHashMap;
+use std::time::Duration;
+
+/// Lots and holds that may change in memory before their wallet is saved.
+const TOUCHED_MAX: usize = 256;
+
+/// A wallet as the batch leaves it.
+pub(super) struct Working {
+    /// Away only while it is being decided on.
+    wallet: Option<Wallet>,
+    pub(super) head: Position,
+    touched: Touched,
+    dirty_since: Option<Position>,
+    was_dirty: bool,
+    changed: bool,
+    used: u64,
+}
+
+impl Working {
+    pub(super) fn from_live(live: &LiveWallet) -> Working {
+        Working {
+            wallet: Some(live.wallet.clone()),
+            head: live.head,
+            touched: live.touched.clone(),
+            dirty_since: live.dirty_since,
+            was_dirty: live.dirty_since.is_some(),
+            changed: false,
+            used: live.used,
+        }
+    }
+
+    fn new(wallet: Wallet, head: Position) -> Working {
+        let touched = Touched::default();
+        Working { wallet: Some(wallet), head, touched, dirty_since: None, was_dirty: false, changed: false, used: 0 }
+    }
+
+    pub(super) fn into_live(self) -> LiveWallet {
+        let Working { wallet, head, touched, dirty_since, used, .. } = self;
+        LiveWallet { wallet: wallet.expect("nothing is being decided"), head, touched, dirty_since, used }
+    }
+
+    pub(super) fn key(&self) -> WalletKey {
+        self.wallet().key
+    }
+
+    fn wallet(&self) -> &Wallet {
+        self.wallet.as_ref().expect("nothing is being decided on it")
+    }
+
+    fn wallet_mut(&mut self) -> &mut Wallet {
+        self.wallet.as_mut().expect("nothing is being decided on it")
+    }
+
+    /// Since when its rows are behind, if they were not before this batch.
+    pub(super) fn newly_dirty(&self) -> Option<(Position, WalletKey)> {
+        self.dirty_since.filter(|_| !self.was_dirty).map(|since| (since, self.key()))
+    }
+
+    /// Whether so much of it closed since it was saved that copying it with every batch costs more than saving it.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.touched.lots.len() + self.touched.holds.len() > TOUCHED_MAX
+    }
+
+    /// Whether its rows have been behind since exactly then: a wallet that was saved early is queued again later.
+    pub(super) fn is_dirty_since(&self, since: Position) -> bool {
+        self.dirty_since == Some(since)
+    }
+
+    /// Writes its rows; what is closed is forgotten, as only a command that names it needs it again.
+    pub(super) fn save(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+        batch.save_wallet(self.wallet(), self.head, &self.touched)?;
+        self.touched = Touched::default();
+        self.dirty_since = None;
+        self.was_dirty = false;
+        self.wallet_mut().prune();
+        Ok(())
+    }
+}
+
+/// The work of one batch.
+pub(super) struct Work<'a> {
+    batch: Batch<'a>,
+    live: &'a Live,
+    config: &'a Config,
+    now: Timestamp,
+    number: u64,
+    wallets: FxHashMap<WalletKey, Working>,
+}
+
+/// Why the wallets of a command could not be loaded.
+enum Unloadable {
+    /// Something it names does not exist.
+    Rejected(Rejection),
+    /// The store failed, before anything was recorded for this command.
+    Fault(StoreError),
+}
+
+impl From<StoreError> for Unloadable {
+    fn from(error: StoreError) -> Unloadable {
+        Unloadable::Fault(error)
+    }
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(batch: Batch<'a>, live: &'a Live, config: &'a Config, now: Timestamp, number: u64) -> Work<'a> {
+        Work { batch, live, config, now, number, wallets: FxHashMap::default() }
+    }
+
+    /// The transaction, and the wallets that it changed.
+    pub(super) fn into_changed(self) -> (Batch<'a>, Vec<Working>) {
+        let changed = self.wallets.into_values().filter(|working| working.changed);
+        (self.batch, changed.collect())
+    }
+
+    /// Carries out one command.
+    ///
+    /// # Errors
+    /// The store failed while something was being recorded: the whole batch must be given up.
+    pub(super) fn carry_out(&mut self, job: &Job) -> Result<Outcome, StoreError> {
+        match known_answer(&self.batch, job) {
+            Ok(Some(known)) => return Ok(known.map_err(AppError::from)),
+            Ok(None) => {}
+            Err(error) => return Ok(Err(fault(&error))),
+        }
+        if job.command.actor.kind == ActorKind::ApiKey && !self.config.has_key(job.command.actor.no) {
+            // The key was revoked while the command waited.
+            return Ok(Err(AppError::Unauthenticated));
+        }
+        match self.load(&job.route, &job.command).and_then(|keys| Ok((self.history(&job.command, &keys)?, keys))) {
+            Ok((history, keys)) => self.decide(job, &keys, history),
+            Err(Unloadable::Rejected(rejection)) => Ok(Err(rejection.into())),
+            Err(Unloadable::Fault(error)) => Ok(Err(fault(&error))),
+        }
+    }
+
+    fn decide(&mut self, job: &Job, keys: &[WalletKey], history: Vec<Entry>) -> Result<Outcome, StoreError> {
+        let now = self.instant(keys);
+        self.sweep_first(keys, now)?;
+        let mut state = State {
+            catalogue: &self.config.catalogue,
+            standing: self.config.standing(job.command.tenant),
+            wallets: self.take(keys),
+            history,
+        };
+        let decided = decide(&mut state, &job.command, now);
+        self.put_back(state.wallets);
+        let decision = match decided {
+            Ok(decision) => decision,
+            Err(rejection) => return Ok(Err(rejection.into())),
+        };
+        let receipt = encode_receipt(&decision.receipt);
+        let answer = job.key.as_ref().map(|(key, request)| NewAnswer {
+            tenant: job.command.tenant,
+            key: *key,
+            request_digest: request,
+            receipt: &receipt,
+            created_at: now,
+        });
+        let event = event_of(&job.command.movement);
+        self.record(&Recording { entries: &decision.entries, event, text: job.text.as_ref(), answer })?;
+        Ok(Ok(Done { receipt: decision.receipt, replayed: false }))
+    }
+
+    /// The command's one `now`: never before anything its wallets have recorded, nor inside a closed period.
+    fn instant(&self, keys: &[WalletKey]) -> Timestamp {
+        let recorded = keys.iter().map(|key| self.wallets[key].wallet().recorded_at);
+        recorded.fold(self.now.max(self.batch.closed_until()), Timestamp::max)
+    }
+
+    /// Books due facts in commands of their own where there are too many for one.
+    fn sweep_first(&mut self, keys: &[WalletKey], now: Timestamp) -> Result<(), StoreError> {
+        for key in keys {
+            while due_count(self.wallets[key].wallet(), now) > DUE_MAX {
+                let sweep = Command {
+                    id: Id(0),
+                    tenant: key.tenant,
+                    user: None,
+                    actor: Actor::WORKER,
+                    occurred_at: now,
+                    text_digest: None,
+                    movement: Movement::Sweep,
+                };
+                let wallets = self.take(std::slice::from_ref(key));
+                let (catalogue, standing) = (&*self.config.catalogue, self.config.standing(key.tenant));
+                let mut state = State { catalogue, standing, wallets, history: Vec::new() };
+                let swept = decide(&mut state, &sweep, now).expect("a sweep of a loaded wallet is never refused");
+                self.put_back(state.wallets);
+                self.record(&Recording { entries: &swept.entries, event: EntryKind::Expire, text: None, answer: None })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, recording: &Recording<'_>) -> Result<(), StoreError> {
+        let mut order: Vec<WalletKey> = Vec::with_capacity(2);
+        let mut heads: Vec<Position> = Vec::with_capacity(2);
+        for entry in recording.entries.iter() {
+            if order.contains(&entry.wallet) {
+                continue;
+            }
+            let working = &self.wallets[&entry.wallet];
+            if entry.seq == 1 {
+                self.batch.insert_wallet(working.wallet(), self.now)?;
+            }
+            order.push(entry.wallet);
+            heads.push(working.head);
+        }
+        let first = self.batch.append(recording, &mut heads)?;
+        for (key, head) in order.iter().zip(heads) {
+            let working = self.wallets.get_mut(key).expect("entries are of loaded wallets");
+            working.head = head;
+            working.used = self.number;
+            working.changed = true;
+            working.dirty_since.get_or_insert(Position(first.0 - 1));
+        }
+        for entry in recording.entries {
+            self.wallets.get_mut(&entry.wallet).expect("entries are of loaded wallets").touched.add(entry);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, keys: &[WalletKey]) -> Vec<Wallet> {
+        let take = |key| self.wallets.get_mut(key).and_then(|working| working.wallet.take()).expect("each wallet is loaded once");
+        keys.iter().map(take).collect()
+    }
+
+    fn put_back(&mut self, wallets: Vec<Wallet>) {
+        for wallet in wallets {
+            let working = self.wallets.get_mut(&wallet.key).expect("it was taken from there");
+            working.wallet = Some(wallet);
+        }
+    }
+
+    /// Loads the wallets of a route, in the order in which the decision wants them.
+    fn load(&mut self, route: &Route, command: &Command) -> Result<Vec<WalletKey>, Unloadable> {
+        let tenant = command.tenant;
+        match route {
+            Route::Action(owner) => {
+                let config = self.config;
+                let no = match &command.movement {
+                    Movement::Debit(debit) => debit.action,
+                    Movement::PlaceHold(place) => place.action,
+                    _ => return Err(Unloadable::Rejected(Rejection::ActionNotFound)),
+                };
+                let action = config.catalogue.action(no).ok_or(Unloadable::Rejected(Rejection::ActionNotFound))?;
+                action.units.iter().map(|unit| self.load_owned(tenant, *owner, unit)).collect()
+            }
+            Route::Owned(owner, unit) => Ok(vec![self.load_owned(tenant, *owner, unit)?]),
+            Route::Wallet(key, owner) => {
+                let found = self.load_wallet(*key)?;
+                let fits = found && owner.is_none_or(|owner| self.wallets[key].wallet().owner == owner);
+                if fits { Ok(vec![*key]) } else { Err(Unloadable::Rejected(Rejection::WalletNotFound)) }
+            }
+            Route::Subject(subject) => {
+                let Some(id) = self.batch.wallet_of(tenant, *subject)? else { return Ok(Vec::new()) };
+                let key = WalletKey { tenant, id };
+                self.load_wallet(key)?;
+                self.load_named(key, &command.movement)?;
+                Ok(vec![key])
+            }
+            Route::Pair(pair) => {
+                let mut keys = self.load(&pair.0, command)?;
+                for key in self.load(&pair.1, command)? {
+                    if keys.contains(&key) {
+                        return Err(Unloadable::Rejected(Rejection::SameWallet));
+                    }
+                    keys.push(key);
+                }
+                Ok(keys)
+            }
+            Route::Origin(origin, buyer) => self.load_origin(tenant, *origin, *buyer),
+        }
+    }
+
+    fn load_owned(&mut self, tenant: purser_core::TenantNo, owner: Owner, unit: &purser_core::Key) -> Result<WalletKey, Unloadable> {
+        let unit = self.config.catalogue.unit(unit).ok_or(Unloadable::Rejected(Rejection::UnitMismatch))?;
+        let key = WalletKey::derive(tenant, owner, unit);
+        if !self.load_wallet(key)? {
+            let wallet = Wallet::new(tenant, owner, unit.clone());
+            self.wallets.insert(key, Working::new(wallet, Position::NONE));
+        }
+        Ok(key)
+    }
+
+    /// Brings a wallet into the batch; false when there is none.
+    fn load_wallet(&mut self, key: WalletKey) -> Result<bool, StoreError> {
+        if self.wallets.contains_key(&key) {
+            return Ok(true);
+        }
+        let working = match self.live.get(key) {
+            Some(live) => Working::from_live(&live),
+            None => match self.batch.wallet(key)? {
+                Some(loaded) => Working::new(loaded.wallet, loaded.head),
+                None => return Ok(false),
+            },
+        };
+        self.wallets.insert(key, working);
+        Ok(true)
+    }
+
+    /// Brings the closed hold or spent lot that a command names into its wallet.
+    fn load_named(&mut self, key: WalletKey, movement: &Movement) -> Result<(), StoreError> {
+        let wallet = self.wallets.get_mut(&key).expect("just loaded").wallet_mut();
+        match movement {
+            Movement::ExtendHold(extend) => load_hold(&self.batch, wallet, extend.hold),
+            Movement::CaptureHold(capture) => load_hold(&self.batch, wallet, capture.hold),
+            Movement::ReleaseHold { hold } => load_hold(&self.batch, wallet, *hold),
+            Movement::Revoke(revoke) => load_lots(&self.batch, wallet, &[revoke.lot]),
+            _ => Ok(()),
+        }
+    }
+
+    /// All wallets with lots of a purchase, open or not. Rows may be behind, so memory is asked, too.
+    fn load_origin(
+        &mut self,
+        tenant: purser_core::TenantNo,
+        origin: Id,
+        buyer: Option<WalletKey>,
+    ) -> Result<Vec<WalletKey>, Unloadable> {
+        let of_origin = |wallet: &Wallet| wallet.lots.iter().any(|lot| lot.terms.origin == Some(origin));
+        let mut keys: Vec<WalletKey> = buyer.into_iter().collect();
+        keys.extend(self.batch.wallets_of_origin(tenant, origin)?.into_iter().map(|id| WalletKey { tenant, id }));
+        keys.extend(self.live.of_tenant(tenant, of_origin));
+        keys.extend(self.wallets.iter().filter(|(key, w)| key.tenant == tenant && of_origin(w.wallet())).map(|(key, _)| *key));
+        keys.sort_unstable();
+        keys.dedup();
+        for key in &keys {
+            if !self.load_wallet(*key)? {
+                return Err(Unloadable::Rejected(Rejection::WalletNotFound));
+            }
+        }
+        for (id, lot) in self.batch.lots_of_origin(tenant, origin)? {
+            let working = self.wallets.get_mut(&WalletKey { tenant, id }).expect("its wallet was listed");
+            working.wallet_mut().load_lot(lot);
+        }
+        Ok(keys)
+    }
+
+    /// The entries that a command undoes, and the spent lots they name.
+    fn history(&mut self, command: &Command, keys: &[WalletKey]) -> Result<Vec<Entry>, Unloadable> {
+        let subject = match &command.movement {
+            Movement::Refund(refund) => refund.debit,
+            Movement::Freeze(freeze) => freeze.cause,
+            Movement::Reverse(reverse) => reverse.cause,
+            Movement::Thaw { cause } | Movement::Reinstate { cause } => *cause,
+            _ => return Ok(Vec::new()),
+        };
+        let history = self.batch.history(command.tenant, subject)?;
+        for key in keys {
+            let wallet = self.wallets.get_mut(key).expect("just loaded").wallet_mut();
+            let mine = history.iter().filter(|entry| entry.wallet == *key).flat_map(|entry| &entry.allocations);
+            let lots: Vec<Id> = mine
+                .filter_map(|allocation| match allocation.target {
+                    Target::Lot(lot) => Some(lot),
+                    Target::Debt(_) => None,
+                })
+                .collect();
+            load_lots(&self.batch, wallet, &lots)?;
+        }
+        Ok(history)
+    }
+}
+
+fn load_hold(batch: &Batch<'_>, wallet: &mut Wallet, id: Id) -> Result<(), StoreError> {
+    if wallet.hold(id).is_none() {
+        if let Some((_, hold)) = batch.hold(wallet.key.tenant, id)?.filter(|(owner, _)| *owner == wallet.key.id) {
+            wallet.load_hold(hold);
+        }
+    }
+    Ok(())
+}
+
+fn load_lots(batch: &Batch<'_>, wallet: &mut Wallet, ids: &[Id]) -> Result<(), StoreError> {
+    let missing: Vec<Id> = ids.iter().copied().filter(|id| wallet.lot(*id).is_none()).collect();
+    if !missing.is_empty() {
+        for (owner, lot) in batch.lots(wallet.key.tenant, &missing)? {
+            if owner == wallet.key.id {
+                wallet.load_lot(lot);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was answered to the job's key before: the receipt, or a refusal when the key was used for another request.
+pub(super) fn known_answer(batch: &Batch<'_>, job: &Job) -> Result<Option<Result<Done, Rejection>>, StoreError> {
+    let Some((key, request)) = &job.key else { return Ok(None) };
+    let Some(answer) = batch.answer(*key)? else { return Ok(None) };
+    if answer.request_digest != *request {
+        return Ok(Some(Err(Rejection::IdempotencyConflict)));
+    }
+    let receipt = decode_receipt(&answer.receipt)?;
+    Ok(Some(Ok(Done { receipt, replayed: true })))
+}
+
+/// The kind of event that a command's outbox rows announce.
+fn event_of(movement: &Movement) -> EntryKind {
+    match movement {
+        Movement::Grant(_) => EntryKind::Grant,
+        Movement::Revoke(_) => EntryKind::Revoke,
+        Movement::Debit(_) => EntryKind::Debit,
+        Movement::Refund(_) => EntryKind::Refund,
+        Movement::PlaceHold(_) => EntryKind::Hold,
+        Movement::ExtendHold(_) => EntryKind::Extend,
+        Movement::CaptureHold(_) => EntryKind::Capture,
+        Movement::ReleaseHold { .. } => EntryKind::Release,
+        Movement::Transfer { .. } => EntryKind::TransferOut,
+        Movement::Freeze(_) => EntryKind::Freeze,
+        Movement::Thaw { .. } => EntryKind::Thaw,
+        Movement::Reverse(_) => EntryKind::Reverse,
+        Movement::Reinstate { .. } => EntryKind::Reinstate,
+        Movement::Sweep => EntryKind::Expire,
+    }
+}
+
+/// A fault of the store as callers see it: what passes by itself is retryable, the rest is opaque.
+pub(super) fn fault(error: &StoreError) -> AppError {
+    match error {
+        StoreError::Busy | StoreError::Full | StoreError::ReadOnly | StoreError::Locked { .. } => {
+            tracing::error!(%error, "the store refuses writes");
+            unavailable("store_unavailable", 5)
+        }
+        StoreError::Corrupt { .. } | StoreError::Newer { .. } | StoreError::Inconsistent { .. } | StoreError::Other(_) => {
+            AppError::Fault(error.to_string())
+        }
+    }
+}
+
+pub(super) fn unavailable(reason: &'static str, seconds: u64) -> AppError {
+    AppError::Unavailable { reason, retry_after: Duration::from_secs(seconds) }
+}

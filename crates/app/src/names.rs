@@ -1,0 +1,115 @@
+//! The keys that products use, and the numbers that stand for them in the ledger.
+//!
+//! Numbers never change once made, so they are kept in memory; keys can be erased, so names are forgotten on erasure.
+
+use crate::App;
+use crate::caller::Caller;
+use crate::error::{AppError, FieldError};
+use crate::view::Names;
+use parking_lot::RwLock;
+use purser_core::{Key, TenantNo, UserNo};
+use purser_store::FreshNumbers;
+use rustc_hash::FxHashMap;
+
+/// Users kept in memory; beyond that the memory starts empty again.
+const NAMES_MAX: usize = 500_000;
+
+/// Keys and numbers that were looked up before.
+#[derive(Default)]
+pub(crate) struct NameCache {
+    users: RwLock<FxHashMap<(Option<Key>, Key), (TenantNo, UserNo)>>,
+    names: RwLock<FxHashMap<(TenantNo, Option<UserNo>), Names>>,
+}
+
+impl NameCache {
+    fn remember(&self, tenant: Option<&Key>, user: &Key, numbers: (TenantNo, UserNo)) {
+        let mut users = self.users.write();
+        if users.len() >= NAMES_MAX {
+            users.clear();
+        }
+        users.insert((tenant.cloned(), user.clone()), numbers);
+    }
+}
+
+/// A tenant and a user as a request names them.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) tenant: Option<Key>,
+    pub(crate) user: Key,
+}
+
+impl App {
+    /// Checks the keys of a request and that the caller may speak for them.
+    pub(crate) fn named(&self, caller: &Caller, tenant: Option<&str>, user: &str) -> Result<Named, AppError> {
+        let tenant = self.tenant_key(caller, tenant)?;
+        let user = Key::parse(user).ok_or_else(|| invalid_key("/user"))?;
+        Ok(Named { tenant, user })
+    }
+
+    /// The tenant that a request names. A tenant's key must name its own; a platform key that names none means the
+    /// user's personal tenant.
+    pub(crate) fn tenant_key(&self, caller: &Caller, tenant: Option<&str>) -> Result<Option<Key>, AppError> {
+        let tenant = tenant.map(|text| Key::parse(text).ok_or_else(|| invalid_key("/tenant"))).transpose()?;
+        match &caller.tenant {
+            Some((own, _)) if tenant.as_ref() != Some(own) => Err(AppError::Invalid(vec![FieldError {
+                pointer: "/tenant".into(),
+                code: "tenant_required",
+                detail: "this key belongs to a tenant: name that tenant in every call".into(),
+            }])),
+            _ => Ok(tenant),
+        }
+    }
+
+    /// The numbers of a user, if it was ever used. Makes nothing.
+    pub(crate) async fn find_user(&self, named: &Named) -> Result<Option<(TenantNo, UserNo)>, AppError> {
+        // A tuple of borrowed keys cannot be looked up; clones of keys are counters, not copies.
+        let key = (named.tenant.clone(), named.user.clone());
+        if let Some(numbers) = self.inner.names.users.read().get(&key) {
+            return Ok(Some(*numbers));
+        }
+        let (tenant, user) = key;
+        let found = self.read(move |reader| reader.resolve_user(tenant.as_ref(), &user)).await?;
+        if let Some(numbers) = found {
+            self.inner.names.remember(named.tenant.as_ref(), &named.user, numbers);
+        }
+        Ok(found)
+    }
+
+    /// The numbers of a user and its tenant, made on first use in a cold transaction of their own.
+    pub(crate) async fn ensure_user(&self, named: &Named) -> Result<(TenantNo, UserNo), AppError> {
+        if let Some(numbers) = self.find_user(named).await? {
+            return Ok(numbers);
+        }
+        let fresh = FreshNumbers { tenant: TenantNo(self.inner.ids.number()), user: UserNo(self.inner.ids.number()) };
+        let (Named { tenant, user }, now) = (named.clone(), self.now());
+        let change = move |batch: &mut purser_store::Batch<'_>| {
+            batch.ensure_user(tenant.as_ref(), &user, fresh, now).map(|numbers| (numbers, false))
+        };
+        let numbers = self.inner.engine.change(change).await?;
+        self.inner.names.remember(named.tenant.as_ref(), &named.user, numbers);
+        Ok(numbers)
+    }
+
+    /// The keys behind numbers.
+    pub(crate) async fn names(&self, tenant: TenantNo, user: Option<UserNo>) -> Result<Names, AppError> {
+        if let Some(names) = self.inner.names.names.read().get(&(tenant, user)) {
+            return Ok(names.clone());
+        }
+        let found = self.read(move |reader| reader.names(tenant, user)).await?;
+        let names = Names { tenant: found.tenant, user: found.user, action: None };
+        let mut known = self.inner.names.names.write();
+        if known.len() >= NAMES_MAX {
+            known.clear();
+        }
+        known.insert((tenant, user), names.clone());
+        Ok(names)
+    }
+}
+
+pub(crate) fn invalid_key(pointer: &str) -> AppError {
+    AppError::Invalid(vec![FieldError {
+        pointer: pointer.into(),
+        code: "invalid_key",
+        detail: "1-128 printable ASCII characters without space / \\ ? # % \" < >".into(),
+    }])
+}

@@ -1,0 +1,192 @@
+//! Verification: rebuilds every wallet from entries alone and compares it with what is stored.
+//!
+//! Works on one snapshot, beside a running server or without one, and writes nothing. The ledger is read on one thread and
+//! replayed on another.
+
+use purser_core::audit;
+use purser_core::id::{Prefix, render};
+use purser_core::{Wallet, WalletKey};
+use purser_store::{LedgerEntry, Position, Reader, Store, StoreError, StoredWallet};
+use rustc_hash::FxHashMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Entries read at a time.
+const STEP: usize = 4_096;
+/// Steps read ahead.
+const AHEAD: usize = 4;
+/// Holds of one wallet beyond which those that are final are forgotten.
+const HOLDS_MAX: usize = 1_024;
+
+/// What was verified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// Entries whose chain and sums are right.
+    pub entries: u64,
+    /// Wallets whose stored state is what their entries make it.
+    pub wallets: u64,
+}
+
+/// Why verification did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The first entry, or the wallet, that is wrong.
+    #[error("wallet {wallet}, entry {seq}: {what}")]
+    Broken {
+        /// The wallet's public id.
+        wallet: String,
+        /// The first entry that is wrong, by its number within the wallet; the last one when the stored state is wrong.
+        seq: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The database could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Verifies the ledger in a SQLite file. `progress` hears how many of how many entries are done.
+///
+/// # Errors
+/// [`VerifyError::Broken`] names the first entry that is wrong.
+pub fn verify(path: &Path, mut progress: impl FnMut(u64, u64) + Send) -> Result<Verified, VerifyError> {
+    let store = Store::open_reader(path)?;
+    let mut outcome = Ok(Verified::default());
+    store.read(|reader| {
+        let total = reader.counts()?.entries;
+        let mut rebuild = Rebuild::of(reader)?;
+        let (sender, chunks) = sync_channel(AHEAD);
+        let (read, replayed) = std::thread::scope(|scope| {
+            let replay = scope.spawn(move || {
+                let replayed = rebuild.replay_all(&chunks, |done| progress(done, total));
+                (replayed, rebuild)
+            });
+            let read = read_all(reader, &sender);
+            drop(sender);
+            (read, replay.join().expect("replaying reports what is wrong and does not panic"))
+        });
+        read?;
+        let (replayed, rebuild) = replayed;
+        outcome = replayed.and_then(|entries| rebuild.finish(entries));
+        Ok(())
+    })?;
+    outcome
+}
+
+fn read_all(reader: &Reader<'_>, sender: &SyncSender<Vec<LedgerEntry>>) -> Result<(), StoreError> {
+    let mut after = Position::NONE;
+    loop {
+        let chunk = reader.entries_in_order(after, STEP)?;
+        let Some(last) = chunk.last() else { return Ok(()) };
+        after = last.position;
+        if sender.send(chunk).is_err() {
+            // The other side found something wrong: there is nothing more to read.
+            return Ok(());
+        }
+    }
+}
+
+/// Wallets as far as their entries have been replayed, beside their stored state.
+struct Rebuild {
+    wallets: FxHashMap<WalletKey, Rebuilt>,
+}
+
+struct Rebuilt {
+    wallet: Wallet,
+    stored: Wallet,
+    compared: bool,
+}
+
+impl Rebuild {
+    /// All wallets before their first entry. Their identity is the one thing that is taken from rows; it is part of the
+    /// first hash of their chain.
+    fn of(reader: &Reader<'_>) -> Result<Rebuild, StoreError> {
+        let mut wallets = FxHashMap::default();
+        let mut after = None;
+        loop {
+            let rows = reader.all_wallets(after, STEP)?;
+            let Some(last) = rows.last() else { return Ok(Rebuild { wallets }) };
+            after = Some(last.loaded.wallet.key);
+            for StoredWallet { loaded, .. } in rows {
+                let stored = loaded.wallet;
+                let wallet = Wallet::new(stored.key.tenant, stored.owner, stored.unit.clone());
+                wallets.insert(stored.key, Rebuilt { wallet, stored, compared: false });
+            }
+        }
+    }
+
+    fn replay_all(
+        &mut self,
+        chunks: &Receiver<Vec<LedgerEntry>>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<u64, VerifyError> {
+        let mut done = 0;
+        for chunk in chunks {
+            done += chunk.len() as u64;
+            for LedgerEntry { entry, .. } in chunk {
+                let known = self.wallets.get_mut(&entry.wallet);
+                let rebuilt = known.ok_or_else(|| broken(entry.wallet, entry.seq, "the entry's wallet does not exist"))?;
+                rebuilt.compare_when_reached()?;
+                audit::replay(&mut rebuilt.wallet, &entry).map_err(|what| broken(entry.wallet, entry.seq, what))?;
+                if rebuilt.wallet.holds.len() > HOLDS_MAX {
+                    rebuilt.wallet.forget_final_holds();
+                }
+            }
+            progress(done);
+        }
+        Ok(done)
+    }
+
+    fn finish(mut self, entries: u64) -> Result<Verified, VerifyError> {
+        for rebuilt in self.wallets.values_mut() {
+            rebuilt.compare_when_reached()?;
+            let (reached, stored) = (rebuilt.wallet.seq, rebuilt.stored.seq);
+            if !rebuilt.compared {
+                let what = format!("the stored wallet has {stored} entries, the ledger has {reached}");
+                return Err(broken(rebuilt.stored.key, reached, what));
+            }
+        }
+        Ok(Verified { entries, wallets: self.wallets.len() as u64 })
+    }
+}
+
+impl Rebuilt {
+    /// Rows may be behind the ledger: they are compared at the entry they reflect.
+    fn compare_when_reached(&mut self) -> Result<(), VerifyError> {
+        if self.compared || self.wallet.seq != self.stored.seq {
+            return Ok(());
+        }
+        self.compared = true;
+        let fail = |what: &str| Err(broken(self.stored.key, self.stored.seq, what));
+        if let Err(equation) = audit::equations(&self.wallet) {
+            return fail(equation);
+        }
+        let mut rebuilt = self.wallet.clone();
+        rebuilt.prune();
+        let mut stored = self.stored.clone();
+        stored.prune();
+        if rebuilt != stored {
+            return fail(&format!("the stored state is not what the entries make it: {}", difference(&rebuilt, &stored)));
+        }
+        Ok(())
+    }
+}
+
+/// Names the part in which a stored wallet differs from the rebuilt one.
+fn difference(rebuilt: &Wallet, stored: &Wallet) -> &'static str {
+    let parts = [
+        (rebuilt.head != stored.head, "chain head"),
+        (rebuilt.settled != stored.settled, "settled balance"),
+        (rebuilt.held != stored.held, "held balance"),
+        (rebuilt.frozen != stored.frozen, "frozen balance"),
+        (rebuilt.debt != stored.debt || rebuilt.debts != stored.debts, "debt"),
+        (rebuilt.lots != stored.lots, "lots"),
+        (rebuilt.holds != stored.holds, "holds"),
+        (rebuilt.freezes != stored.freezes, "freezes"),
+    ];
+    parts.into_iter().find(|(differs, _)| *differs).map_or("identity", |(_, part)| part)
+}
+
+fn broken(wallet: WalletKey, seq: u64, what: impl Into<String>) -> VerifyError {
+    VerifyError::Broken { wallet: render(Prefix::Wallet, wallet.tenant, wallet.id.0), seq, what: what.into() }
+}
