@@ -137,7 +137,9 @@ impl Answers {
         while let Some(row) = rows.next()? {
             let no: i64 = row.get(0)?;
             let filter = Filter::from_bytes(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?)
-                .ok_or_else(|| StoreError::inconsistent("answer_run_head", no, "its filter cannot be read"))?;
+                .ok_or_else(|| {
+                    StoreError::inconsistent("answer_run_head", no, "its filter cannot be read")
+                })?;
             answers.runs.push(Run {
                 no,
                 level: row.get(1)?,
@@ -178,13 +180,18 @@ impl Answers {
     }
 
     /// What was answered to `key`.
-    pub(crate) fn find(&self, connection: &Connection, key: KeyDigest) -> Result<Option<StoredAnswer>, StoreError> {
+    pub(crate) fn find(
+        &self,
+        connection: &Connection,
+        key: KeyDigest,
+    ) -> Result<Option<StoredAnswer>, StoreError> {
         if let Some(position) = self.tail.get(&key).or_else(|| self.frozen.get(&key)) {
             return read_answer(connection, *position, key);
         }
         for run in self.runs.iter().rev().filter(|run| run.filter.may_contain(key)) {
             let mut statement = connection.prepare_cached(FIND_IN_RUN)?;
-            let position: Option<i64> = statement.query_row(params![run.no, key.0], |row| row.get(0)).optional()?;
+            let position: Option<i64> =
+                statement.query_row(params![run.no, key.0], |row| row.get(0)).optional()?;
             let Some(position) = position else { continue };
             // A run outlives the first of its answers that are forgotten.
             if let Some(answer) = read_answer(connection, Position::from_sql(position), key)? {
@@ -198,7 +205,9 @@ impl Answers {
     pub(crate) fn remaining(&self) -> u64 {
         let build = match &self.build {
             Some(Build { source: Source::Tail { sorted }, written, .. }) => sorted.len() - written,
-            Some(Build { source: Source::Runs { answers, .. }, written, .. }) => answers.saturating_sub(*written).max(1),
+            Some(Build { source: Source::Runs { answers, .. }, written, .. }) => {
+                answers.saturating_sub(*written).max(1)
+            }
             None if self.tail.len() >= self.answers_per_run => self.tail.len(),
             None => usize::from(self.mergeable().is_some()),
         };
@@ -216,7 +225,8 @@ impl Answers {
             }
             self.build = Some(build);
         } else if let Some(no) = self.leftover.last() {
-            let deleted = connection.prepare_cached(DELETE_RUN_ROWS)?.execute(params![no, budget_rows as i64])?;
+            let deleted =
+                connection.prepare_cached(DELETE_RUN_ROWS)?.execute(params![no, budget_rows as i64])?;
             if deleted < budget_rows {
                 self.leftover.pop();
             }
@@ -257,10 +267,13 @@ impl Answers {
             Source::Runs { nos, .. } => nos.clone(),
         };
         let (first, last) = build.range(connection, &self.runs)?;
-        let newest_at = match self.runs.iter().filter(|run| sources.contains(&run.no)).map(|run| run.newest_at).max() {
-            Some(newest_at) => newest_at,
-            None => Timestamp(connection.prepare_cached(ANSWERED_AT)?.query_row([last.to_sql()], |row| row.get(0))?),
-        };
+        let newest_at =
+            match self.runs.iter().filter(|run| sources.contains(&run.no)).map(|run| run.newest_at).max() {
+                Some(newest_at) => newest_at,
+                None => Timestamp(
+                    connection.prepare_cached(ANSWERED_AT)?.query_row([last.to_sql()], |row| row.get(0))?,
+                ),
+            };
         let Build { no, level, filter, written, .. } = build;
         connection.prepare_cached(INSERT_HEAD)?.execute(params![
             no,
@@ -360,7 +373,8 @@ fn read_slice(
     let width = u128::MAX / slices;
     let low = (width * slice).to_be_bytes();
     // Longer than any digest, so that the last slice takes the largest one too.
-    let high = if slice + 1 == slices { vec![0xff; 17] } else { (width * (slice + 1)).to_be_bytes().to_vec() };
+    let high =
+        if slice + 1 == slices { vec![0xff; 17] } else { (width * (slice + 1)).to_be_bytes().to_vec() };
     let mut found: Vec<(KeyDigest, Position)> = Vec::new();
     let mut statement = connection.prepare_cached(RUN_SLICE)?;
     for no in nos {

@@ -28,7 +28,8 @@ impl Dialect {
     pub(crate) fn render(self, text: &str) -> String {
         match self {
             Dialect::Sqlite => {
-                let types = SQLITE_TOKENS.iter().fold(text.to_owned(), |text, (token, sql)| text.replace(token, sql));
+                let types =
+                    SQLITE_TOKENS.iter().fold(text.to_owned(), |text, (token, sql)| text.replace(token, sql));
                 replace_conditions(&types)
             }
         }
@@ -40,7 +41,8 @@ fn replace_conditions(text: &str) -> String {
     let mut parts = text.split("{where:");
     let mut rendered = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (condition, rest) = part.split_once('}').expect("migrations are compiled in and rendered by a test");
+        let (condition, rest) =
+            part.split_once('}').expect("migrations are compiled in and rendered by a test");
         rendered.push_str(" WHERE ");
         rendered.push_str(condition);
         rendered.push_str(rest);

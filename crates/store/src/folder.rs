@@ -59,8 +59,12 @@ impl Folder {
     /// Finds what is not folded in the database.
     pub(crate) fn load(connection: &Connection, window_entries: usize) -> Result<Folder, StoreError> {
         let folded: i64 = connection.query_row(FOLDED, [], |row| row.get(0))?;
-        let mut folder =
-            Folder { tail: Vec::new(), references: Vec::new(), window: None, window_entries: window_entries.max(1) };
+        let mut folder = Folder {
+            tail: Vec::new(),
+            references: Vec::new(),
+            window: None,
+            window_entries: window_entries.max(1),
+        };
         let mut statement = connection.prepare(TAIL)?;
         let mut rows = statement.query([folded])?;
         while let Some(row) = rows.next()? {
@@ -128,7 +132,12 @@ impl Window {
         let entries = &self.entries[self.written.min(self.entries.len())..end.min(self.entries.len())];
         let mut insert = connection.prepare_cached(INSERT_HISTORY)?;
         for TailEntry { wallet, seq, position } in entries {
-            insert.execute(params![wallet.tenant.0 as i64, wallet.id.0.to_bytes(), *seq as i64, position.to_sql()])?;
+            insert.execute(params![
+                wallet.tenant.0 as i64,
+                wallet.id.0.to_bytes(),
+                *seq as i64,
+                position.to_sql()
+            ])?;
         }
         let skipped = self.entries.len();
         let from = self.written.saturating_sub(skipped).min(self.references.len());

@@ -30,4 +30,6 @@ pub use migrate::rendered_schema;
 pub use position::Position;
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
 pub use sqlite::{OpenOptions, Store};
-pub use table::{ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow};
+pub use table::{
+    ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
+};

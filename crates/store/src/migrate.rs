@@ -17,7 +17,8 @@ const MIGRATIONS: [(u32, &str, &str); 2] = [
 
 const SCHEMA_FOUND: &str = "SELECT MAX(version) FROM refinery_schema_history";
 const TABLE_COUNT: &str = "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table'";
-const HISTORY_TABLE: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'";
+const HISTORY_TABLE: &str =
+    "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'";
 
 /// The newest schema this program knows.
 pub(crate) fn schema_known() -> u32 {
@@ -52,7 +53,8 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let migrations: Vec<Migration> = rendered(Dialect::Sqlite)
         .into_iter()
         .map(|(number, name, text)| {
-            Migration::unapplied(&format!("V{number}__{name}"), &text).expect("the names of migrations are well-formed")
+            Migration::unapplied(&format!("V{number}__{name}"), &text)
+                .expect("the names of migrations are well-formed")
         })
         .collect();
     Runner::new(&migrations).run(connection).map(|_| ()).map_err(|error| {
@@ -68,7 +70,9 @@ pub(crate) fn rendered(dialect: Dialect) -> Vec<(u32, &'static str, String)> {
 
 /// The schema as this program writes it into an empty database: what an operator may read, and a test compares.
 pub fn rendered_schema() -> String {
-    let texts = rendered(Dialect::Sqlite).into_iter().map(|(number, name, text)| format!("-- {number:04} {name}\n{text}"));
+    let texts = rendered(Dialect::Sqlite)
+        .into_iter()
+        .map(|(number, name, text)| format!("-- {number:04} {name}\n{text}"));
     texts.collect::<Vec<_>>().join("\n")
 }
 

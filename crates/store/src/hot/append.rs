@@ -110,7 +110,11 @@ impl Batch<'_> {
     ///
     /// # Panics
     /// If `heads` does not name one head for each wallet, or an entry's text digest is not that of the text.
-    pub fn append(&mut self, recording: &Recording<'_>, heads: &mut [Position]) -> Result<Position, StoreError> {
+    pub fn append(
+        &mut self,
+        recording: &Recording<'_>,
+        heads: &mut [Position],
+    ) -> Result<Position, StoreError> {
         let digest = recording.text.map(EntryText::digest);
         let mut first = None;
         let mut wallets = heads.iter_mut();
@@ -140,7 +144,12 @@ impl Batch<'_> {
         Ok(first)
     }
 
-    fn insert_entry(&mut self, position: Position, previous: Position, entry: &Entry) -> Result<(), StoreError> {
+    fn insert_entry(
+        &mut self,
+        position: Position,
+        previous: Position,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
         self.inserts()?.entry.execute(params![
             position.to_sql(),
             previous.to_sql(),
@@ -166,7 +175,12 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn insert_outbox(&mut self, position: Position, entries: &[Entry], event: EntryKind) -> Result<(), StoreError> {
+    fn insert_outbox(
+        &mut self,
+        position: Position,
+        entries: &[Entry],
+        event: EntryKind,
+    ) -> Result<(), StoreError> {
         let wallet = entries[0].wallet;
         self.inserts()?.outbox.execute(params![
             position.to_sql(),

@@ -62,8 +62,9 @@ pub(crate) fn complete(
     wallet.holds = all(connection, ACTIVE_HOLDS, of_wallet, read_hold)?;
     wallet.debts = if wallet.debt.is_zero() { Vec::new() } else { debts(connection, key)? };
     wallet.freezes = freezes(connection, key)?;
-    let wallet =
-        wallet.restore().map_err(|equation| StoreError::inconsistent("wallet", key, format!("violates {equation}")))?;
+    let wallet = wallet
+        .restore()
+        .map_err(|equation| StoreError::inconsistent("wallet", key, format!("violates {equation}")))?;
     Ok(LoadedWallet { wallet, head })
 }
 
@@ -104,7 +105,11 @@ pub(crate) fn hold(
 }
 
 /// A hold of a known wallet.
-pub(crate) fn hold_in(connection: &Connection, key: WalletKey, wanted: Id) -> Result<Option<Hold>, StoreError> {
+pub(crate) fn hold_in(
+    connection: &Connection,
+    key: WalletKey,
+    wanted: Id,
+) -> Result<Option<Hold>, StoreError> {
     let of_hold = params![key.tenant.0 as i64, key.id.0.to_bytes(), wanted.to_bytes()];
     Ok(all(connection, HOLD, of_hold, read_hold)?.pop())
 }

@@ -90,7 +90,8 @@ pub(crate) fn read_entry(row: &Row<'_>) -> Result<(Position, Position, Entry), S
         amount: amount(row, 7)?,
         held_delta: amount(row, 8)?,
         settled_after: amount(row, 9)?,
-        allocations: decode_allocations(blob(row, 15)?).map_err(|_| damaged("its allocations cannot be read"))?,
+        allocations: decode_allocations(blob(row, 15)?)
+            .map_err(|_| damaged("its allocations cannot be read"))?,
         terms: decode_terms(blob(row, 16)?).map_err(|_| damaged("its terms cannot be read"))?,
         user: row.get::<_, Option<i64>>(10)?.map(|no| UserNo(no as u64)),
         actor,

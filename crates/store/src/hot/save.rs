@@ -73,7 +73,11 @@ impl Touched {
         }
         let of_hold = matches!(
             entry.kind,
-            EntryKind::Hold | EntryKind::Extend | EntryKind::Capture | EntryKind::Release | EntryKind::HoldExpire
+            EntryKind::Hold
+                | EntryKind::Extend
+                | EntryKind::Capture
+                | EntryKind::Release
+                | EntryKind::HoldExpire
         );
         if of_hold && !self.holds.contains(&entry.subject) {
             self.holds.push(entry.subject);
@@ -117,7 +121,12 @@ impl Batch<'_> {
     ///
     /// # Panics
     /// If a touched lot or hold is not in the wallet: it was pruned before it was saved.
-    pub fn save_wallet(&mut self, wallet: &Wallet, head: Position, touched: &Touched) -> Result<(), StoreError> {
+    pub fn save_wallet(
+        &mut self,
+        wallet: &Wallet,
+        head: Position,
+        touched: &Touched,
+    ) -> Result<(), StoreError> {
         let updated = self.connection.prepare_cached(UPDATE_WALLET)?.execute(params![
             wallet.key.tenant.0 as i64,
             wallet.key.id.0.to_bytes(),

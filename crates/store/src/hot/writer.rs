@@ -101,7 +101,11 @@ impl State {
 
 impl Writer {
     /// Takes the writer's slot on an open connection to a current schema.
-    pub(crate) fn take(connection: Connection, lock: File, options: &OpenOptions) -> Result<Writer, StoreError> {
+    pub(crate) fn take(
+        connection: Connection,
+        lock: File,
+        options: &OpenOptions,
+    ) -> Result<Writer, StoreError> {
         connection.execute_batch(BEGIN)?;
         connection.execute(TAKE_SLOT, [WRITER_SLOT])?;
         connection.execute(SET_CLEAN, [0])?;
@@ -138,7 +142,9 @@ impl Writer {
         let changed_outside = data_version != self.state.data_version;
         let (epoch, _, closed_until) = read_slot(&self.connection)?;
         if epoch != self.state.epoch {
-            return Err(StoreError::Locked { what: "another writer took over the slot; restart this one".into() });
+            return Err(StoreError::Locked {
+                what: "another writer took over the slot; restart this one".into(),
+            });
         }
         if self.state.stale || changed_outside {
             self.state = State::load(&self.connection, &self.state.options)?;
@@ -270,7 +276,9 @@ impl Batch<'_> {
             }
             (Ok(()), Some(CommitFault::Full)) => Err(CommitError::Failed(StoreError::Full)),
             (Ok(()), Some(CommitFault::After)) => match self.send_commit() {
-                Ok(()) => Err(CommitError::Unknown(StoreError::Other("simulated fault after the commit".into()))),
+                Ok(()) => {
+                    Err(CommitError::Unknown(StoreError::Other("simulated fault after the commit".into())))
+                }
                 Err(error) => Err(error),
             },
             (Ok(()), None) => self.send_commit(),
@@ -340,9 +348,8 @@ fn roll_back(connection: &Connection) {
 }
 
 fn read_slot(connection: &Connection) -> Result<(i64, u64, Timestamp), StoreError> {
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok((row.get(0)?, super::rows::number(row, 1)?, Timestamp(row.get(2)?)))
-    };
+    let read =
+        |row: &rusqlite::Row<'_>| Ok((row.get(0)?, super::rows::number(row, 1)?, Timestamp(row.get(2)?)));
     Ok(connection.prepare_cached(SLOT)?.query_row([WRITER_SLOT], read)?)
 }
 

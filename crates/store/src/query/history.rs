@@ -64,8 +64,13 @@ impl Reader<'_> {
             positions.len() < limit
         })?;
         let left = limit - positions.len();
-        let bounds =
-            params![wallet.tenant.0 as i64, wallet.id.0.to_bytes(), before as i64, folded.to_sql(), left as i64];
+        let bounds = params![
+            wallet.tenant.0 as i64,
+            wallet.id.0.to_bytes(),
+            before as i64,
+            folded.to_sql(),
+            left as i64
+        ];
         positions.extend(self.positions(NEWEST, bounds)?);
         positions.into_iter().map(|position| self.stored_entry(position)).collect()
     }
@@ -121,7 +126,8 @@ impl Reader<'_> {
                 let stored = self.stored_entry(Position::from_sql(row.get(0)?))?;
                 let of = stored.entry.wallet;
                 // The tail is not sorted by tenant; and a text may have been erased since it was folded.
-                let is_text = stored.text.as_ref().is_some_and(|text| text.reference.as_deref() == Some(reference));
+                let is_text =
+                    stored.text.as_ref().is_some_and(|text| text.reference.as_deref() == Some(reference));
                 if of.tenant == tenant && wallet.is_none_or(|wallet| of.id == wallet) && is_text {
                     found.push(stored);
                 }
@@ -138,7 +144,9 @@ impl Reader<'_> {
         let found = load::history(self.connection, tenant, subject)?;
         found
             .into_iter()
-            .map(|(position, _, entry)| Ok(StoredEntry { position, text: self.text_of(position, &entry)?, entry }))
+            .map(|(position, _, entry)| {
+                Ok(StoredEntry { position, text: self.text_of(position, &entry)?, entry })
+            })
             .collect()
     }
 
@@ -146,7 +154,12 @@ impl Reader<'_> {
     pub fn entry_text(&self, position: Position) -> Result<Option<EntryText>, StoreError> {
         let mut statement = self.connection.prepare_cached(TEXT)?;
         let text = statement.query_row([position.to_sql()], |row| {
-            Ok(EntryText { salt: row.get(0)?, reference: row.get(1)?, metadata: row.get(2)?, reason: row.get(3)? })
+            Ok(EntryText {
+                salt: row.get(0)?,
+                reference: row.get(1)?,
+                metadata: row.get(2)?,
+                reason: row.get(3)?,
+            })
         });
         Ok(text.optional()?)
     }
@@ -174,10 +187,15 @@ impl Reader<'_> {
                     Ok((Position::from_sql(row.get(0)?), of, row.get::<_, i64>(3)? as u64))
                 })
                 .optional()?;
-            let (previous, of, seq) =
-                step.ok_or_else(|| StoreError::inconsistent("entry", position, "an entry follows it, but it is gone"))?;
+            let (previous, of, seq) = step.ok_or_else(|| {
+                StoreError::inconsistent("entry", position, "an entry follows it, but it is gone")
+            })?;
             if of != (wallet.tenant.0, wallet.id.0.to_bytes()) || previous >= position {
-                return Err(StoreError::inconsistent("entry", position, "it is not in the chain it is reached by"));
+                return Err(StoreError::inconsistent(
+                    "entry",
+                    position,
+                    "it is not in the chain it is reached by",
+                ));
             }
             if !visit(position, seq) {
                 return Ok(());

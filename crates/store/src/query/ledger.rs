@@ -70,7 +70,8 @@ impl Reader<'_> {
 
     /// When the last entry was recorded.
     pub fn last_recorded_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let last = self.connection.prepare_cached(LAST_RECORDED_AT)?.query_row([], |row| row.get(0)).optional()?;
+        let last =
+            self.connection.prepare_cached(LAST_RECORDED_AT)?.query_row([], |row| row.get(0)).optional()?;
         Ok(last.map(Timestamp))
     }
 

@@ -41,12 +41,20 @@ impl Reader<'_> {
     }
 
     /// Lines of the audit trail, newest first, below `before`.
-    pub fn audit(&self, before: Option<Position>, limit: usize) -> Result<Vec<(Position, AuditRow)>, StoreError> {
+    pub fn audit(
+        &self,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Position, AuditRow)>, StoreError> {
         table::read_audit(self.connection, before, limit)
     }
 
     /// The numbers of a user and its tenant; its personal tenant where none is named.
-    pub fn resolve_user(&self, tenant: Option<&Key>, user: &Key) -> Result<Option<(TenantNo, UserNo)>, StoreError> {
+    pub fn resolve_user(
+        &self,
+        tenant: Option<&Key>,
+        user: &Key,
+    ) -> Result<Option<(TenantNo, UserNo)>, StoreError> {
         table::resolve_user(self.connection, tenant, user)
     }
 

@@ -3,9 +3,9 @@
 use super::Reader;
 use crate::dialect::statements;
 use crate::error::StoreError;
+use crate::hot::LoadedWallet;
 use crate::hot::load::{self, all};
 use crate::hot::rows::{hold_columns, lot_columns, read_hold, read_lot, read_wallet_row, wallet_columns};
-use crate::hot::LoadedWallet;
 use crate::table::read_units;
 use purser_core::wallet::{Hold, Lot, Owner};
 use purser_core::{Id, Key, LotId, TenantNo, Timestamp, UserNo, WalletKey};
@@ -83,7 +83,9 @@ impl Reader<'_> {
             (Some(_), Some(_)) => WALLETS_OF_TENANT_AND_UNIT,
         };
         let rows = match unit {
-            Some(unit) => all(self.connection, sql, params![first, after_id, limit as i64, unit], read_wallet_row)?,
+            Some(unit) => {
+                all(self.connection, sql, params![first, after_id, limit as i64, unit], read_wallet_row)?
+            }
             None => all(self.connection, sql, params![first, after_id, limit as i64], read_wallet_row)?,
         };
         rows.into_iter()
@@ -113,12 +115,21 @@ impl Reader<'_> {
     }
 
     /// All wallets in the order of their keys, as last saved, behind `after`.
-    pub fn all_wallets(&self, after: Option<WalletKey>, limit: usize) -> Result<Vec<StoredWallet>, StoreError> {
+    pub fn all_wallets(
+        &self,
+        after: Option<WalletKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredWallet>, StoreError> {
         self.wallets(&WalletFilter::default(), after, limit)
     }
 
     /// A wallet's lots, spent ones too, newest first, below `before`, as last saved.
-    pub fn lots(&self, wallet: WalletKey, before: Option<LotId>, limit: usize) -> Result<Vec<Lot>, StoreError> {
+    pub fn lots(
+        &self,
+        wallet: WalletKey,
+        before: Option<LotId>,
+        limit: usize,
+    ) -> Result<Vec<Lot>, StoreError> {
         let (tenant, id) = (wallet.tenant.0 as i64, wallet.id.0.to_bytes());
         let before = before.map_or(AFTER_ALL.to_vec(), |id| id.to_bytes().to_vec());
         let mut lots = Vec::new();
@@ -132,7 +143,12 @@ impl Reader<'_> {
     }
 
     /// A wallet's holds, closed ones too, newest first, below `before`, as last saved.
-    pub fn holds(&self, wallet: WalletKey, before: Option<Id>, limit: usize) -> Result<Vec<Hold>, StoreError> {
+    pub fn holds(
+        &self,
+        wallet: WalletKey,
+        before: Option<Id>,
+        limit: usize,
+    ) -> Result<Vec<Hold>, StoreError> {
         let before = before.map_or(AFTER_ALL.to_vec(), |id| id.to_bytes().to_vec());
         let bounds = params![wallet.tenant.0 as i64, wallet.id.0.to_bytes(), before, limit as i64];
         all(self.connection, HOLDS, bounds, read_hold)

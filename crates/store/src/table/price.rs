@@ -178,8 +178,11 @@ mod tests {
     fn any_bounds() -> impl Strategy<Value = Bounds> {
         let amount = prop::option::of(any::<i64>().prop_map(Amount));
         let rounding = prop::sample::select(vec![Rounding::Up, Rounding::HalfEven, Rounding::Down]);
-        (amount.clone(), amount, rounding)
-            .prop_map(|(minimum, maximum, rounding)| Bounds { minimum, maximum, rounding })
+        (amount.clone(), amount, rounding).prop_map(|(minimum, maximum, rounding)| Bounds {
+            minimum,
+            maximum,
+            rounding,
+        })
     }
 
     fn any_model() -> impl Strategy<Value = Model> {

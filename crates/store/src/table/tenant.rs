@@ -61,7 +61,8 @@ fn find_tenant(connection: &Connection, kind: TenantKind, key: &Key) -> Result<O
 
 fn find_user(connection: &Connection, tenant: TenantNo, key: &Key) -> Result<Option<UserNo>, StoreError> {
     let mut statement = connection.prepare_cached(USER_BY_KEY)?;
-    let found = statement.query_row(params![tenant.0 as i64, key.as_str()], |row| number(row, 0)).optional()?;
+    let found =
+        statement.query_row(params![tenant.0 as i64, key.as_str()], |row| number(row, 0)).optional()?;
     Ok(found.map(UserNo))
 }
 
@@ -85,7 +86,11 @@ pub(crate) fn resolve_user(
 }
 
 /// The keys behind numbers.
-pub(crate) fn names(connection: &Connection, tenant: TenantNo, user: Option<UserNo>) -> Result<Names, StoreError> {
+pub(crate) fn names(
+    connection: &Connection,
+    tenant: TenantNo,
+    user: Option<UserNo>,
+) -> Result<Names, StoreError> {
     let key_of = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<Option<Key>, StoreError> {
         let found: Option<Option<String>> =
             connection.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
@@ -114,7 +119,13 @@ pub(crate) fn read_standings(connection: &Connection) -> Result<Vec<(TenantNo, S
             2 => Standing::Frozen,
             3 => Standing::Suspended,
             4 => Standing::Closed,
-            other => return Err(StoreError::inconsistent("tenant", tenant, format!("standing {other} is unknown"))),
+            other => {
+                return Err(StoreError::inconsistent(
+                    "tenant",
+                    tenant,
+                    format!("standing {other} is unknown"),
+                ));
+            }
         };
         Ok((tenant, standing))
     })
@@ -136,11 +147,20 @@ impl Batch<'_> {
         let values = params![tenant.0 as i64, fresh.user.0 as i64, user.as_str(), now.0];
         self.connection.prepare_cached(INSERT_USER)?.execute(values)?;
         let found = find_user(self.connection, tenant, user)?;
-        Ok((tenant, found.ok_or_else(|| StoreError::inconsistent("users", user, "it was inserted but is not there"))?))
+        Ok((
+            tenant,
+            found
+                .ok_or_else(|| StoreError::inconsistent("users", user, "it was inserted but is not there"))?,
+        ))
     }
 
     /// The number of an organisation, made where absent.
-    pub fn ensure_tenant(&mut self, tenant: &Key, fresh: TenantNo, now: Timestamp) -> Result<TenantNo, StoreError> {
+    pub fn ensure_tenant(
+        &mut self,
+        tenant: &Key,
+        fresh: TenantNo,
+        now: Timestamp,
+    ) -> Result<TenantNo, StoreError> {
         self.ensure_tenant_of(TenantKind::Organisation, tenant, fresh, now)
     }
 

@@ -91,7 +91,8 @@ fn hundreds_of_runs_are_merged_into_few_and_lose_no_key() {
     assert_answers(&mut writer, 0..1_500);
     drop(writer);
     let file = rusqlite::Connection::open(home.path()).expect("open by hand");
-    let heads: i64 = file.query_row("SELECT COUNT(*) FROM answer_run_head", [], |row| row.get(0)).expect("count");
+    let heads: i64 =
+        file.query_row("SELECT COUNT(*) FROM answer_run_head", [], |row| row.get(0)).expect("count");
     assert!((2..=16).contains(&heads), "{heads} runs");
     let orphans = "SELECT COUNT(*) FROM answer_run WHERE run NOT IN (SELECT run FROM answer_run_head)";
     assert_eq!(file.query_row(orphans, [], |row| row.get::<_, i64>(0)).expect("count"), 0);

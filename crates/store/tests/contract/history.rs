@@ -155,7 +155,8 @@ fn a_fold_that_was_rolled_back_is_done_again() {
     while batch.fold_step(1_000).expect("fold").remaining > 0 {}
     batch.commit().expect("commit");
     let (account, entries) = &accounts[0];
-    let found = store.read(|reader| reader.entries_from(account.wallet.key, account.head, 0, 1_000)).expect("read");
+    let found =
+        store.read(|reader| reader.entries_from(account.wallet.key, account.head, 0, 1_000)).expect("read");
     assert_eq!(found, *entries);
 }
 

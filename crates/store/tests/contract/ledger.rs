@@ -38,7 +38,10 @@ fn a_wallet_comes_back_with_its_lots_holds_and_freezes() {
     let spent = batch.lots(tenant, &[lot(1), lot(9)]).expect("read");
     assert_eq!(spent, vec![(account.wallet.key.id, account.wallet.lot(lot(1)).expect("known").clone())]);
     let (wallet, closed) = batch.hold(tenant, Id::new(5, 3)).expect("read").expect("the hold is there");
-    assert_eq!((wallet, &closed), (account.wallet.key.id, account.wallet.hold(Id::new(5, 3)).expect("known")));
+    assert_eq!(
+        (wallet, &closed),
+        (account.wallet.key.id, account.wallet.hold(Id::new(5, 3)).expect("known"))
+    );
     assert_eq!(batch.wallets_of_origin(tenant, Id::new(2, 99)).expect("read"), vec![account.wallet.key.id]);
     assert_eq!(batch.lots_of_origin(tenant, Id::new(1, 99)).expect("read"), spent);
     assert_eq!(batch.wallet_of(tenant, Id::new(6, 4)).expect("read"), Some(account.wallet.key.id));
@@ -71,7 +74,11 @@ fn a_lot_that_was_spent_and_refilled_is_open_again() {
     account.record(&mut batch, &entries);
     account.save(&mut batch);
     assert_eq!(batch.wallet(account.wallet.key).expect("read").expect("there").wallet.lots, vec![]);
-    let back = purser_core::Allocation { amount: purser_core::Amount(4), money: 8, ..purser_core::Allocation::lot(lot(1)) };
+    let back = purser_core::Allocation {
+        amount: purser_core::Amount(4),
+        money: 8,
+        ..purser_core::Allocation::lot(lot(1))
+    };
     let terms = purser_core::Terms::Refund { returned: vec![], lots: vec![] };
     let refund = account.entry(purser_core::EntryKind::Refund, Id::new(2, 2), vec![back], terms);
     account.record(&mut batch, &[refund]);
@@ -115,7 +122,7 @@ fn a_decision_over_two_wallets_moves_both_heads_and_announces_each_once() {
     let first = batch.append(&recording, &mut heads).expect("append");
     batch.commit().expect("commit");
     assert_eq!((heads[0].seq(), heads[1].seq()), (first.seq() + 1, first.seq() + 2));
-    let counts = store.read(Reader::counts).expect("read");
+    let counts = store.read(|reader| reader.counts()).expect("read");
     assert_eq!((counts.entries, counts.outbox, counts.wallets), (3, 2, 2));
     assert_eq!(writer.position(), heads[1]);
 }
@@ -249,7 +256,10 @@ fn lots_and_holds_of_a_wallet_are_listed_newest_first_whether_open_or_not() {
             assert_eq!(reader.lots(key, None, 1)?, lots[..1]);
             assert_eq!(reader.lots(key, Some(lot(2)), 10)?, lots[1..]);
             let holds = reader.holds(key, None, 10)?;
-            assert_eq!(holds.iter().map(|hold| hold.id).collect::<Vec<_>>(), vec![Id::new(5, 3), Id::new(4, 3)]);
+            assert_eq!(
+                holds.iter().map(|hold| hold.id).collect::<Vec<_>>(),
+                vec![Id::new(5, 3), Id::new(4, 3)]
+            );
             assert_eq!(reader.holds(key, Some(Id::new(5, 3)), 10)?, holds[1..]);
             assert_eq!(reader.hold(key.tenant, Id::new(4, 3))?, Some((key.id, holds[1].clone())));
             assert_eq!(reader.lot(key.tenant, lot(1))?, Some((key.id, lots[1].clone())));
@@ -262,11 +272,14 @@ fn lots_and_holds_of_a_wallet_are_listed_newest_first_whether_open_or_not() {
 fn the_last_recorded_instant_is_that_of_the_newest_entry() {
     let home = Home::new();
     let (store, mut writer) = home.open();
-    assert_eq!(store.read(Reader::last_recorded_at).expect("read"), None);
+    assert_eq!(store.read(|reader| reader.last_recorded_at()).expect("read"), None);
     let mut batch = writer.begin().expect("begin");
     let account = rich(&mut batch);
     batch.commit().expect("commit");
-    assert_eq!(store.read(Reader::last_recorded_at).expect("read"), Some(account.wallet.recorded_at));
+    assert_eq!(
+        store.read(|reader| reader.last_recorded_at()).expect("read"),
+        Some(account.wallet.recorded_at)
+    );
 }
 
 #[test]

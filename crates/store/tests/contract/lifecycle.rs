@@ -1,7 +1,7 @@
 //! Opening and closing: what is refused, with which error, and what survives.
 
 use crate::world::{Account, Home, lot};
-use purser_store::{OpenOptions, Position, Reader, Store, StoreError};
+use purser_store::{Position, Store, StoreError};
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 
@@ -42,14 +42,14 @@ fn a_reader_needs_no_lock_and_sees_what_was_committed() {
     let home = Home::new();
     let (_, mut writer) = home.open();
     let reader = Store::open_reader(&home.path()).expect("beside the writer");
-    assert_eq!(reader.read(Reader::counts).expect("read").entries, 0);
+    assert_eq!(reader.read(|reader| reader.counts()).expect("read").entries, 0);
     let mut batch = writer.begin().expect("begin");
     let mut account = Account::open(&mut batch, 1, 1);
     let grant = [account.grant(1, 5)];
     account.record(&mut batch, &grant);
-    assert_eq!(reader.read(Reader::counts).expect("read").entries, 0, "not committed yet");
+    assert_eq!(reader.read(|reader| reader.counts()).expect("read").entries, 0, "not committed yet");
     batch.commit().expect("commit");
-    assert_eq!(reader.read(Reader::counts).expect("read").entries, 1);
+    assert_eq!(reader.read(|reader| reader.counts()).expect("read").entries, 1);
 }
 
 #[test]
@@ -66,18 +66,18 @@ fn one_read_is_one_snapshot() {
             Ok(())
         })
         .expect("read");
-    assert_eq!(store.read(Reader::counts).expect("read").wallets, 1);
+    assert_eq!(store.read(|reader| reader.counts()).expect("read").wallets, 1);
 }
 
 #[test]
 fn a_read_that_panics_gives_its_connection_back() {
-    let home = Home { options: OpenOptions { readers: 1, ..OpenOptions::default() }, ..Home::new() };
+    let home = Home::with_one_reader();
     let (store, _writer) = home.open();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         store.read::<()>(|_| panic!("a bug in a read"))
     }));
     assert!(panicked.is_err());
-    assert_eq!(store.read(Reader::counts).expect("the only connection is free").entries, 0);
+    assert_eq!(store.read(|reader| reader.counts()).expect("the only connection is free").entries, 0);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_read_cannot_write() {
     drop(writer);
     let offline = Store::open_reader(&home.path()).expect("open");
     let before = fs::read(home.path()).expect("bytes");
-    offline.read(Reader::config).expect("read");
+    offline.read(|reader| reader.config()).expect("read");
     assert_eq!(fs::read(home.path()).expect("bytes"), before);
 }
 
@@ -192,7 +192,8 @@ fn positions_go_on_where_the_last_process_stopped() {
     let grant = [account.grant(7, 5)];
     assert_eq!(account.record(&mut batch, &grant).seq(), 202);
     batch.commit().expect("commit");
-    let last = store.read(|reader| reader.entries_in_order(Position(writer.position().0 - 1), 10)).expect("read");
+    let last =
+        store.read(|reader| reader.entries_in_order(Position(writer.position().0 - 1), 10)).expect("read");
     assert_eq!(last.len(), 1);
 }
 

@@ -3,7 +3,7 @@
 use crate::world::{Account, Home, Request, lot};
 use proptest::prelude::*;
 use purser_core::{Id, TenantNo};
-use purser_store::{CommitError, CommitFault, KeyDigest, Position, Reader, Recovered, StoreError, Writer};
+use purser_store::{CommitError, CommitFault, KeyDigest, Position, Recovered, StoreError, Writer};
 
 /// What one account does in a batch.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,8 @@ enum Deed {
 }
 
 fn any_deed() -> impl Strategy<Value = (usize, Deed, bool)> {
-    let deed = prop::sample::select(vec![Deed::Grant, Deed::Debit, Deed::SpendAll, Deed::Hold, Deed::Release]);
+    let deed =
+        prop::sample::select(vec![Deed::Grant, Deed::Debit, Deed::SpendAll, Deed::Hold, Deed::Release]);
     (0_usize..3, deed, prop::bool::weighted(0.2))
 }
 
@@ -31,8 +32,14 @@ fn perform(account: &mut Account, deed: Deed, number: u64) -> Option<purser_core
         (Deed::Release, _) => {
             let active = account.pruned().holds.first().cloned()?;
             let pin = active.pins[0];
-            let unpin = purser_core::Allocation { held: -pin.amount, ..purser_core::Allocation::lot(pin.lot) };
-            Some(account.entry(purser_core::EntryKind::Release, active.id, vec![unpin], purser_core::Terms::None))
+            let unpin =
+                purser_core::Allocation { held: -pin.amount, ..purser_core::Allocation::lot(pin.lot) };
+            Some(account.entry(
+                purser_core::EntryKind::Release,
+                active.id,
+                vec![unpin],
+                purser_core::Terms::None,
+            ))
         }
         (Deed::Debit | Deed::SpendAll | Deed::Hold, None) => None,
     }
@@ -76,7 +83,7 @@ proptest! {
         }
         prop_assert_eq!(writer.recover().expect("again"), Recovered::default());
         if total > 0 {
-            prop_assert_eq!(store.read(Reader::flushed).expect("read"), writer.position());
+            prop_assert_eq!(store.read(|reader| reader.flushed()).expect("read"), writer.position());
         }
     }
 }
@@ -96,7 +103,11 @@ fn recovery_stops_at_an_entry_that_does_not_follow_from_the_one_before() {
     assert_eq!(writer.flushed(), Position::NONE);
 }
 
-fn account_and_debit(writer: &mut Writer, key: &str, fault: Option<CommitFault>) -> (Account, Result<(), CommitError>) {
+fn account_and_debit(
+    writer: &mut Writer,
+    key: &str,
+    fault: Option<CommitFault>,
+) -> (Account, Result<(), CommitError>) {
     let mut batch = writer.begin().expect("begin");
     let mut account = Account::open(&mut batch, 1, 1);
     let grant = [account.grant(1, 10)];
@@ -128,7 +139,7 @@ fn a_commit_that_fails_keeps_nothing_and_the_next_batch_begins_from_the_file() {
         assert_eq!(matches!(&failed, CommitError::Failed(StoreError::Full)), fault == CommitFault::Full);
         assert!(is_answered(&mut writer, "first"));
         assert!(!is_answered(&mut writer, "second"));
-        assert_eq!(store.read(Reader::counts).expect("read").entries, 1);
+        assert_eq!(store.read(|reader| reader.counts()).expect("read").entries, 1);
         assert_eq!(writer.tail_len(), 1);
         // The position of the batch that failed is taken again.
         let mut batch = writer.begin().expect("begin");
@@ -146,7 +157,7 @@ fn a_commit_of_unknown_outcome_is_found_by_its_key() {
     let (account, outcome) = account_and_debit(&mut writer, "first", Some(CommitFault::After));
     assert!(matches!(outcome, Err(CommitError::Unknown(_))));
     assert!(is_answered(&mut writer, "second"));
-    assert_eq!(store.read(Reader::counts).expect("read").entries, 2);
+    assert_eq!(store.read(|reader| reader.counts()).expect("read").entries, 2);
     let history = writer.begin().expect("begin").history(TenantNo(1), Id::new(2, 2)).expect("read");
     assert_eq!(history.len(), 1);
     assert_eq!((writer.position().seq(), writer.tail_len()), (2, 2));

@@ -1,0 +1,349 @@
+-- 0001 ledger
+-- The first schema: identity, catalogue, the ledger and what is derived from it.
+--
+-- Type tokens are rendered per database: INTEGER 64 bits signed (tenant and user numbers are their bit pattern), BLOB 16 bytes,
+-- BLOB 32 bytes, TEXT a product's key, TEXT, BLOB.  STRICT ends a table kept in order of its integer key,  STRICT, WITHOUT ROWID
+-- one kept in order of its primary key. Times are microseconds since 1970, UTC. Sort keys are never null.
+
+-- Small facts about the database itself.
+CREATE TABLE meta (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A writer leases a slot; the epoch tells a writer that lost it. Slot 0 numbers cold transactions.
+CREATE TABLE slot (
+    slot         INTEGER NOT NULL PRIMARY KEY,
+    epoch        INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    closed_until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE config_epoch (
+    one   INTEGER NOT NULL PRIMARY KEY,
+    epoch INTEGER NOT NULL
+) STRICT;
+
+-- How far what is indexed behind the funnel has come.
+CREATE TABLE fold (
+    name     TEXT NOT NULL PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- kind 1: an organisation, named by its own key. kind 2: the personal tenant of one user, found by that user's key,
+-- which is never shown as a tenant's name. The key is null once it was erased.
+CREATE TABLE tenant (
+    tenant_no     INTEGER NOT NULL PRIMARY KEY,
+    kind          INTEGER NOT NULL,
+    tenant_key    TEXT,
+    standing      INTEGER NOT NULL,
+    zone          TEXT NOT NULL,
+    funding_order INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX tenant_by_key ON tenant (kind, tenant_key);
+
+CREATE TABLE users (
+    tenant_no  INTEGER NOT NULL,
+    user_no    INTEGER NOT NULL,
+    user_key   TEXT,
+    email      TEXT,
+    name       TEXT,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX users_by_key ON users (tenant_no, user_key);
+
+CREATE TABLE unit (
+    unit_code  TEXT NOT NULL PRIMARY KEY,
+    scale      INTEGER NOT NULL,
+    name       TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE action (
+    action_no       INTEGER NOT NULL PRIMARY KEY,
+    action_key      TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    unit_label      TEXT,
+    description     TEXT,
+    category        TEXT,
+    active          INTEGER NOT NULL,
+    overage         INTEGER NOT NULL,
+    overage_percent INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX action_by_key ON action (action_key);
+
+-- The units an action is paid in, in the order they are tried.
+CREATE TABLE action_unit (
+    action_no INTEGER NOT NULL,
+    ordinal   INTEGER NOT NULL,
+    unit_code TEXT NOT NULL,
+    PRIMARY KEY (action_no, ordinal)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE price (
+    price_id   BLOB NOT NULL PRIMARY KEY,
+    action_no  INTEGER NOT NULL,
+    unit_code  TEXT NOT NULL,
+    valid_from INTEGER NOT NULL,
+    model      BLOB NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_key (
+    key_no     INTEGER NOT NULL PRIMARY KEY,
+    hash       BLOB NOT NULL,
+    name       TEXT NOT NULL,
+    scope      TEXT NOT NULL,
+    tenant_no  INTEGER,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX api_key_by_hash ON api_key (hash);
+
+-- Administrative changes, in the positions of slot 0. Append-only.
+CREATE TABLE audit (
+    position    INTEGER NOT NULL PRIMARY KEY,
+    actor_kind  INTEGER NOT NULL,
+    actor_no    INTEGER NOT NULL,
+    what        TEXT NOT NULL,
+    subject     TEXT NOT NULL,
+    before_json TEXT,
+    after_json  TEXT,
+    reason      TEXT,
+    at          INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE pool (
+    tenant_no  INTEGER NOT NULL,
+    pool_no    INTEGER NOT NULL,
+    pool_key   TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, pool_no)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX pool_by_key ON pool (tenant_no, pool_key);
+
+CREATE TABLE pool_member (
+    tenant_no    INTEGER NOT NULL,
+    pool_no      INTEGER NOT NULL,
+    user_no      INTEGER NOT NULL,
+    limit_amount INTEGER,
+    limit_period INTEGER,
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, pool_no, user_no)
+) STRICT, WITHOUT ROWID;
+
+-- What was used under one rule in one period: limits, monthly tiers, included quantities.
+CREATE TABLE counter (
+    tenant_no    INTEGER NOT NULL,
+    subject      BLOB NOT NULL,
+    rule         BLOB NOT NULL,
+    period_start INTEGER NOT NULL,
+    used         INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, subject, rule, period_start)
+) STRICT, WITHOUT ROWID;
+
+-- The ledger. In order of position, so that every insert goes to the last page; a key that began with the tenant would
+-- make each entry of a batch dirty a page of its own.
+CREATE TABLE entry (
+    position      INTEGER NOT NULL PRIMARY KEY,
+    prev_position INTEGER NOT NULL,
+    tenant_no     INTEGER NOT NULL,
+    wallet_id     BLOB NOT NULL,
+    seq           INTEGER NOT NULL,
+    kind          INTEGER NOT NULL,
+    subject       BLOB NOT NULL,
+    amount        INTEGER NOT NULL,
+    held_delta    INTEGER NOT NULL,
+    settled_after INTEGER NOT NULL,
+    user_no       INTEGER,
+    actor_kind    INTEGER NOT NULL,
+    actor_no      INTEGER NOT NULL,
+    occurred_at   INTEGER NOT NULL,
+    recorded_at   INTEGER NOT NULL,
+    allocations   BLOB NOT NULL,
+    terms         BLOB NOT NULL,
+    text_digest   BLOB,
+    hash          BLOB NOT NULL
+) STRICT;
+-- The only other index of the ledger. Subjects are time-ordered ids, so it grows at its end too.
+CREATE INDEX entry_by_subject ON entry (subject);
+
+-- Personal text under the salt of the entry's digest. A row may be deleted (erasure), never changed.
+CREATE TABLE entry_text (
+    position  INTEGER NOT NULL PRIMARY KEY,
+    salt      BLOB NOT NULL,
+    reference TEXT,
+    metadata  TEXT,
+    reason    TEXT
+) STRICT;
+
+-- One row for each wallet that a decision changed, at the position of its first entry there.
+CREATE TABLE outbox (
+    position  INTEGER NOT NULL PRIMARY KEY,
+    tenant_no INTEGER NOT NULL,
+    wallet_id BLOB NOT NULL,
+    event     INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    entries   INTEGER NOT NULL
+) STRICT;
+
+-- Answers to idempotency keys, in the order they were given. Clients choose keys at random, so there is no index on them
+-- here: recent ones are found in memory, older ones in sorted runs.
+CREATE TABLE answer (
+    position       INTEGER NOT NULL PRIMARY KEY,
+    tenant_no      INTEGER NOT NULL,
+    key_digest     BLOB NOT NULL,
+    request_digest BLOB NOT NULL,
+    receipt        BLOB NOT NULL,
+    created_at     INTEGER NOT NULL
+) STRICT;
+
+-- Sorted runs of answers. The digest covers the tenant. A run without a head is unfinished or left over.
+CREATE TABLE answer_run (
+    run        INTEGER NOT NULL,
+    key_digest BLOB NOT NULL,
+    position   INTEGER NOT NULL,
+    PRIMARY KEY (run, key_digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE answer_run_head (
+    run            INTEGER NOT NULL PRIMARY KEY,
+    level          INTEGER NOT NULL,
+    first_position INTEGER NOT NULL,
+    last_position  INTEGER NOT NULL,
+    answers        INTEGER NOT NULL,
+    newest_at      INTEGER NOT NULL,
+    filter         BLOB NOT NULL
+) STRICT;
+
+-- Everything below is derived from entries. Wallet, lot, hold, debt and freeze rows follow the ledger up to the position
+-- of fold 'wallet_rows'; what comes after it is replayed at the start.
+CREATE TABLE wallet (
+    tenant_no     INTEGER NOT NULL,
+    wallet_id     BLOB NOT NULL,
+    owner_kind    INTEGER NOT NULL,
+    owner_no      INTEGER NOT NULL,
+    unit_code     TEXT NOT NULL,
+    scale         INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    head          BLOB NOT NULL,
+    head_position INTEGER NOT NULL,
+    recorded_at   INTEGER NOT NULL,
+    settled       INTEGER NOT NULL,
+    held          INTEGER NOT NULL,
+    frozen        INTEGER NOT NULL,
+    debt          INTEGER NOT NULL,
+    last_topup    INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id)
+) STRICT, WITHOUT ROWID;
+
+-- expires_at is the largest integer for a lot that never expires.
+CREATE TABLE lot (
+    tenant_no     INTEGER NOT NULL,
+    lot_id        BLOB NOT NULL,
+    wallet_id     BLOB NOT NULL,
+    is_open       INTEGER NOT NULL,
+    kind          INTEGER NOT NULL,
+    priority      INTEGER NOT NULL,
+    effective_at  INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    granted       INTEGER NOT NULL,
+    remaining     INTEGER NOT NULL,
+    held          INTEGER NOT NULL,
+    frozen        INTEGER NOT NULL,
+    paid_minor    INTEGER,
+    paid_currency TEXT,
+    money         INTEGER NOT NULL,
+    expired       INTEGER NOT NULL,
+    expired_money INTEGER NOT NULL,
+    origin        BLOB,
+    parent        BLOB,
+    PRIMARY KEY (tenant_no, lot_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lot_by_wallet ON lot (tenant_no, wallet_id, is_open, lot_id);
+CREATE INDEX lot_by_origin ON lot (tenant_no, origin) WHERE origin IS NOT NULL;
+
+CREATE TABLE hold (
+    tenant_no  INTEGER NOT NULL,
+    wallet_id  BLOB NOT NULL,
+    hold_id    BLOB NOT NULL,
+    state      INTEGER NOT NULL,
+    terms      BLOB NOT NULL,
+    pins       BLOB NOT NULL,
+    held       INTEGER NOT NULL,
+    captured   INTEGER NOT NULL,
+    user_no    INTEGER,
+    placed_at  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, hold_id)
+) STRICT, WITHOUT ROWID;
+-- Most holds are saved closed and never enter it.
+CREATE INDEX hold_active ON hold (tenant_no, wallet_id) WHERE state = 1;
+
+CREATE TABLE debt (
+    tenant_no INTEGER NOT NULL,
+    wallet_id BLOB NOT NULL,
+    seq       INTEGER NOT NULL,
+    cause     INTEGER NOT NULL,
+    subject   BLOB NOT NULL,
+    origin    BLOB,
+    amount    INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE freeze (
+    tenant_no INTEGER NOT NULL,
+    wallet_id BLOB NOT NULL,
+    ordinal   INTEGER NOT NULL,
+    cause     BLOB NOT NULL,
+    lot_id    BLOB NOT NULL,
+    wanted    INTEGER NOT NULL,
+    taken     INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, ordinal)
+) STRICT, WITHOUT ROWID;
+
+-- A wallet's entries by seq, and entries by reference: folded in bulk, complete up to fold 'wallet_history'.
+CREATE TABLE wallet_history (
+    tenant_no INTEGER NOT NULL,
+    wallet_id BLOB NOT NULL,
+    seq       INTEGER NOT NULL,
+    position  INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entry_reference (
+    tenant_no INTEGER NOT NULL,
+    reference TEXT NOT NULL,
+    position  INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, reference, position)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO meta (name, value) VALUES ('clean_shutdown', 1);
+INSERT INTO slot (slot, epoch, seq, closed_until) VALUES (0, 0, 0, 0);
+INSERT INTO slot (slot, epoch, seq, closed_until) VALUES (1, 0, 0, 0);
+INSERT INTO config_epoch (one, epoch) VALUES (1, 1);
+INSERT INTO fold (name, position) VALUES ('wallet_rows', 0);
+INSERT INTO fold (name, position) VALUES ('wallet_history', 0);
+INSERT INTO unit (unit_code, scale, name, created_at) VALUES ('credit', 6, 'Credits', 0);
+
+-- 0002 append_only
+-- The second line of law 1: even a hand at the database cannot change history without removing a trigger first.
+CREATE TRIGGER entry_is_not_updated BEFORE UPDATE ON entry
+BEGIN SELECT RAISE(ABORT, 'entries are append-only: answer a mistake with a further entry'); END;
+
+CREATE TRIGGER entry_is_not_deleted BEFORE DELETE ON entry
+BEGIN SELECT RAISE(ABORT, 'entries are append-only: answer a mistake with a further entry'); END;
+
+CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+
+CREATE TRIGGER entry_text_is_not_updated BEFORE UPDATE ON entry_text
+BEGIN SELECT RAISE(ABORT, 'the text of an entry is erased, never changed'); END;

@@ -6,7 +6,7 @@ use purser_core::decide::Standing;
 use purser_core::entry::{Actor, ActorKind};
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::{Amount, Decimal, Id, Key, Rounding, Scale, TenantNo, Timestamp, UserNo};
-use purser_store::{ActionRow, AuditRow, FreshNumbers, Names, NewApiKey, Reader, UnitRow};
+use purser_store::{ActionRow, AuditRow, FreshNumbers, Names, NewApiKey, UnitRow};
 
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a key")
@@ -16,7 +16,7 @@ fn fresh(number: u64) -> FreshNumbers {
     FreshNumbers { tenant: TenantNo(number), user: UserNo(number + 1) }
 }
 
-pub fn audit_line(what: &str) -> AuditRow {
+pub(crate) fn audit_line(what: &str) -> AuditRow {
     AuditRow {
         actor: Actor { kind: ActorKind::ApiKey, no: 4 },
         what: what.into(),
@@ -54,7 +54,10 @@ fn a_user_and_its_tenant_get_numbers_once() {
             assert_eq!(reader.resolve_tenant(&ann)?, None);
             let named = Names { tenant: Some(acme.clone()), user: Some(ann.clone()) };
             assert_eq!(reader.names(numbers.0, Some(numbers.1))?, named);
-            assert_eq!(reader.names(personal.0, Some(personal.1))?, Names { tenant: None, user: Some(ann.clone()) });
+            assert_eq!(
+                reader.names(personal.0, Some(personal.1))?,
+                Names { tenant: None, user: Some(ann.clone()) }
+            );
             assert_eq!(reader.names(TenantNo(1), Some(UserNo(1)))?, Names::default());
             let counts = reader.counts()?;
             assert_eq!((counts.tenants, counts.users), (2, 3));
@@ -67,7 +70,12 @@ fn scan() -> ActionRow {
     let rate = Rate { rate: Decimal(3), per: 1_000_000 };
     let bounds = Bounds { minimum: Some(Amount(0)), maximum: Some(Amount(9)), rounding: Rounding::HalfEven };
     let prices = vec![
-        Price { id: Id::new(1, 1), unit: key("credit"), valid_from: Timestamp(5), model: Model::Flat { amount: Amount(5) } },
+        Price {
+            id: Id::new(1, 1),
+            unit: key("credit"),
+            valid_from: Timestamp(5),
+            model: Model::Flat { amount: Amount(5) },
+        },
         Price {
             id: Id::new(1, 2),
             unit: key("sms"),
@@ -83,7 +91,13 @@ fn scan() -> ActionRow {
         units: vec![key("sms"), key("credit")],
         prices,
     };
-    ActionRow { action, name: "Full scan".into(), unit_label: Some("scan".into()), description: None, category: None }
+    ActionRow {
+        action,
+        name: "Full scan".into(),
+        unit_label: Some("scan".into()),
+        description: None,
+        category: None,
+    }
 }
 
 #[test]
@@ -92,7 +106,10 @@ fn the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once() {
     let (store, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
     let epoch = batch.config_epoch().expect("epoch");
-    let sms = UnitRow { unit: Unit { code: key("sms"), scale: Scale::new(0).expect("a scale") }, name: "SMS".into() };
+    let sms = UnitRow {
+        unit: Unit { code: key("sms"), scale: Scale::new(0).expect("a scale") },
+        name: "SMS".into(),
+    };
     assert!(batch.insert_unit(&sms, Timestamp(1)).expect("inserted"));
     assert!(!batch.insert_unit(&sms, Timestamp(1)).expect("taken"));
     let credit = UnitRow { unit: Unit::credit(), name: "Credits".into() };
@@ -106,7 +123,7 @@ fn the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once() {
     assert!(!batch.set_action_active(1, false).expect("unknown"));
     assert_eq!(batch.bump_config_epoch().expect("bumped"), epoch + 1);
     batch.commit().expect("commit");
-    let config = store.read(Reader::config).expect("read");
+    let config = store.read(|reader| reader.config()).expect("read");
     assert_eq!(config.epoch, epoch + 1);
     assert_eq!(config.units, vec![credit, sms]);
     action.action.units.push(key("MYR"));
@@ -121,20 +138,21 @@ fn keys_are_found_with_their_tenant_until_they_are_revoked() {
     let (store, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
     let acme = batch.ensure_tenant(&key("acme"), TenantNo(7), Timestamp(1)).expect("made");
-    let platform = NewApiKey { no: u64::MAX, name: "ops".into(), hash: [1; 32], scope: "write".into(), tenant: None };
+    let platform =
+        NewApiKey { no: u64::MAX, name: "ops".into(), hash: [1; 32], scope: "write".into(), tenant: None };
     let tenant = NewApiKey { no: 2, hash: [2; 32], tenant: Some(acme), ..platform.clone() };
     batch.insert_api_key(&platform, Timestamp(1)).expect("inserted");
     batch.insert_api_key(&tenant, Timestamp(2)).expect("inserted");
     batch.commit().expect("commit");
-    let keys = store.read(Reader::config).expect("read").api_keys;
+    let keys = store.read(|reader| reader.config()).expect("read").api_keys;
     let found: Vec<_> = keys.iter().map(|row| (row.no, row.hash, row.tenant.clone())).collect();
     assert_eq!(found, vec![(2, [2; 32], Some((key("acme"), acme))), (u64::MAX, [1; 32], None)]);
     let mut batch = writer.begin().expect("begin");
     assert!(batch.revoke_api_key(u64::MAX, Timestamp(5)).expect("revoked"));
     assert!(!batch.revoke_api_key(u64::MAX, Timestamp(6)).expect("revoked already"));
     batch.commit().expect("commit");
-    assert_eq!(store.read(Reader::config).expect("read").api_keys.len(), 1);
-    let all = store.read(Reader::api_keys).expect("read");
+    assert_eq!(store.read(|reader| reader.config()).expect("read").api_keys.len(), 1);
+    let all = store.read(|reader| reader.api_keys()).expect("read");
     assert_eq!(all.iter().find(|row| row.no == u64::MAX).expect("listed").revoked_at, Some(Timestamp(5)));
 }
 
@@ -149,7 +167,7 @@ fn only_tenants_that_may_not_do_everything_are_part_of_the_configuration() {
     assert!(batch.set_standing(TenantNo(2), Standing::Suspended).expect("set"));
     assert!(!batch.set_standing(TenantNo(9), Standing::Frozen).expect("unknown"));
     batch.commit().expect("commit");
-    let standings = store.read(Reader::config).expect("read").standings;
+    let standings = store.read(|reader| reader.config()).expect("read").standings;
     assert_eq!(standings, vec![(TenantNo(2), Standing::Suspended)]);
 }
 
@@ -163,7 +181,10 @@ fn the_audit_trail_is_read_newest_first() {
     }
     batch.commit().expect("commit");
     let lines = store.read(|reader| reader.audit(None, 2)).expect("read");
-    assert_eq!(lines.iter().map(|(_, line)| line.clone()).collect::<Vec<_>>(), ["three", "two"].map(audit_line));
+    assert_eq!(
+        lines.iter().map(|(_, line)| line.clone()).collect::<Vec<_>>(),
+        ["three", "two"].map(audit_line)
+    );
     let rest = store.read(|reader| reader.audit(Some(lines[1].0), 2)).expect("read");
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].1, audit_line("one"));

@@ -6,75 +6,88 @@ use purser_core::chain;
 use purser_core::entry::{Actor, ActorKind, Charge, GrantKind, HoldTerms, LotTerms, Usage};
 use purser_core::wallet::Owner;
 use purser_core::{
-    Allocation, Amount, Currency, Entry, EntryKind, Id, LotId, Money, TenantNo, Terms, Timestamp, UserNo, Wallet,
+    Allocation, Amount, Currency, Entry, EntryKind, Id, LotId, Money, TenantNo, Terms, Timestamp, UserNo,
+    Wallet,
 };
-use purser_store::{Batch, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched, Writer};
+use purser_store::{
+    Batch, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched, Writer,
+};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// A database in a folder of its own.
-pub struct Home {
+pub(crate) struct Home {
     folder: TempDir,
-    pub options: OpenOptions,
+    pub(crate) options: OpenOptions,
 }
 
 impl Home {
-    pub fn new() -> Home {
+    pub(crate) fn new() -> Home {
         Home { folder: tempfile::tempdir().expect("a temporary folder"), options: OpenOptions::default() }
     }
 
     /// Small runs and windows, so that a test fills them.
-    pub fn small() -> Home {
+    pub(crate) fn small() -> Home {
         let options = OpenOptions { readers: 2, answers_per_run: 16, fold_window: 24 };
         Home { options, ..Home::new() }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn with_one_reader() -> Home {
+        Home { options: OpenOptions { readers: 1, ..OpenOptions::default() }, ..Home::new() }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("purser.db")
     }
 
-    pub fn open(&self) -> (Store, Writer) {
+    pub(crate) fn open(&self) -> (Store, Writer) {
         Store::open(&self.path(), &self.options).expect("the database opens")
     }
 }
 
 /// A wallet with its head and what was not saved of it.
 #[derive(Clone)]
-pub struct Account {
-    pub wallet: Wallet,
-    pub head: Position,
-    pub unsaved: Touched,
+pub(crate) struct Account {
+    pub(crate) wallet: Wallet,
+    pub(crate) head: Position,
+    pub(crate) unsaved: Touched,
 }
 
 /// What a test records on behalf of one idempotency key.
-pub struct Request<'a> {
-    pub key: &'a str,
-    pub receipt: &'a [u8],
+pub(crate) struct Request<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) receipt: &'a [u8],
 }
 
 impl Account {
-    pub fn new(tenant: u64, user: u64) -> Account {
+    pub(crate) fn new(tenant: u64, user: u64) -> Account {
         let wallet = Wallet::new(TenantNo(tenant), Owner::User(UserNo(user)), Unit::credit());
         Account { wallet, head: Position::NONE, unsaved: Touched::default() }
     }
 
     /// An account whose wallet has its row.
-    pub fn open(batch: &mut Batch<'_>, tenant: u64, user: u64) -> Account {
+    pub(crate) fn open(batch: &mut Batch<'_>, tenant: u64, user: u64) -> Account {
         let account = Account::new(tenant, user);
         batch.insert_wallet(&account.wallet, Timestamp(1)).expect("the wallet is new");
         account
     }
 
-    pub fn tenant(&self) -> TenantNo {
+    pub(crate) fn tenant(&self) -> TenantNo {
         self.wallet.key.tenant
     }
 
     /// Seals an entry, applies it to the wallet, and hands it out for recording.
-    pub fn entry(&mut self, kind: EntryKind, subject: Id, allocations: Vec<Allocation>, terms: Terms) -> Entry {
+    pub(crate) fn entry(
+        &mut self,
+        kind: EntryKind,
+        subject: Id,
+        allocations: Vec<Allocation>,
+        terms: Terms,
+    ) -> Entry {
         self.entry_with_text(kind, subject, allocations, terms, None)
     }
 
-    pub fn entry_with_text(
+    pub(crate) fn entry_with_text(
         &mut self,
         kind: EntryKind,
         subject: Id,
@@ -112,7 +125,7 @@ impl Account {
         entry
     }
 
-    pub fn grant(&mut self, id: u64, amount: i64) -> Entry {
+    pub(crate) fn grant(&mut self, id: u64, amount: i64) -> Entry {
         let terms = LotTerms {
             id: Id::new(id, 1),
             kind: GrantKind::Paid,
@@ -128,11 +141,17 @@ impl Account {
         self.entry(EntryKind::Grant, Id::new(id, 1), vec![fill], Terms::Grant(terms))
     }
 
-    pub fn debit(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
+    pub(crate) fn debit(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
         self.debit_with_text(id, lot, amount, None)
     }
 
-    pub fn debit_with_text(&mut self, id: u64, lot: LotId, amount: i64, text: Option<&EntryText>) -> Entry {
+    pub(crate) fn debit_with_text(
+        &mut self,
+        id: u64,
+        lot: LotId,
+        amount: i64,
+        text: Option<&EntryText>,
+    ) -> Entry {
         let money = self.wallet.lot(lot).expect("the lot is there").money_of(Amount(amount));
         let take = Allocation { amount: Amount(-amount), money: -money, ..Allocation::lot(lot) };
         let terms = Terms::Charge(charge(amount));
@@ -140,37 +159,40 @@ impl Account {
     }
 
     /// Takes everything of the lot and owes `owed` more.
-    pub fn debit_into_debt(&mut self, id: u64, lot: LotId, taken: i64, owed: i64) -> Entry {
+    pub(crate) fn debit_into_debt(&mut self, id: u64, lot: LotId, taken: i64, owed: i64) -> Entry {
         let money = self.wallet.lot(lot).expect("the lot is there").money_of(Amount(taken));
         let take = Allocation { amount: Amount(-taken), money: -money, ..Allocation::lot(lot) };
         let owe = Allocation::debt(self.wallet.seq + 1, Amount(owed));
         self.entry(EntryKind::Debit, Id::new(id, 2), vec![take, owe], Terms::Charge(charge(taken + owed)))
     }
 
-    pub fn hold(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
+    pub(crate) fn hold(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
         let pin = Allocation { held: Amount(amount), ..Allocation::lot(lot) };
-        let terms =
-            HoldTerms { charge: charge(amount), expires_at: Timestamp(i64::MAX / 4), ends_at: Timestamp(i64::MAX / 3) };
+        let terms = HoldTerms {
+            charge: charge(amount),
+            expires_at: Timestamp(i64::MAX / 4),
+            ends_at: Timestamp(i64::MAX / 3),
+        };
         self.entry(EntryKind::Hold, Id::new(id, 3), vec![pin], Terms::Hold(terms))
     }
 
-    pub fn release(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
+    pub(crate) fn release(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
         let unpin = Allocation { held: Amount(-amount), ..Allocation::lot(lot) };
         self.entry(EntryKind::Release, Id::new(id, 3), vec![unpin], Terms::None)
     }
 
-    pub fn freeze(&mut self, id: u64, lot: LotId, wanted: i64, taken: i64) -> Entry {
+    pub(crate) fn freeze(&mut self, id: u64, lot: LotId, wanted: i64, taken: i64) -> Entry {
         let set_aside = Allocation { frozen: Amount(taken), ..Allocation::lot(lot) };
         let terms = Terms::Freeze { wants: vec![(lot, Amount(wanted))] };
         self.entry(EntryKind::Freeze, Id::new(id, 4), vec![set_aside], terms)
     }
 
     /// Appends entries that this account made, and moves its head.
-    pub fn record(&mut self, batch: &mut Batch<'_>, entries: &[Entry]) -> Position {
+    pub(crate) fn record(&mut self, batch: &mut Batch<'_>, entries: &[Entry]) -> Position {
         self.record_request(batch, entries, None, None)
     }
 
-    pub fn record_request(
+    pub(crate) fn record_request(
         &mut self,
         batch: &mut Batch<'_>,
         entries: &[Entry],
@@ -192,13 +214,13 @@ impl Account {
     }
 
     /// Saves the rows of the account.
-    pub fn save(&mut self, batch: &mut Batch<'_>) {
+    pub(crate) fn save(&mut self, batch: &mut Batch<'_>) {
         batch.save_wallet(&self.wallet, self.head, &self.unsaved).expect("the rows are saved");
         self.unsaved = Touched::default();
     }
 
     /// What a load is expected to give: nothing spent, nothing closed.
-    pub fn pruned(&self) -> Wallet {
+    pub(crate) fn pruned(&self) -> Wallet {
         let mut wallet = self.wallet.clone();
         wallet.prune();
         wallet
@@ -209,18 +231,21 @@ fn charge(cost: i64) -> Charge {
     Charge {
         action: u64::MAX - 1,
         price: Some(Id::new(4, 4)),
-        usage: Usage::Dimensions(vec![("input_tokens".into(), Quantity(5)), ("output_tokens".into(), Quantity(6))]),
+        usage: Usage::Dimensions(vec![
+            ("input_tokens".into(), Quantity(5)),
+            ("output_tokens".into(), Quantity(6)),
+        ]),
         cost: Amount(cost),
         settle: false,
     }
 }
 
 /// The lot that [`Account::grant`] made with this number.
-pub fn lot(id: u64) -> LotId {
+pub(crate) fn lot(id: u64) -> LotId {
     Id::new(id, 1)
 }
 
-pub fn text(reference: &str) -> EntryText {
+pub(crate) fn text(reference: &str) -> EntryText {
     EntryText {
         salt: [3; 16],
         reference: Some(reference.to_owned()),

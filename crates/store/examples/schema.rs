@@ -1,0 +1,5 @@
+//! Prints the schema as an empty database gets it; `tests/contract/schema.sqlite.sql` is its committed output.
+
+fn main() {
+    print!("{}", purser_store::rendered_schema());
+}
