@@ -1,0 +1,238 @@
+//! Actions: the consumable things of the catalogue.
+
+use axum::extract::State;
+use purser_app::App;
+use purser_app::ask::ActionAsk;
+use purser_app::usecase::catalogue;
+use purser_app::view::ActionView;
+use purser_core::catalogue::{Catalogue, Overage};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::ListOut;
+use super::prices::{PriceIn, PriceOut};
+use super::refusals::{OfChanges, OfReads};
+use crate::http::extract::{JsonBody, NoQuery, PathText, Query, Reader, Writer};
+use crate::http::incoming::{KeyIn, Owned, TextIn};
+use crate::http::problem::Problem;
+use crate::http::query::PageQuery;
+use crate::http::reply::Reply;
+
+/// An action to make, with its first `price`, or one of `prices` for each unit.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ActionRequest)]
+pub struct ActionIn<'a> {
+    /// Your name for it.
+    #[serde(borrow)]
+    key: KeyIn<'a>,
+    /// What people call it.
+    #[serde(borrow)]
+    name: TextIn<'a, 255>,
+    /// What one of it is: scan, call, token.
+    #[serde(borrow, default)]
+    unit_label: Option<TextIn<'a, 64>>,
+    /// One paragraph.
+    #[serde(borrow, default)]
+    description: Option<TextIn<'a, 2000>>,
+    /// For grouping.
+    #[serde(borrow, default)]
+    category: Option<TextIn<'a, 64>>,
+    /// What captures may take beyond the hold; `refuse` unless said.
+    #[serde(default)]
+    overage: Option<OverageWire>,
+    /// With `allow`: so many percent of the hold.
+    #[serde(default)]
+    #[schema(maximum = 1000)]
+    overage_percent: Option<u16>,
+    /// Its price.
+    #[serde(borrow, default)]
+    price: Option<PriceIn<'a>>,
+    /// Its prices in several units, in the order in which the units are tried.
+    #[serde(borrow, default)]
+    #[schema(max_items = 16)]
+    prices: Option<Vec<PriceIn<'a>>>,
+}
+
+/// What captures may take beyond the hold.
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Overage)]
+pub enum OverageWire {
+    /// Nothing.
+    Refuse,
+    /// So many percent of the hold, if available.
+    Allow,
+    /// Everything; what is not available becomes debt.
+    Debt,
+}
+
+impl ActionIn<'_> {
+    fn into_ask(self) -> Result<ActionAsk, Problem> {
+        let single = self.price.is_some();
+        let prices = match (self.price, self.prices) {
+            (Some(price), None) => vec![price.into_ask().map_err(|problem| problem.below("/price"))?],
+            (None, Some(prices)) if !prices.is_empty() => {
+                let ask = |(index, price): (usize, PriceIn<'_>)| {
+                    price.into_ask().map_err(|problem| problem.below(&format!("/prices/{index}")))
+                };
+                prices.into_iter().enumerate().map(ask).collect::<Result<_, _>>()?
+            }
+            (None, _) => {
+                return Err(Problem::field("/price", "required", "an action has a price, or prices"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Problem::field(
+                    "/prices",
+                    "not_applicable",
+                    "either `price` or `prices` is given",
+                ));
+            }
+        };
+        let overage = self.overage.map(|overage| match overage {
+            OverageWire::Refuse => "refuse",
+            OverageWire::Allow => "allow",
+            OverageWire::Debt => "debt",
+        });
+        Ok(ActionAsk {
+            key: self.key.0.into_owned(),
+            name: self.name.0.into_owned(),
+            unit_label: self.unit_label.owned(),
+            description: self.description.owned(),
+            category: self.category.owned(),
+            overage: overage.map(str::to_string),
+            overage_percent: self.overage_percent,
+            prices,
+            single,
+        })
+    }
+}
+
+/// An action with all its price versions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Action)]
+pub struct ActionOut {
+    /// Your name for it.
+    key: String,
+    /// What people call it.
+    name: String,
+    /// What one of it is.
+    #[schema(required)]
+    unit_label: Option<String>,
+    /// One paragraph.
+    #[schema(required)]
+    description: Option<String>,
+    /// For grouping.
+    #[schema(required)]
+    category: Option<String>,
+    /// Inactive actions are refused as if unknown.
+    active: bool,
+    /// What captures may take beyond the hold.
+    overage: OverageWire,
+    /// With `allow`: so many percent of the hold.
+    #[schema(required)]
+    overage_percent: Option<u16>,
+    /// The units it is paid in, in the order in which they are tried.
+    units: Vec<String>,
+    /// All versions.
+    prices: Vec<PriceOut>,
+}
+
+impl ActionOut {
+    /// Renders an action; the amounts of its prices are counted in units of the catalogue.
+    pub fn new(view: ActionView, catalogue: &Catalogue) -> Result<ActionOut, Problem> {
+        let action = &view.action;
+        let (overage, overage_percent) = match action.overage {
+            Overage::Refuse => (OverageWire::Refuse, None),
+            Overage::Allow { percent } => (OverageWire::Allow, Some(percent)),
+            Overage::Debt => (OverageWire::Debt, None),
+        };
+        let prices = action.prices.iter().map(|price| PriceOut::new(price, catalogue));
+        Ok(ActionOut {
+            key: action.key.to_string(),
+            active: action.active,
+            overage,
+            overage_percent,
+            units: action.units.iter().map(ToString::to_string).collect(),
+            prices: prices.collect::<Result<_, _>>()?,
+            name: view.name,
+            unit_label: view.unit_label,
+            description: view.description,
+            category: view.category,
+        })
+    }
+}
+
+/// Lists actions
+///
+/// By key.
+#[utoipa::path(get, path = "/v1/actions", tag = "catalogue", operation_id = "list_actions", params(PageQuery),
+    responses((status = 200, description = "A page of actions", body = ListOut<ActionOut>), OfReads))]
+pub async fn list(
+    Reader(caller): Reader,
+    State(app): State<App>,
+    Query(page): Query<PageQuery>,
+) -> Result<Reply<ListOut<ActionOut>>, Problem> {
+    let page = catalogue::actions(&app, &caller, page.into()).await?;
+    let catalogue = app.catalogue();
+    let data = page.data.into_iter().map(|view| ActionOut::new(view, &catalogue));
+    Ok(Reply::ok(ListOut { data: data.collect::<Result<_, _>>()?, next_cursor: page.next_cursor }))
+}
+
+/// Makes an action with its first prices
+#[utoipa::path(post, path = "/v1/actions", tag = "catalogue", operation_id = "create_action",
+    request_body = ActionIn,
+    responses((status = 201, description = "The action", body = ActionOut), OfChanges))]
+pub async fn create(
+    Writer(caller): Writer,
+    State(app): State<App>,
+    body: JsonBody,
+) -> Result<Reply<ActionOut>, Problem> {
+    let ask = body.parse::<ActionIn<'_>>()?.into_ask()?;
+    let view = catalogue::add_action(&app, &caller, ask).await?;
+    Ok(Reply::created(ActionOut::new(view, &app.catalogue())?))
+}
+
+/// Reads an action
+#[utoipa::path(get, path = "/v1/actions/{key}", tag = "catalogue", operation_id = "read_action",
+    params(("key" = String, Path, description = "The action")),
+    responses((status = 200, description = "The action", body = ActionOut), OfReads))]
+pub async fn read(
+    Reader(caller): Reader,
+    State(app): State<App>,
+    PathText(key): PathText,
+    _: NoQuery,
+) -> Result<Reply<ActionOut>, Problem> {
+    let view = catalogue::action(&app, &caller, &key).await?;
+    Ok(Reply::ok(ActionOut::new(view, &app.catalogue())?))
+}
+
+/// Switches an action on
+#[utoipa::path(post, path = "/v1/actions/{key}/activate", tag = "catalogue", operation_id = "activate_action",
+    params(("key" = String, Path, description = "The action")),
+    responses((status = 200, description = "The action", body = ActionOut), OfReads))]
+pub async fn activate(
+    Writer(caller): Writer,
+    State(app): State<App>,
+    PathText(key): PathText,
+    _: NoQuery,
+) -> Result<Reply<ActionOut>, Problem> {
+    let view = catalogue::set_active(&app, &caller, &key, true).await?;
+    Ok(Reply::ok(ActionOut::new(view, &app.catalogue())?))
+}
+
+/// Switches an action off
+///
+/// It is then refused as if unknown; holds that were placed before can still be captured.
+#[utoipa::path(post, path = "/v1/actions/{key}/deactivate", tag = "catalogue", operation_id = "deactivate_action",
+    params(("key" = String, Path, description = "The action")),
+    responses((status = 200, description = "The action", body = ActionOut), OfReads))]
+pub async fn deactivate(
+    Writer(caller): Writer,
+    State(app): State<App>,
+    PathText(key): PathText,
+    _: NoQuery,
+) -> Result<Reply<ActionOut>, Problem> {
+    let view = catalogue::set_active(&app, &caller, &key, false).await?;
+    Ok(Reply::ok(ActionOut::new(view, &app.catalogue())?))
+}

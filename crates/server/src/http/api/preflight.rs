@@ -1,0 +1,132 @@
+//! `POST /v1/preflight`: may this user do this now, and what does it cost? Moves and makes nothing.
+
+use axum::extract::State;
+use purser_app::App;
+use purser_app::ask::{DebitAsk, Remarks, Whose};
+use purser_app::usecase::debit;
+use purser_app::view::Preflight;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::balance::BalanceOut;
+use super::refusals::OfQuestions;
+use crate::http::extract::{JsonBody, Reader};
+use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, measure};
+use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
+use crate::http::problem::{PackageOut, Problem};
+use crate::http::reply::Reply;
+
+/// What somebody is about to do.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PreflightRequest)]
+pub struct PreflightIn<'a> {
+    /// The tenant that would pay; the user's personal one unless said.
+    #[serde(borrow, default)]
+    tenant: Option<KeyIn<'a>>,
+    /// Who would consume.
+    #[serde(borrow)]
+    user: KeyIn<'a>,
+    /// The action.
+    #[serde(borrow)]
+    action: KeyIn<'a>,
+    /// How much of it; one unless said.
+    #[serde(borrow, default)]
+    quantity: Option<DecimalIn<'a>>,
+    /// How much by measure.
+    #[serde(borrow, default)]
+    dimensions: Option<DimensionsIn<'a>>,
+    /// Pay in this unit only.
+    #[serde(borrow, default)]
+    unit: Option<KeyIn<'a>>,
+    /// Pay from this wallet only.
+    #[serde(borrow, default)]
+    wallet_id: Option<KeyIn<'a>>,
+}
+
+/// Whether a debit would be made now, and what it would cost.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Preflight)]
+pub struct PreflightOut {
+    /// Whether it would be made.
+    allowed: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    code: Option<&'static str>,
+    /// What it costs.
+    cost: AmountOut,
+    /// The code of the unit.
+    unit: String,
+    /// The wallet that would pay, or is closest to it.
+    wallet_id: IdOut,
+    /// Its balance now.
+    balance: BalanceOut,
+    /// What would be available after the debit; negative when it would be refused for lack of credits.
+    balance_after: AmountOut,
+    /// Whether the user has to confirm first.
+    confirmation_required: bool,
+    /// A signed promise of the cost; null in this version.
+    #[schema(required)]
+    quote: Option<QuoteOut>,
+    /// What is missing, debt included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    shortfall: Option<AmountOut>,
+    /// What could be bought, smallest sufficient first.
+    packages: Vec<PackageOut>,
+}
+
+/// A signed promise of what an action will cost.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Quote)]
+pub struct QuoteOut {
+    /// To be given to the debit or hold.
+    token: String,
+    /// Until when it binds.
+    expires_at: TimeOut,
+}
+
+impl From<Preflight> for PreflightOut {
+    fn from(preflight: Preflight) -> PreflightOut {
+        let unit = &preflight.unit;
+        PreflightOut {
+            allowed: preflight.allowed,
+            code: preflight.code,
+            cost: AmountOut::of(unit, preflight.cost),
+            wallet_id: IdOut::wallet(preflight.wallet),
+            balance: BalanceOut::new(unit, &preflight.balance),
+            balance_after: AmountOut::of(unit, preflight.available_after),
+            confirmation_required: false,
+            quote: None,
+            shortfall: preflight.shortfall.map(|shortfall| AmountOut::of(unit, shortfall)),
+            packages: Vec::new(),
+            unit: unit.code.to_string(),
+        }
+    }
+}
+
+/// Asks what a debit would do now
+///
+/// Moves nothing and makes nothing; the answer is 200 whether the debit would be made or not.
+#[utoipa::path(post, path = "/v1/preflight", tag = "debits", operation_id = "preflight",
+    request_body = PreflightIn,
+    responses((status = 200, description = "What a debit would do", body = PreflightOut), OfQuestions))]
+pub async fn ask(
+    Reader(caller): Reader,
+    State(app): State<App>,
+    body: JsonBody,
+) -> Result<Reply<PreflightOut>, Problem> {
+    let request: PreflightIn<'_> = body.parse()?;
+    let ask = DebitAsk {
+        whose: Whose { tenant: request.tenant.owned(), user: request.user.0.into_owned() },
+        action: request.action.0.into_owned(),
+        measure: measure(request.quantity, request.dimensions, None),
+        unit: request.unit.owned(),
+        wallet_id: request.wallet_id.owned(),
+        settle: false,
+        occurred_at: None,
+        remarks: Remarks::default(),
+    };
+    Ok(Reply::ok(debit::preflight(&app, &caller, ask).await?.into()))
+}

@@ -1,0 +1,300 @@
+//! Prices on the wire: one object whose `model` says which of its fields apply, and versions of an action.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use purser_app::App;
+use purser_app::ask::{ModelAsk, PriceAsk, RateAsk};
+use purser_app::usecase::catalogue;
+use purser_core::catalogue::{Catalogue, Price, Unit};
+use purser_core::pricing::{Bounds, Model, Rate};
+use purser_core::{Amount, Decimal, Rounding};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::actions::ActionOut;
+use super::refusals::OfChanges;
+use crate::http::extract::{JsonBody, PathText, Writer};
+use crate::http::incoming::{DecimalIn, KeyIn, Owned, TimeIn};
+use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+
+/// A version of what an action costs in one unit. Which fields apply depends on `model`; others are refused.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PriceRequest)]
+pub struct PriceIn<'a> {
+    /// The arithmetic.
+    model: ModelWire,
+    /// The unit it is paid in; `credit` unless said.
+    #[serde(borrow, default)]
+    unit: Option<KeyIn<'a>>,
+    /// `flat`: what each call costs.
+    #[serde(borrow, default)]
+    amount: Option<DecimalIn<'a>>,
+    /// `per_quantity`: what `per` of it cost.
+    #[serde(borrow, default)]
+    rate: Option<DecimalIn<'a>>,
+    /// `per_quantity`: for how many the rate is; 1 unless said.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    per: Option<i64>,
+    /// `per_dimension`: a rate for each measure.
+    #[serde(borrow, default)]
+    rates: Option<BTreeMap<std::borrow::Cow<'a, str>, RateIn<'a>>>,
+    /// At least this much is charged.
+    #[serde(borrow, default)]
+    minimum: Option<DecimalIn<'a>>,
+    /// At most this much is charged.
+    #[serde(borrow, default)]
+    maximum: Option<DecimalIn<'a>>,
+    /// How a fraction of the unit's smallest part is settled, once per debit; `up` unless said.
+    #[serde(default)]
+    rounding: Option<RoundingWire>,
+    /// In force from this instant; at once unless said; never in the past.
+    #[serde(borrow, default)]
+    valid_from: Option<TimeIn<'a>>,
+}
+
+/// What `per` of something cost.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RateRequest)]
+pub struct RateIn<'a> {
+    /// In whole units.
+    #[serde(borrow)]
+    rate: DecimalIn<'a>,
+    /// For how many; 1 unless said.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    per: Option<i64>,
+}
+
+/// The arithmetic of a price.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PriceModel)]
+pub enum ModelWire {
+    /// Nothing.
+    Free,
+    /// The same for every call.
+    Flat,
+    /// In proportion to the quantity.
+    PerQuantity,
+    /// In proportion to several measures.
+    PerDimension,
+}
+
+/// How a fraction is settled.
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Rounding)]
+pub enum RoundingWire {
+    /// To the next larger.
+    Up,
+    /// To the nearest, a tie to the even neighbour.
+    HalfEven,
+    /// To the next smaller.
+    Down,
+}
+
+impl RoundingWire {
+    fn name(self) -> &'static str {
+        match self {
+            RoundingWire::Up => "up",
+            RoundingWire::HalfEven => "half_even",
+            RoundingWire::Down => "down",
+        }
+    }
+}
+
+impl From<Rounding> for RoundingWire {
+    fn from(rounding: Rounding) -> RoundingWire {
+        match rounding {
+            Rounding::Up => RoundingWire::Up,
+            Rounding::HalfEven => RoundingWire::HalfEven,
+            Rounding::Down => RoundingWire::Down,
+        }
+    }
+}
+
+impl PriceIn<'_> {
+    /// The ask that this price makes. Pointers of refusals start at the price itself.
+    pub fn into_ask(self) -> Result<PriceAsk, Problem> {
+        self.refuse_what_does_not_apply()?;
+        let model = match self.model {
+            ModelWire::Free => ModelAsk::Free,
+            ModelWire::Flat => ModelAsk::Flat { amount: needed(self.amount, "/amount")? },
+            ModelWire::PerQuantity => {
+                ModelAsk::PerQuantity { rate: RateAsk { rate: needed(self.rate, "/rate")?, per: self.per } }
+            }
+            ModelWire::PerDimension => {
+                let rates = self.rates.filter(|rates| !rates.is_empty());
+                let rates = rates.ok_or_else(|| missing("/rates"))?;
+                let ask = |rate: RateIn<'_>| RateAsk { rate: rate.rate.0.into_owned(), per: rate.per };
+                let rates = rates.into_iter().map(|(name, rate)| (name.into_owned(), ask(rate))).collect();
+                ModelAsk::PerDimension { rates }
+            }
+        };
+        Ok(PriceAsk {
+            unit: self.unit.owned(),
+            model,
+            minimum: self.minimum.owned(),
+            maximum: self.maximum.owned(),
+            rounding: self.rounding.map(|rounding| rounding.name().to_string()),
+            valid_from: self.valid_from.owned(),
+        })
+    }
+
+    fn refuse_what_does_not_apply(&self) -> Result<(), Problem> {
+        let quantity = self.model == ModelWire::PerQuantity;
+        let dimension = self.model == ModelWire::PerDimension;
+        let fields = [
+            ("/amount", self.amount.is_some(), self.model == ModelWire::Flat),
+            ("/rate", self.rate.is_some(), quantity),
+            ("/per", self.per.is_some(), quantity),
+            ("/rates", self.rates.is_some(), dimension),
+            ("/minimum", self.minimum.is_some(), quantity || dimension),
+            ("/maximum", self.maximum.is_some(), quantity || dimension),
+            ("/rounding", self.rounding.is_some(), quantity || dimension),
+        ];
+        match fields.into_iter().find(|(_, given, applies)| *given && !applies) {
+            None => Ok(()),
+            Some((pointer, ..)) => {
+                Err(Problem::field(pointer, "not_applicable", "the price's model has no such field"))
+            }
+        }
+    }
+}
+
+fn needed(field: Option<DecimalIn<'_>>, pointer: &str) -> Result<String, Problem> {
+    field.owned().ok_or_else(|| missing(pointer))
+}
+
+fn missing(pointer: &str) -> Problem {
+    Problem::field(pointer, "required", "the price's model needs the field")
+}
+
+/// A version of what an action costs in one unit.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Price)]
+pub struct PriceOut {
+    /// The version; every debit names the one it used.
+    id: IdOut,
+    /// The unit it is paid in.
+    unit: String,
+    /// In force from this instant until the next version of the same unit.
+    valid_from: TimeOut,
+    /// The arithmetic.
+    model: ModelWire,
+    /// `flat`: what each call costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    amount: Option<AmountOut>,
+    /// `per_quantity`: what `per` of it cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rate: Option<AmountOut>,
+    /// `per_quantity`: for how many the rate is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    per: Option<i64>,
+    /// `per_dimension`: a rate for each measure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rates: Option<BTreeMap<String, RateOut>>,
+    /// At least this much is charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    minimum: Option<AmountOut>,
+    /// At most this much is charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    maximum: Option<AmountOut>,
+    /// How a fraction of the unit's smallest part is settled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rounding: Option<RoundingWire>,
+}
+
+/// What `per` of something cost.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rate)]
+pub struct RateOut {
+    /// In whole units.
+    rate: AmountOut,
+    /// For how many.
+    per: i64,
+}
+
+impl From<&Rate> for RateOut {
+    fn from(rate: &Rate) -> RateOut {
+        RateOut { rate: AmountOut::new(rate.rate.0, Decimal::DECIMALS), per: rate.per }
+    }
+}
+
+impl PriceOut {
+    /// Renders a version; its amounts are counted in a unit of the catalogue.
+    pub fn new(price: &Price, catalogue: &Catalogue) -> Result<PriceOut, Problem> {
+        let unit = catalogue.unit(&price.unit);
+        let unit =
+            unit.ok_or_else(|| Problem::fault(format!("the price's unit {} is unknown", price.unit)))?;
+        let mut out = PriceOut {
+            id: IdOut::price(price.id),
+            unit: price.unit.to_string(),
+            valid_from: TimeOut(price.valid_from),
+            model: ModelWire::Free,
+            amount: None,
+            rate: None,
+            per: None,
+            rates: None,
+            minimum: None,
+            maximum: None,
+            rounding: None,
+        };
+        match &price.model {
+            Model::Free => {}
+            Model::Flat { amount } => {
+                out.model = ModelWire::Flat;
+                out.amount = Some(AmountOut::of(unit, *amount));
+            }
+            Model::PerQuantity { rate, bounds } => {
+                out.model = ModelWire::PerQuantity;
+                let RateOut { rate, per } = RateOut::from(rate);
+                (out.rate, out.per) = (Some(rate), Some(per));
+                out.bound(unit, bounds);
+            }
+            Model::PerDimension { rates, bounds } => {
+                out.model = ModelWire::PerDimension;
+                out.rates = Some(rates.iter().map(|(name, rate)| (name.clone(), rate.into())).collect());
+                out.bound(unit, bounds);
+            }
+        }
+        Ok(out)
+    }
+
+    fn bound(&mut self, unit: &Unit, bounds: &Bounds) {
+        let amount = |amount: Amount| AmountOut::of(unit, amount);
+        self.minimum = bounds.minimum.map(amount);
+        self.maximum = bounds.maximum.map(amount);
+        self.rounding = Some(bounds.rounding.into());
+    }
+}
+
+/// Adds a price version
+///
+/// History and balances never change; debits use the version in force when the work happened.
+#[utoipa::path(post, path = "/v1/actions/{key}/prices", tag = "catalogue", operation_id = "create_price",
+    params(("key" = String, Path, description = "The action")), request_body = PriceIn,
+    responses((status = 201, description = "The action with its prices", body = ActionOut), OfChanges))]
+pub async fn create(
+    Writer(caller): Writer,
+    State(app): State<App>,
+    PathText(key): PathText,
+    body: JsonBody,
+) -> Result<Reply<ActionOut>, Problem> {
+    let ask = body.parse::<PriceIn<'_>>()?.into_ask()?;
+    let view = catalogue::add_price(&app, &caller, &key, ask).await?;
+    Ok(Reply::created(ActionOut::new(view, &app.catalogue())?))
+}

@@ -1,0 +1,68 @@
+//! What calls can answer besides success, for the API document: sets of problem responses by kind of call.
+//!
+//! The sets list every status that the kind of call can answer and no other; `tests/it` and the third-party check hold
+//! them against the running server.
+
+use std::collections::BTreeMap;
+
+use utoipa::IntoResponses;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+
+use crate::http::problem::PROBLEM_JSON;
+
+const MALFORMED: (u16, &str) = (400, "The body is not JSON, or the header Idempotency-Key is missing");
+const UNREADABLE: (u16, &str) = (400, "The body is not JSON");
+const UNAUTHENTICATED: (u16, &str) = (401, "No valid key");
+const INSUFFICIENT: (u16, &str) =
+    (402, "The balance lacks credits: required, available, shortfall, unit and packages say what is missing");
+const FORBIDDEN: (u16, &str) = (403, "The key lacks the scope, or spending of the tenant is stopped");
+const NOT_FOUND: (u16, &str) = (404, "Something that the call names does not exist");
+const TIMEOUT: (u16, &str) = (408, "The body did not arrive in time");
+const CONFLICT: (u16, &str) = (409, "The state of what the call names does not allow it");
+const TOO_LARGE: (u16, &str) = (413, "The body is too long");
+const NOT_JSON: (u16, &str) = (415, "The body is not declared as JSON");
+const INVALID: (u16, &str) = (422, "Fields are not acceptable: errors names each by a pointer");
+const FAULT: (u16, &str) = (500, "The service failed");
+const UNAVAILABLE: (u16, &str) = (503, "The service cannot take it now; Retry-After says when to come back");
+
+/// Calls that read.
+pub struct OfReads;
+/// Calls that read, with a question in their body.
+pub struct OfQuestions;
+/// Calls that change the catalogue.
+pub struct OfChanges;
+/// Calls that move credits.
+pub struct OfMovements;
+/// The batch, whose debits carry their own refusals.
+pub struct OfBatches;
+
+fn responses(list: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let problem = |(status, description): &(u16, &str)| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let mut response = ResponseBuilder::new().description(*description).content(PROBLEM_JSON, content);
+        if *status == UNAVAILABLE.0 {
+            let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
+            response = response.header("Retry-After", HeaderBuilder::new().schema(Some(seconds)).build());
+        }
+        (status.to_string(), RefOr::T(response.build()))
+    };
+    list.iter().map(problem).collect()
+}
+
+macro_rules! answers {
+    ($name:ty: $($status:ident),*) => {
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                responses(&[$($status),*])
+            }
+        }
+    };
+}
+
+answers!(OfReads: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, INVALID, FAULT, UNAVAILABLE);
+answers!(OfQuestions: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);
+answers!(OfChanges: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);
+answers!(OfMovements: MALFORMED, UNAUTHENTICATED, INSUFFICIENT, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);
+answers!(OfBatches: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);

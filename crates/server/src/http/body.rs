@@ -1,0 +1,182 @@
+//! Reading JSON bodies strictly: every field is known, every type is right, and what is wrong is named by a pointer.
+//!
+//! A good body is parsed once, into structs that borrow from it. Only a bad one is parsed a second time, with the path
+//! tracked, to say where it is bad: the price of a good message is paid by the request that needs it. Nothing here
+//! knows what a field means. Read next: `incoming.rs`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use purser_app::error::FieldError;
+use serde::Deserialize;
+use serde::de::Error;
+use serde_path_to_error::{Path, Segment};
+
+use super::problem::Problem;
+
+/// The longest body of a single call.
+pub const BODY_MAX: usize = 1 << 20;
+/// The longest body of a batch.
+pub const BATCH_BODY_MAX: usize = 2 << 20;
+/// How much of a body that is refused for its length is read and thrown away, so that the client gets the answer
+/// instead of a broken connection.
+const DRAIN_MAX: usize = 64 << 20;
+/// How long a body may take to arrive.
+const ARRIVAL_MAX: Duration = Duration::from_secs(30);
+
+/// Parts a stable code from the sentence in messages of our own deserializers.
+const MARK: char = '\u{1f}';
+
+/// An error of a deserializer of ours, with a stable code of its own.
+pub(super) fn coded<E: Error>(code: &'static str, detail: &str) -> E {
+    E::custom(format_args!("{code}{MARK}{detail}"))
+}
+
+/// The codes that `coded` is called with.
+const OWN_CODES: [&str; 3] = ["fraction_as_number", "duplicate_field", "too_many"];
+
+/// Reads the whole body, at most `max` bytes of it.
+pub async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > max as u64) {
+        // Whoever asked before sending has not sent anything that would be in the way.
+        if !headers.contains_key(header::EXPECT) {
+            drain(body).await;
+        }
+        return Err(too_large(max));
+    }
+    match tokio::time::timeout(ARRIVAL_MAX, collect(body, max)).await {
+        Ok(collected) => collected,
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The body did not arrive within 30 seconds.",
+        )),
+    }
+}
+
+async fn collect(mut body: Body, max: usize) -> Result<Bytes, Problem> {
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body broke off before its end.")
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() + whole.len() + first.as_ref().map_or(0, Bytes::len) > max {
+            drain(body).await;
+            return Err(too_large(max));
+        }
+        // Nearly every body is one frame, which needs no copy.
+        match first.take() {
+            None if whole.is_empty() => first = Some(data),
+            None => whole.extend_from_slice(&data),
+            Some(before) => {
+                whole.extend_from_slice(&before);
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+async fn drain(mut body: Body) {
+    let reading = async {
+        let mut left = DRAIN_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    // Whether it all came or not, the answer is the same.
+    let _ = tokio::time::timeout(ARRIVAL_MAX, reading).await;
+}
+
+fn too_large(max: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("The body is longer than {} MiB.", max >> 20),
+    )
+}
+
+/// Refuses bodies that do not say they are JSON.
+pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "The body has to be JSON, with Content-Type: application/json.",
+    ))
+}
+
+/// Parses a body.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, error))
+}
+
+/// Parses once more to find the place that is wrong.
+#[cold]
+fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8], found: serde_json::Error) -> Problem {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) if error.inner().is_data() => {
+            Problem::invalid(vec![field_error(error.path(), error.inner())])
+        }
+        Err(error) => malformed(error.inner()),
+        Ok(_) => malformed(&found),
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    let detail = format!("The body is not JSON: {error}.");
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
+}
+
+fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => push_segment(&mut pointer, key),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let text = error.to_string();
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    if let Some((code, detail)) = message.split_once(MARK) {
+        let code = OWN_CODES.into_iter().find(|known| *known == code).expect("a code that we gave");
+        return FieldError { pointer, code, detail: detail.to_string() };
+    }
+    if let Some(name) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        push_segment(&mut pointer, name);
+        return FieldError { pointer, code: "required", detail: "the field is required".to_string() };
+    }
+    let codes = [
+        ("unknown field", "unknown_field"),
+        ("duplicate field", "duplicate_field"),
+        ("unknown variant", "unknown_value"),
+        ("invalid type", "wrong_type"),
+        ("invalid value", "out_of_range"),
+        ("invalid length", "out_of_range"),
+    ];
+    let code =
+        codes.iter().find(|(start, _)| message.starts_with(start)).map_or("malformed", |(_, code)| code);
+    FieldError { pointer, code, detail: message.to_string() }
+}
+
+fn push_segment(pointer: &mut String, name: &str) {
+    pointer.push('/');
+    pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+}

@@ -1,0 +1,20 @@
+//! The HTTP face: how bytes become asks and answers become bytes. No rules about credits live here.
+//!
+//! `router.rs` is the whole URL map; `api/` has one file for each resource; `edge.rs` is what surrounds every
+//! route; `extract.rs` is what handlers take as arguments. Start with the router, then `api/debits.rs`.
+
+pub mod api;
+pub mod body;
+pub mod docs;
+pub mod edge;
+pub mod extract;
+pub mod incoming;
+pub mod listen;
+pub mod metrics;
+pub mod noop;
+pub mod operations;
+pub mod outgoing;
+pub mod problem;
+pub mod query;
+pub mod reply;
+pub mod router;

@@ -1,0 +1,465 @@
+//! Every answer that is not a success: an RFC 9457 problem document with a stable code.
+//!
+//! A handler answers `Err(Problem)` and never writes one out: `edge.rs` does, once, with the request's id and the
+//! units that shortfalls are counted in. All codes are listed by the test at the end of `tests/it/problems.rs`.
+//! Faults are opaque here and logged there.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use purser_app::App;
+use purser_app::error::{AppError, FieldError};
+use purser_core::catalogue::Unit;
+use purser_core::{Amount, Key, Rejection};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::outgoing::AmountOut;
+
+/// The media type of problem documents.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request did not succeed. Becomes a document at the edge.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The stable code.
+    pub code: Cow<'static, str>,
+    detail: String,
+    errors: Vec<FieldError>,
+    more: More,
+}
+
+/// What some problems say beside code and detail.
+#[derive(Clone, Debug)]
+enum More {
+    Nothing,
+    Shortage {
+        required: Amount,
+        available: Amount,
+        unit: Key,
+    },
+    RetryAfter(Duration),
+    HoldState(&'static str),
+    /// The cause of a fault, for the log alone.
+    Fault(String),
+}
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemOut {
+    /// Identifies the kind of problem: `urn:purser:problem:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// One line for people, the same for every problem of this kind.
+    title: Cow<'static, str>,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    /// Stable code to decide by.
+    #[schema(pattern = "^[a-z0-9_]+$")]
+    code: Cow<'static, str>,
+    /// Fields that are not acceptable.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<FieldProblem>,
+    /// The request, as in the header `X-Request-Id`.
+    request_id: String,
+    /// `insufficient_credits`: what the request needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    required: Option<AmountOut>,
+    /// `insufficient_credits`: what can be spent; negative when there is debt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    available: Option<AmountOut>,
+    /// `insufficient_credits`: what is missing, debt included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    shortfall: Option<AmountOut>,
+    /// `insufficient_credits`: the unit of the three amounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    unit: Option<String>,
+    /// `insufficient_credits`: what could be bought, smallest sufficient first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    packages: Option<Vec<PackageOut>>,
+    /// `hold_closed`: what became of the hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    state: Option<&'static str>,
+}
+
+/// Something that can be bought. None can be defined in this version, so lists of packages are empty.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Package)]
+pub struct PackageOut {}
+
+/// A field that is not acceptable.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FieldProblem)]
+pub struct FieldProblem {
+    /// JSON pointer into the body; `?name` for a query parameter, the name for a header.
+    pointer: String,
+    /// Stable code.
+    #[schema(pattern = "^[a-z0-9_]+$")]
+    code: Cow<'static, str>,
+    /// One sentence for people.
+    detail: String,
+}
+
+impl Problem {
+    /// A problem that its code and detail say everything about.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            code: Cow::Borrowed(code),
+            detail: detail.into(),
+            errors: Vec::new(),
+            more: More::Nothing,
+        }
+    }
+
+    /// 422: fields that are not acceptable.
+    pub fn invalid(errors: Vec<FieldError>) -> Problem {
+        let detail = match errors.as_slice() {
+            [one] => {
+                format!("{}: {}", if one.pointer.is_empty() { "the body" } else { &one.pointer }, one.detail)
+            }
+            many => format!("{} fields are not acceptable.", many.len()),
+        };
+        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail);
+        problem.errors = errors;
+        problem
+    }
+
+    /// 422: one field that is not acceptable.
+    pub fn field(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::invalid(vec![FieldError { pointer: pointer.into(), code, detail: detail.into() }])
+    }
+
+    /// 500: the machine failed; `cause` goes to the log and nowhere else.
+    pub fn fault(cause: impl Into<String>) -> Problem {
+        let detail =
+            "The service failed. Nothing says whether the request took effect: repeat it with the same key.";
+        let mut problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail);
+        problem.more = More::Fault(cause.into());
+        problem
+    }
+
+    /// The same problem with its pointers below a prefix.
+    pub fn below(mut self, prefix: &str) -> Problem {
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, prefix);
+        }
+        self
+    }
+
+    /// Logs it once: faults with their cause as errors, refusals for those who look for them.
+    pub fn log(&self, request_id: &str) {
+        match &self.more {
+            More::Fault(cause) => tracing::error!(request_id, cause, "a request failed"),
+            More::Nothing | More::Shortage { .. } | More::RetryAfter(_) | More::HoldState(_) => {
+                tracing::debug!(request_id, code = &*self.code, "a request was refused");
+            }
+        }
+    }
+
+    /// The document, with the unit that a shortfall is counted in looked up by `unit_of`.
+    pub fn document<'a>(&'a self, request_id: &str, unit_of: impl Fn(&Key) -> Option<Unit>) -> ProblemOut {
+        let mut document = ProblemOut {
+            kind: format!("urn:purser:problem:{}", self.code),
+            title: title(&self.code),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            code: self.code.clone(),
+            errors: self.errors.iter().map(FieldProblem::from).collect(),
+            request_id: request_id.to_string(),
+            required: None,
+            available: None,
+            shortfall: None,
+            unit: None,
+            packages: None,
+            state: None,
+        };
+        match &self.more {
+            More::Shortage { required, available, unit: code } => {
+                document.unit = Some(code.to_string());
+                document.packages = Some(Vec::new());
+                if let Some(unit) = unit_of(code) {
+                    document.required = Some(AmountOut::of(&unit, *required));
+                    document.available = Some(AmountOut::of(&unit, *available));
+                    // What is available already counts the debt, so this does too.
+                    document.shortfall = Some(AmountOut::of(&unit, *required - *available));
+                }
+            }
+            More::HoldState(state) => document.state = Some(state),
+            More::Nothing | More::RetryAfter(_) | More::Fault(_) => {}
+        }
+        document
+    }
+
+    /// The answer with the document as its body.
+    pub fn render(&self, request_id: &str, unit_of: impl Fn(&Key) -> Option<Unit>) -> Response {
+        let body =
+            serde_json::to_vec(&self.document(request_id, unit_of)).expect("strings and numbers serialise");
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let More::RetryAfter(after) = &self.more {
+            // Whole seconds, rounded up: coming back early would only be refused again.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+}
+
+/// Looks a unit up in the catalogue of a running service.
+pub fn unit_in(app: &App) -> impl Fn(&Key) -> Option<Unit> {
+    let app = app.clone();
+    move |code| app.catalogue().unit(code).cloned()
+}
+
+impl IntoResponse for Problem {
+    /// Leaves the problem for the edge to write out.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Problem {
+        match error {
+            AppError::Unauthenticated => Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "A valid key is needed: Authorization: Bearer psk_…",
+            ),
+            AppError::Denied { scope } => {
+                let detail = format!("The key lacks the scope `{scope}`.");
+                Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail)
+            }
+            AppError::Invalid(errors) => Problem::invalid(errors),
+            AppError::Rejected(rejection) => Problem::from(rejection),
+            AppError::NotFound { what } => {
+                let detail = format!("There is no such {}.", what.replace('_', " "));
+                let problem = Problem::new(StatusCode::NOT_FOUND, "", detail);
+                Problem { code: Cow::Owned(format!("{what}_not_found")), ..problem }
+            }
+            AppError::Exists { what } => {
+                let detail = format!("The {} exists already, with other content.", what.replace('_', " "));
+                let problem = Problem::new(StatusCode::CONFLICT, "", detail);
+                Problem { code: Cow::Owned(format!("{what}_exists")), ..problem }
+            }
+            AppError::Unavailable { reason, retry_after } => {
+                let detail = "The service cannot take the request now. Nothing was done.";
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail);
+                Problem { more: More::RetryAfter(retry_after), ..problem }
+            }
+            AppError::Fault(cause) => Problem::fault(cause),
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Problem {
+        let status =
+            StatusCode::from_u16(rejection.status()).expect("the table of rejections has HTTP statuses");
+        let mut problem = Problem::new(status, rejection.code(), title(rejection.code()));
+        match rejection {
+            Rejection::InsufficientCredits { required, available, unit } => {
+                problem.more = More::Shortage { required, available, unit };
+            }
+            Rejection::HoldClosed { state } => {
+                problem.detail = format!("The hold is {} already.", state.name());
+                problem.more = More::HoldState(state.name());
+            }
+            Rejection::UsageInvalid { dimension: Some(name) } => {
+                let pointer = format!("/dimensions/{}", name.replace('~', "~0").replace('/', "~1"));
+                problem.detail =
+                    format!("The action's price does not know the dimension `{name}`, or needs it.");
+                let detail = problem.detail.clone();
+                problem.errors = vec![FieldError { pointer, code: "usage_invalid", detail }];
+            }
+            Rejection::AmountNotPositive
+            | Rejection::AmountOverflow
+            | Rejection::TimeInvalid
+            | Rejection::UsageInvalid { dimension: None }
+            | Rejection::UnitMismatch
+            | Rejection::SameWallet
+            | Rejection::TooManyLots
+            | Rejection::IdempotencyConflict
+            | Rejection::ActionNotFound
+            | Rejection::WalletNotFound
+            | Rejection::HoldNotFound
+            | Rejection::DebitNotFound
+            | Rejection::GrantNotFound
+            | Rejection::CauseNotFound
+            | Rejection::TenantSuspended
+            | Rejection::SpendingFrozen
+            | Rejection::TenantClosed
+            | Rejection::HoldExpired
+            | Rejection::CaptureExceedsHold { .. }
+            | Rejection::HoldLifeExceeded
+            | Rejection::RefundExceedsDebit { .. }
+            | Rejection::RevokeExceedsUnspent { .. }
+            | Rejection::CauseRepeated => {}
+        }
+        problem
+    }
+}
+
+impl From<&FieldError> for FieldProblem {
+    fn from(error: &FieldError) -> FieldProblem {
+        FieldProblem {
+            pointer: error.pointer.clone(),
+            code: Cow::Borrowed(error.code),
+            detail: error.detail.clone(),
+        }
+    }
+}
+
+/// One line for people, by code.
+fn title(code: &str) -> Cow<'static, str> {
+    let known = TITLES.iter().find(|(known, _)| *known == code).map(|(_, title)| *title);
+    known.map_or_else(|| Cow::Owned(plain_title(code)), Cow::Borrowed)
+}
+
+/// `wallet_not_found` as `Wallet not found`.
+fn plain_title(code: &str) -> String {
+    let mut words = code.replace('_', " ");
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    words
+}
+
+/// Titles that say more than their codes.
+const TITLES: &[(&str, &str)] = &[
+    ("amount_not_positive", "An amount has to be more than zero"),
+    ("amount_overflow", "An amount is beyond what the ledger counts"),
+    ("body_incomplete", "The body broke off"),
+    ("body_too_large", "The body is too long"),
+    ("capture_exceeds_hold", "The work cost more than was held, and the action refuses that"),
+    ("cause_repeated", "This was booked before"),
+    ("clock_unsafe", "The clock cannot be trusted now"),
+    ("deadline_exceeded", "The request waited too long and was not executed"),
+    ("hold_closed", "The hold was captured or released before"),
+    ("hold_expired", "The hold ran out"),
+    ("hold_life_exceeded", "A hold lives 24 hours at the most"),
+    ("idempotency_conflict", "The idempotency key was used for another request"),
+    ("idempotency_key_required", "The header Idempotency-Key is required"),
+    ("insufficient_credits", "The balance lacks credits"),
+    ("internal_error", "The service failed"),
+    ("invalid_request", "The request is not acceptable"),
+    ("malformed_json", "The body is not JSON"),
+    ("method_not_allowed", "The path does not take this method"),
+    ("overloaded", "Too much is waiting already"),
+    ("refund_exceeds_debit", "More is to be given back than is left of the debit"),
+    ("request_timeout", "The request did not arrive in time"),
+    ("revoke_exceeds_unspent", "More is to be taken back than is unspent and unpinned"),
+    ("route_not_found", "There is nothing at this path"),
+    ("same_wallet", "A transfer needs two wallets"),
+    ("scope_missing", "The key may not do this"),
+    ("shutting_down", "The service is shutting down"),
+    ("spending_frozen", "Spending of this tenant is frozen"),
+    ("store_unavailable", "The database cannot be reached"),
+    ("tenant_closed", "The tenant is closed"),
+    ("tenant_suspended", "The tenant is suspended"),
+    ("time_invalid", "A time lies where it makes no sense"),
+    ("too_many_lots", "The command would touch too many lots"),
+    ("unauthenticated", "A valid key is needed"),
+    ("unit_mismatch", "The unit is not one of this wallet or action"),
+    ("unsupported_media_type", "The body has to be JSON"),
+    ("usage_invalid", "The quantity or the dimensions do not fit the action's price"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(problem: &Problem) -> serde_json::Value {
+        let unit = |code: &Key| (code.as_str() == "credit").then(Unit::credit);
+        serde_json::to_value(problem.document("req_1", unit)).expect("a document")
+    }
+
+    #[test]
+    fn out_of_credit_says_what_is_missing_with_the_debt_in_it() {
+        let rejection = Rejection::InsufficientCredits {
+            required: Amount(5_000_000),
+            available: Amount(-1_500_000),
+            unit: Unit::credit().code,
+        };
+        insta::assert_json_snapshot!(json(&Problem::from(rejection)), @r#"
+        {
+          "available": "-1.5",
+          "code": "insufficient_credits",
+          "detail": "The balance lacks credits",
+          "packages": [],
+          "request_id": "req_1",
+          "required": "5",
+          "shortfall": "6.5",
+          "status": 402,
+          "title": "The balance lacks credits",
+          "type": "urn:purser:problem:insufficient_credits",
+          "unit": "credit"
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_fault_tells_its_cause_to_nobody() {
+        let problem = Problem::from(AppError::Fault("disk 7 is full".to_string()));
+        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!json(&problem).to_string().contains("disk"));
+        assert!(matches!(problem.more, More::Fault(cause) if cause == "disk 7 is full"));
+    }
+
+    #[test]
+    fn unavailable_says_when_to_come_back_in_whole_seconds_rounded_up() {
+        let retry_after = Duration::from_millis(1_200);
+        let problem = Problem::from(AppError::Unavailable { reason: "overloaded", retry_after });
+        let response = problem.render("req_1", |_| None);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+    }
+
+    #[test]
+    fn a_missing_thing_is_named_by_its_code() {
+        let document = json(&Problem::from(AppError::NotFound { what: "wallet" }));
+        assert_eq!(document["code"], "wallet_not_found");
+        assert_eq!(document["title"], "Wallet not found");
+        assert_eq!(document["status"], 404);
+        let document = json(&Problem::from(AppError::Exists { what: "unit" }));
+        assert_eq!(
+            (document["code"].as_str(), document["status"].as_u64()),
+            (Some("unit_exists"), Some(409))
+        );
+    }
+
+    #[test]
+    fn an_unknown_dimension_is_pointed_at() {
+        let problem = Problem::from(Rejection::UsageInvalid { dimension: Some("a/b".to_string()) });
+        assert_eq!(json(&problem)["errors"][0]["pointer"], "/dimensions/a~1b");
+    }
+
+    #[test]
+    fn no_key_is_answered_with_how_to_give_one() {
+        let response = Problem::from(AppError::Unauthenticated).render("req_1", |_| None);
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+    }
+}

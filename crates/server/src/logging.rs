@@ -1,0 +1,26 @@
+//! Logs: structured, to standard error, as text for people or JSON for machines.
+//!
+//! Requests leave no line; faults, bugs and changes of the process's state do. Keys, bodies and settings that are
+//! secrets are never passed to a log macro.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// Starts logging; a second start in the same process changes nothing.
+pub fn start(config: &Config) {
+    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&config.log));
+    let filter = filter.unwrap_or_else(|error| {
+        eprintln!("purser: the setting `log` is not understood ({error}); logging at info");
+        EnvFilter::new("info")
+    });
+    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log_format {
+        LogFormat::Text => base.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => base.json().flatten_event(true).try_init(),
+    };
+    // Only tests start it twice in one process.
+    drop(started);
+}
