@@ -6,6 +6,7 @@
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Movement};
 use purser_core::decide::Standing;
+use purser_core::receipt::{Detail, Receipt};
 use purser_core::{Decision, Entry, Id, Rejection, State, Timestamp, Wallet, decide};
 
 /// A tenant's wallets and their ledger.
@@ -36,6 +37,7 @@ impl World {
                     self.wallets[*index] = wallet;
                 }
                 self.entries.extend(decision.entries.iter().cloned());
+                self.told_as_it_is(&decision.receipt, now);
                 Ok(decision)
             }
             Err(rejection) => {
@@ -45,6 +47,18 @@ impl World {
                 );
                 Err(rejection)
             }
+        }
+    }
+
+    /// The balances of a receipt are those of its wallets after everything was booked.
+    fn told_as_it_is(&self, receipt: &Receipt, now: Timestamp) {
+        let balance = |id| {
+            let wallet = self.wallets.iter().find(|wallet| wallet.key.id == id);
+            wallet.expect("a receipt names wallets of the tenant").balance(now)
+        };
+        assert_eq!(receipt.balance, balance(receipt.wallet), "{receipt:?}");
+        if let Detail::Transfer { peer, peer_balance } = &receipt.detail {
+            assert_eq!(*peer_balance, balance(*peer), "{receipt:?}");
         }
     }
 
