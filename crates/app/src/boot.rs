@@ -65,7 +65,9 @@ pub enum BootError {
     #[error("{0}")]
     Database(String),
     /// The clock is behind the ledger.
-    #[error("the clock is {behind_seconds} s behind the last entry of the ledger; set it right before starting")]
+    #[error(
+        "the clock is {behind_seconds} s behind the last entry of the ledger; set it right before starting"
+    )]
     ClockBehind {
         /// By how much.
         behind_seconds: i64,
@@ -96,19 +98,29 @@ impl App {
 }
 
 fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<App, BootError> {
-    let path = settings.sqlite_path().filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| BootError::Setting {
-        setting: "database_url",
-        why: format!("`{}` is not `sqlite:PATH`", settings.database_url),
+    let path = settings.sqlite_path().filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
+        BootError::Setting {
+            setting: "database_url",
+            why: format!("`{}` is not `sqlite:PATH`", settings.database_url),
+        }
     })?;
     if settings.queue_max == 0 || settings.batch_max == 0 || settings.readers == 0 {
-        return Err(BootError::Setting { setting: "engine", why: "queue, batch and readers must be at least 1".into() });
+        return Err(BootError::Setting {
+            setting: "engine",
+            why: "queue, batch and readers must be at least 1".into(),
+        });
     }
     let clock = SafeClock::new(clock);
     let (store, mut writer) =
-        Store::open(&path, &OpenOptions { readers: settings.readers }).map_err(|error| refusal(&path, &error))?;
+        Store::open(&path, &OpenOptions { readers: settings.readers, ..OpenOptions::default() })
+            .map_err(|error| refusal(&path, &error))?;
     let recovered = writer.recover().map_err(|error| refusal(&path, &error))?;
     if recovered.entries > 0 {
-        tracing::info!(entries = recovered.entries, wallets = recovered.wallets, "brought rows up to the ledger");
+        tracing::info!(
+            entries = recovered.entries,
+            wallets = recovered.wallets,
+            "brought rows up to the ledger"
+        );
     }
     let last = store.read(|reader| reader.last_recorded_at()).map_err(|error| refusal(&path, &error))?;
     let behind = last.map_or(0, |last| last.0 - clock.wall().0);

@@ -2,7 +2,10 @@
 //!
 //! A ledger must not follow a wall clock that jumps. [`SafeClock`] compares the wall clock with the monotonic one and
 //! refuses to name the time after a jump, until the wall clock agrees again or the process is restarted.
-#![allow(clippy::disallowed_methods, reason = "this file is the one place that may ask the machine for time and randomness")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this file is the one place that may ask the machine for time and randomness"
+)]
 
 use parking_lot::Mutex;
 use purser_core::time::SECOND;
@@ -184,7 +187,10 @@ impl Random for SeededRandom {
     fn fill(&self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
             // SplitMix64: a counter and a mixer, so that threads may share it.
-            let mut z = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self
+                .state
+                .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst)
+                .wrapping_add(0x9e37_79b9_7f4a_7c15);
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             let block = (z ^ (z >> 31)).to_le_bytes();

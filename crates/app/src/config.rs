@@ -40,8 +40,10 @@ impl Config {
         units.sort_by(|a, b| a.unit.code.cmp(&b.unit.code));
         let mut actions = rows.actions;
         actions.sort_by(|a, b| a.action.key.cmp(&b.action.key));
-        let catalogue =
-            Catalogue::new(units.iter().map(|row| row.unit.clone()), actions.iter().map(|row| row.action.clone()));
+        let catalogue = Catalogue::new(
+            units.iter().map(|row| row.unit.clone()),
+            actions.iter().map(|row| row.action.clone()),
+        );
         let keys = rows.api_keys.into_iter().filter(|row| row.revoked_at.is_none()).filter_map(|row| {
             let scope = Scope::parse(&row.scope)?;
             Some((row.no, ApiKey { hash: row.hash, scope, tenant: row.tenant }))

@@ -83,8 +83,14 @@ impl App {
 
     /// Whether the node can take work.
     pub async fn readiness(&self) -> Readiness {
-        let clock = self.inner.clock.now().err().map(|error| format!("the clock jumped by {} s", error.jump / 1_000_000));
-        let store = self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
+        let clock = self
+            .inner
+            .clock
+            .now()
+            .err()
+            .map(|error| format!("the clock jumped by {} s", error.jump / 1_000_000));
+        let store =
+            self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
         let checks = vec![("clock", clock), ("database", store)];
         Readiness { ready: checks.iter().all(|(_, wrong)| wrong.is_none()), checks }
     }
@@ -93,7 +99,9 @@ impl App {
     pub async fn shutdown(&self) {
         let engine = self.inner.engine.clone();
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
-            tracing::error!("the engine did not stop in order; rows are brought up to the ledger at the next start");
+            tracing::error!(
+                "the engine did not stop in order; rows are brought up to the ledger at the next start"
+            );
         }
     }
 

@@ -45,7 +45,9 @@ impl BatchMetrics {
             };
             counts[index] += 1;
         }
-        for (counter, count) in [&self.done, &self.replayed, &self.refused, &self.failed].into_iter().zip(counts) {
+        for (counter, count) in
+            [&self.done, &self.replayed, &self.refused, &self.failed].into_iter().zip(counts)
+        {
             counter.increment(count);
         }
     }

@@ -80,7 +80,8 @@ impl App {
         if let Some(numbers) = self.find_user(named).await? {
             return Ok(numbers);
         }
-        let fresh = FreshNumbers { tenant: TenantNo(self.inner.ids.number()), user: UserNo(self.inner.ids.number()) };
+        let fresh =
+            FreshNumbers { tenant: TenantNo(self.inner.ids.number()), user: UserNo(self.inner.ids.number()) };
         let (Named { tenant, user }, now) = (named.clone(), self.now());
         let change = move |batch: &mut purser_store::Batch<'_>| {
             batch.ensure_user(tenant.as_ref(), &user, fresh, now).map(|numbers| (numbers, false))

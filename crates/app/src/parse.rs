@@ -36,17 +36,21 @@ pub(crate) fn amount(pointer: &str, text: &str, unit: &Unit) -> Result<Amount, A
 /// A decimal in smallest parts.
 pub(crate) fn decimal(pointer: &str, text: &str, decimals: u8) -> Result<i64, AppError> {
     parse_decimal(text, decimals).map_err(|error| match error {
-        DecimalError::Malformed => field(pointer, "malformed", "a decimal number such as \"12.5\" is expected"),
-        DecimalError::TooFine => field(pointer, "too_fine", format!("at most {decimals} decimals are counted here")),
+        DecimalError::Malformed => {
+            field(pointer, "malformed", "a decimal number such as \"12.5\" is expected")
+        }
+        DecimalError::TooFine => {
+            field(pointer, "too_fine", format!("at most {decimals} decimals are counted here"))
+        }
         DecimalError::Overflow => field(pointer, "amount_overflow", "more than can be counted"),
     })
 }
 
 /// An instant in RFC 3339.
 pub(crate) fn time(pointer: &str, text: &str) -> Result<Timestamp, AppError> {
-    let instant: Instant = text
-        .parse()
-        .map_err(|_| field(pointer, "malformed", "a time in RFC 3339 is expected, such as 2026-01-31T08:00:00Z"))?;
+    let instant: Instant = text.parse().map_err(|_| {
+        field(pointer, "malformed", "a time in RFC 3339 is expected, such as 2026-01-31T08:00:00Z")
+    })?;
     Ok(Timestamp(instant.as_microsecond()))
 }
 
@@ -64,16 +68,26 @@ pub(crate) fn occurred_at(text: Option<&str>, now: Timestamp) -> Result<Timestam
 pub(crate) fn usage(measure: &Measure, unit: Option<&Unit>) -> Result<Option<Usage>, AppError> {
     match (&measure.quantity, &measure.dimensions, &measure.amount) {
         (None, None, None) => Ok(None),
-        (Some(text), None, None) => quantity("/quantity", text).map(|quantity| Some(Usage::Quantity(quantity))),
+        (Some(text), None, None) => {
+            quantity("/quantity", text).map(|quantity| Some(Usage::Quantity(quantity)))
+        }
         (None, Some(dimensions), None) => {
             if dimensions.is_empty() || dimensions.len() > DIMENSIONS_MAX {
-                return Err(field("/dimensions", "out_of_range", format!("1 to {DIMENSIONS_MAX} dimensions are expected")));
+                return Err(field(
+                    "/dimensions",
+                    "out_of_range",
+                    format!("1 to {DIMENSIONS_MAX} dimensions are expected"),
+                ));
             }
             let mut parsed = Vec::with_capacity(dimensions.len());
             for (name, text) in dimensions {
                 let pointer = format!("/dimensions/{}", name.replace('~', "~0").replace('/', "~1"));
                 if !purser_core::Key::parse(name).is_some_and(|key| key.as_str().len() <= 64) {
-                    return Err(field(&pointer, "invalid_key", "a dimension's name has 1-64 printable characters"));
+                    return Err(field(
+                        &pointer,
+                        "invalid_key",
+                        "a dimension's name has 1-64 printable characters",
+                    ));
                 }
                 parsed.push((name.clone(), quantity(&pointer, text)?));
             }
@@ -93,7 +107,11 @@ pub(crate) fn usage(measure: &Measure, unit: Option<&Unit>) -> Result<Option<Usa
 
 fn quantity(pointer: &str, text: &str) -> Result<Quantity, AppError> {
     let parts = decimal(pointer, text, Quantity::DECIMALS)?;
-    if parts < 0 { Err(field(pointer, "out_of_range", "a quantity is not negative")) } else { Ok(Quantity(parts)) }
+    if parts < 0 {
+        Err(field(pointer, "out_of_range", "a quantity is not negative"))
+    } else {
+        Ok(Quantity(parts))
+    }
 }
 
 /// A public id of a tenant that the caller may see; others do not exist for it.
@@ -120,14 +138,17 @@ pub(crate) fn limit(page: &PageAsk) -> Result<usize, AppError> {
 
 /// The number inside a cursor of this service's own making.
 pub(crate) fn cursor<T: std::str::FromStr>(page: &PageAsk) -> Result<Option<T>, AppError> {
-    let parse = |text: &String| text.parse().map_err(|_| field("?cursor", "malformed", "use next_cursor as it was given"));
+    let parse = |text: &String| {
+        text.parse().map_err(|_| field("?cursor", "malformed", "use next_cursor as it was given"))
+    };
     page.cursor.as_ref().map(parse).transpose()
 }
 
 impl App {
     /// The digest a key is stored under. The request's digest says whether it is the same request again.
     pub(crate) fn key(&self, tenant: TenantNo, key: &Idempotency) -> Result<(KeyDigest, [u8; 32]), AppError> {
-        let good = (1..=255).contains(&key.key.len()) && key.key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let good =
+            (1..=255).contains(&key.key.len()) && key.key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if !good {
             return Err(field("Idempotency-Key", "malformed", "1-255 printable ASCII characters"));
         }

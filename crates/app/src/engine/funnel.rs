@@ -11,8 +11,8 @@ use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use crate::error::AppError;
 use purser_core::{Timestamp, WalletKey};
-use rustc_hash::FxHashMap;
 use purser_store::{Batch, CommitError, Position, Store, StoreError, Writer};
+use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,7 +237,8 @@ fn commit(
     let budget = 16 + 2 * changed.len();
     let waited = |since: &Position| since.seq() + SAVE_WINDOW < newest.seq();
     let saved = dirty.iter().take(budget).take_while(|(since, _)| waited(since)).count();
-    let places: FxHashMap<WalletKey, usize> = changed.iter().enumerate().map(|(index, w)| (w.key(), index)).collect();
+    let places: FxHashMap<WalletKey, usize> =
+        changed.iter().enumerate().map(|(index, w)| (w.key(), index)).collect();
     for (since, key) in dirty.iter().take(saved) {
         match places.get(key) {
             Some(index) if changed[*index].is_dirty_since(*since) => {

@@ -54,7 +54,11 @@ impl Live {
     /// The wallets of a tenant that satisfy `wanted`.
     pub(super) fn of_tenant(&self, tenant: TenantNo, wanted: impl Fn(&Wallet) -> bool) -> Vec<WalletKey> {
         let shard = self.shards[tenant.0 as usize % SHARDS].read();
-        shard.iter().filter(|(key, live)| key.tenant == tenant && wanted(&live.wallet)).map(|(key, _)| *key).collect()
+        shard
+            .iter()
+            .filter(|(key, live)| key.tenant == tenant && wanted(&live.wallet))
+            .map(|(key, _)| *key)
+            .collect()
     }
 
     pub(super) fn clear(&self) {

@@ -95,7 +95,9 @@ impl Engine {
         let Some(writer) = self.writer.lock().take() else { return };
         // The queue may be full: this waits for its place behind what was accepted.
         if self.queue.send(Work::Stop).is_ok() && writer.join().is_err() {
-            tracing::error!("the writer thread panicked; rows are brought up to the ledger at the next start");
+            tracing::error!(
+                "the writer thread panicked; rows are brought up to the ledger at the next start"
+            );
         }
     }
 }
@@ -160,7 +162,9 @@ impl Runner {
             Ok(()) => answers.into_iter().for_each(|answer| drop(answer.send(Ok(())))),
             Err(error) => {
                 tracing::error!(%error, "a change of configuration or identity failed");
-                answers.into_iter().for_each(|answer| drop(answer.send(Err(StoreError::Other(error.to_string())))));
+                answers
+                    .into_iter()
+                    .for_each(|answer| drop(answer.send(Err(StoreError::Other(error.to_string())))));
             }
         }
     }

@@ -43,7 +43,15 @@ impl Working {
 
     fn new(wallet: Wallet, head: Position) -> Working {
         let touched = Touched::default();
-        Working { wallet: Some(wallet), head, touched, dirty_since: None, was_dirty: false, changed: false, used: 0 }
+        Working {
+            wallet: Some(wallet),
+            head,
+            touched,
+            dirty_since: None,
+            was_dirty: false,
+            changed: false,
+            used: 0,
+        }
     }
 
     pub(super) fn into_live(self) -> LiveWallet {
@@ -114,7 +122,13 @@ impl From<StoreError> for Unloadable {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(batch: Batch<'a>, live: &'a Live, config: &'a Config, now: Timestamp, number: u64) -> Work<'a> {
+    pub(super) fn new(
+        batch: Batch<'a>,
+        live: &'a Live,
+        config: &'a Config,
+        now: Timestamp,
+        number: u64,
+    ) -> Work<'a> {
         Work { batch, live, config, now, number, wallets: FxHashMap::default() }
     }
 
@@ -138,7 +152,10 @@ impl<'a> Work<'a> {
             // The key was revoked while the command waited.
             return Ok(Err(AppError::Unauthenticated));
         }
-        match self.load(&job.route, &job.command).and_then(|keys| Ok((self.history(&job.command, &keys)?, keys))) {
+        match self
+            .load(&job.route, &job.command)
+            .and_then(|keys| Ok((self.history(&job.command, &keys)?, keys)))
+        {
             Ok((history, keys)) => self.decide(job, &keys, history),
             Err(Unloadable::Rejected(rejection)) => Ok(Err(rejection.into())),
             Err(Unloadable::Fault(error)) => Ok(Err(fault(&error))),
@@ -195,9 +212,15 @@ impl<'a> Work<'a> {
                 let wallets = self.take(std::slice::from_ref(key));
                 let (catalogue, standing) = (&*self.config.catalogue, self.config.standing(key.tenant));
                 let mut state = State { catalogue, standing, wallets, history: Vec::new() };
-                let swept = decide(&mut state, &sweep, now).expect("a sweep of a loaded wallet is never refused");
+                let swept =
+                    decide(&mut state, &sweep, now).expect("a sweep of a loaded wallet is never refused");
                 self.put_back(state.wallets);
-                self.record(&Recording { entries: &swept.entries, event: EntryKind::Expire, text: None, answer: None })?;
+                self.record(&Recording {
+                    entries: &swept.entries,
+                    event: EntryKind::Expire,
+                    text: None,
+                    answer: None,
+                })?;
             }
         }
         Ok(())
@@ -232,7 +255,12 @@ impl<'a> Work<'a> {
     }
 
     fn take(&mut self, keys: &[WalletKey]) -> Vec<Wallet> {
-        let take = |key| self.wallets.get_mut(key).and_then(|working| working.wallet.take()).expect("each wallet is loaded once");
+        let take = |key| {
+            self.wallets
+                .get_mut(key)
+                .and_then(|working| working.wallet.take())
+                .expect("each wallet is loaded once")
+        };
         keys.iter().map(take).collect()
     }
 
@@ -254,7 +282,8 @@ impl<'a> Work<'a> {
                     Movement::PlaceHold(place) => place.action,
                     _ => return Err(Unloadable::Rejected(Rejection::ActionNotFound)),
                 };
-                let action = config.catalogue.action(no).ok_or(Unloadable::Rejected(Rejection::ActionNotFound))?;
+                let action =
+                    config.catalogue.action(no).ok_or(Unloadable::Rejected(Rejection::ActionNotFound))?;
                 action.units.iter().map(|unit| self.load_owned(tenant, *owner, unit)).collect()
             }
             Route::Owned(owner, unit) => Ok(vec![self.load_owned(tenant, *owner, unit)?]),
@@ -284,7 +313,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn load_owned(&mut self, tenant: purser_core::TenantNo, owner: Owner, unit: &purser_core::Key) -> Result<WalletKey, Unloadable> {
+    fn load_owned(
+        &mut self,
+        tenant: purser_core::TenantNo,
+        owner: Owner,
+        unit: &purser_core::Key,
+    ) -> Result<WalletKey, Unloadable> {
         let unit = self.config.catalogue.unit(unit).ok_or(Unloadable::Rejected(Rejection::UnitMismatch))?;
         let key = WalletKey::derive(tenant, owner, unit);
         if !self.load_wallet(key)? {
@@ -331,9 +365,16 @@ impl<'a> Work<'a> {
     ) -> Result<Vec<WalletKey>, Unloadable> {
         let of_origin = |wallet: &Wallet| wallet.lots.iter().any(|lot| lot.terms.origin == Some(origin));
         let mut keys: Vec<WalletKey> = buyer.into_iter().collect();
-        keys.extend(self.batch.wallets_of_origin(tenant, origin)?.into_iter().map(|id| WalletKey { tenant, id }));
+        keys.extend(
+            self.batch.wallets_of_origin(tenant, origin)?.into_iter().map(|id| WalletKey { tenant, id }),
+        );
         keys.extend(self.live.of_tenant(tenant, of_origin));
-        keys.extend(self.wallets.iter().filter(|(key, w)| key.tenant == tenant && of_origin(w.wallet())).map(|(key, _)| *key));
+        keys.extend(
+            self.wallets
+                .iter()
+                .filter(|(key, w)| key.tenant == tenant && of_origin(w.wallet()))
+                .map(|(key, _)| *key),
+        );
         keys.sort_unstable();
         keys.dedup();
         for key in &keys {
@@ -360,7 +401,8 @@ impl<'a> Work<'a> {
         let history = self.batch.history(command.tenant, subject)?;
         for key in keys {
             let wallet = self.wallets.get_mut(key).expect("just loaded").wallet_mut();
-            let mine = history.iter().filter(|entry| entry.wallet == *key).flat_map(|entry| &entry.allocations);
+            let mine =
+                history.iter().filter(|entry| entry.wallet == *key).flat_map(|entry| &entry.allocations);
             let lots: Vec<Id> = mine
                 .filter_map(|allocation| match allocation.target {
                     Target::Lot(lot) => Some(lot),
@@ -375,7 +417,9 @@ impl<'a> Work<'a> {
 
 fn load_hold(batch: &Batch<'_>, wallet: &mut Wallet, id: Id) -> Result<(), StoreError> {
     if wallet.hold(id).is_none() {
-        if let Some((_, hold)) = batch.hold(wallet.key.tenant, id)?.filter(|(owner, _)| *owner == wallet.key.id) {
+        if let Some((_, hold)) =
+            batch.hold(wallet.key.tenant, id)?.filter(|(owner, _)| *owner == wallet.key.id)
+        {
             wallet.load_hold(hold);
         }
     }
@@ -395,7 +439,10 @@ fn load_lots(batch: &Batch<'_>, wallet: &mut Wallet, ids: &[Id]) -> Result<(), S
 }
 
 /// What was answered to the job's key before: the receipt, or a refusal when the key was used for another request.
-pub(super) fn known_answer(batch: &Batch<'_>, job: &Job) -> Result<Option<Result<Done, Rejection>>, StoreError> {
+pub(super) fn known_answer(
+    batch: &Batch<'_>,
+    job: &Job,
+) -> Result<Option<Result<Done, Rejection>>, StoreError> {
     let Some((key, request)) = &job.key else { return Ok(None) };
     let Some(answer) = batch.answer(*key)? else { return Ok(None) };
     if answer.request_digest != *request {
@@ -432,9 +479,10 @@ pub(super) fn fault(error: &StoreError) -> AppError {
             tracing::error!(%error, "the store refuses writes");
             unavailable("store_unavailable", 5)
         }
-        StoreError::Corrupt { .. } | StoreError::Newer { .. } | StoreError::Inconsistent { .. } | StoreError::Other(_) => {
-            AppError::Fault(error.to_string())
-        }
+        StoreError::Corrupt { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Inconsistent { .. }
+        | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }
 }
 

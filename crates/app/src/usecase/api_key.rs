@@ -34,7 +34,8 @@ pub struct KeyView {
 impl App {
     /// Who holds this bearer token.
     pub async fn authenticate(&self, bearer: &str) -> Result<Caller, AppError> {
-        let number = bearer.strip_prefix("psk_").and_then(|rest| rest.split_once('_')).and_then(|(no, _)| number(no));
+        let number =
+            bearer.strip_prefix("psk_").and_then(|rest| rest.split_once('_')).and_then(|(no, _)| number(no));
         let caller = number.and_then(|no| self.config().caller(no, &hash(bearer)));
         caller.ok_or(AppError::Unauthenticated)
     }
@@ -81,7 +82,8 @@ pub async fn list(app: &App) -> Result<Vec<KeyView>, AppError> {
 /// Revokes a key by its public part, or by its whole text. From the next batch on it moves nothing.
 pub async fn revoke(app: &App, text: &str) -> Result<(), AppError> {
     let rest = text.strip_prefix("psk_").unwrap_or(text);
-    let no = number(rest.split_once('_').map_or(rest, |(no, _)| no)).ok_or(AppError::NotFound { what: "api_key" })?;
+    let no = number(rest.split_once('_').map_or(rest, |(no, _)| no))
+        .ok_or(AppError::NotFound { what: "api_key" })?;
     let now = app.now();
     let change = move |batch: &mut purser_store::Batch<'_>| {
         let revoked = batch.revoke_api_key(no, now)?;
@@ -95,7 +97,15 @@ pub async fn revoke(app: &App, text: &str) -> Result<(), AppError> {
 
 fn audit(what: &str, no: u64, at: Timestamp) -> AuditRow {
     // The command line acts for whoever may open the database: it has no number of its own.
-    AuditRow { actor: Actor::WORKER, what: what.into(), subject: prefix(no), before: None, after: None, reason: None, at }
+    AuditRow {
+        actor: Actor::WORKER,
+        what: what.into(),
+        subject: prefix(no),
+        before: None,
+        after: None,
+        reason: None,
+        at,
+    }
 }
 
 fn prefix(no: u64) -> String {

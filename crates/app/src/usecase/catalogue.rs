@@ -52,7 +52,9 @@ pub async fn add_unit(app: &App, caller: &Caller, ask: UnitAsk) -> Result<UnitVi
     let config = app.config();
     let known = config.units.iter().find(|known| known.unit.code == code);
     match known {
-        Some(known) if inserted || *known == row => Ok(UnitView { unit: known.unit.clone(), name: known.name.clone() }),
+        Some(known) if inserted || *known == row => {
+            Ok(UnitView { unit: known.unit.clone(), name: known.name.clone() })
+        }
         _ => Err(AppError::Exists { what: "unit" }),
     }
 }
@@ -122,7 +124,12 @@ pub async fn add_action(app: &App, caller: &Caller, ask: ActionAsk) -> Result<Ac
 }
 
 /// Adds a price version to an action.
-pub async fn add_price(app: &App, caller: &Caller, action: &str, ask: PriceAsk) -> Result<ActionView, AppError> {
+pub async fn add_price(
+    app: &App,
+    caller: &Caller,
+    action: &str,
+    ask: PriceAsk,
+) -> Result<ActionView, AppError> {
     platform(caller)?;
     let now = app.now();
     let found = find(app, action)?;
@@ -142,7 +149,12 @@ pub async fn add_price(app: &App, caller: &Caller, action: &str, ask: PriceAsk) 
 }
 
 /// Switches an action off or on.
-pub async fn set_active(app: &App, caller: &Caller, action: &str, active: bool) -> Result<ActionView, AppError> {
+pub async fn set_active(
+    app: &App,
+    caller: &Caller,
+    action: &str,
+    active: bool,
+) -> Result<ActionView, AppError> {
     platform(caller)?;
     let no = find(app, action)?.action.no;
     let what = if active { "action.activate" } else { "action.deactivate" };
@@ -211,7 +223,9 @@ fn overage(ask: &ActionAsk) -> Result<Overage, AppError> {
         (Some("debt"), None) => Ok(Overage::Debt),
         (Some("allow"), Some(percent)) if percent <= 1_000 => Ok(Overage::Allow { percent }),
         (Some("allow"), Some(_)) => Err(field("/overage_percent", "out_of_range", "0 to 1000 percent")),
-        (Some("allow"), None) => Err(field("/overage_percent", "required", "say how many percent are allowed")),
+        (Some("allow"), None) => {
+            Err(field("/overage_percent", "required", "say how many percent are allowed"))
+        }
         (None | Some("refuse" | "debt"), Some(_)) => {
             Err(field("/overage_percent", "not_allowed", "only with overage `allow`"))
         }
@@ -227,7 +241,8 @@ fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, A
         let good = (0..=Amount::MAX.0).contains(&amount.0);
         if good { Ok(amount) } else { Err(field(&pointer, "out_of_range", "a price is not negative")) }
     };
-    let optional = |name: &str, text: &Option<String>| text.as_deref().map(|text| amount(name, text)).transpose();
+    let optional =
+        |name: &str, text: &Option<String>| text.as_deref().map(|text| amount(name, text)).transpose();
     let (minimum, maximum) = (optional("minimum", &ask.minimum)?, optional("maximum", &ask.maximum)?);
     if let (Some(minimum), Some(maximum)) = (minimum, maximum)
         && minimum > maximum
@@ -238,7 +253,9 @@ fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, A
         None | Some("up") => Rounding::Up,
         Some("half_even") => Rounding::HalfEven,
         Some("down") => Rounding::Down,
-        Some(_) => return Err(field(&format!("{at}/rounding"), "malformed", "one of up, half_even and down")),
+        Some(_) => {
+            return Err(field(&format!("{at}/rounding"), "malformed", "one of up, half_even and down"));
+        }
     };
     let bounds = Bounds { minimum, maximum, rounding };
     let model = match &ask.model {
@@ -250,9 +267,14 @@ fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, A
     if matches!(model, Model::Free | Model::Flat { .. }) && bounds != Bounds::default() {
         return Err(field(at, "not_allowed", "minimum, maximum and rounding are for rates"));
     }
-    let valid_from = ask.valid_from.as_deref().map(|text| parse::time(&format!("{at}/valid_from"), text)).transpose()?;
+    let valid_from =
+        ask.valid_from.as_deref().map(|text| parse::time(&format!("{at}/valid_from"), text)).transpose()?;
     if valid_from.is_some_and(|from| from < now) {
-        return Err(field(&format!("{at}/valid_from"), "out_of_range", "a price is not changed for the past"));
+        return Err(field(
+            &format!("{at}/valid_from"),
+            "out_of_range",
+            "a price is not changed for the past",
+        ));
     }
     Ok(Price { id: app.inner.ids.id(), unit: unit.code, valid_from: valid_from.unwrap_or(now), model })
 }
@@ -293,10 +315,13 @@ fn rates_of(at: &str, asks: &[(String, RateAsk)]) -> Result<Vec<(String, Rate)>,
 fn below(at: &str, error: AppError) -> AppError {
     match error {
         AppError::Invalid(fields) => AppError::Invalid(
-            fields.into_iter().map(|mut field| {
-                field.pointer.insert_str(0, at);
-                field
-            }).collect(),
+            fields
+                .into_iter()
+                .map(|mut field| {
+                    field.pointer.insert_str(0, at);
+                    field
+                })
+                .collect(),
         ),
         error => error,
     }

@@ -16,7 +16,8 @@ use purser_core::entry::{EntryKind, Terms, Usage};
 use purser_core::id::Prefix;
 use purser_core::wallet::Owner;
 use purser_core::{
-    Amount, Command, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet, WalletId, WalletKey,
+    Amount, Command, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet, WalletId,
+    WalletKey,
 };
 use std::sync::Arc;
 
@@ -48,7 +49,12 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
             let unit = config.catalogue.unit(code).ok_or(AppError::Rejected(Rejection::UnitMismatch))?;
             let key = WalletKey::derive(tenant, Owner::User(user), unit);
             let found = if numbers.is_some() { app.wallet_now(key).await? } else { None };
-            wallets.push(found.map_or_else(|| Wallet::new(tenant, Owner::User(user), unit.clone()), |found| found.wallet));
+            wallets.push(
+                found.map_or_else(
+                    || Wallet::new(tenant, Owner::User(user), unit.clone()),
+                    |found| found.wallet,
+                ),
+            );
         }
     }
     let recorded = wallets.iter().map(|wallet| wallet.recorded_at).max().unwrap_or_default();
@@ -64,7 +70,8 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
     };
     let projected: Vec<Wallet> = wallets.iter().map(|wallet| decide::project(wallet, now)).collect();
     let standing = config.standing(tenant);
-    let mut state = State { catalogue: &config.catalogue, standing, wallets: projected.clone(), history: Vec::new() };
+    let mut state =
+        State { catalogue: &config.catalogue, standing, wallets: projected.clone(), history: Vec::new() };
     let decided = decide::decide(&mut state, &command, now);
     outcome(decided, &projected, now)
 }
@@ -96,19 +103,26 @@ fn outcome(
             Ok(of(paying.expect("the paying wallet was among them"), decision.receipt.amount, None))
         }
         Err(rejection @ Rejection::InsufficientCredits { required, .. }) => {
-            let Rejection::InsufficientCredits { unit, .. } = &rejection else { unreachable!("matched above") };
+            let Rejection::InsufficientCredits { unit, .. } = &rejection else {
+                unreachable!("matched above")
+            };
             let asked = wallets.iter().find(|wallet| wallet.unit.code == *unit);
             Ok(of(asked.expect("the refused wallet was among them"), required, Some(rejection.code())))
         }
-        Err(rejection @ (Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed)) => {
-            Ok(of(&wallets[0], Amount::ZERO, Some(rejection.code())))
-        }
+        Err(
+            rejection @ (Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed),
+        ) => Ok(of(&wallets[0], Amount::ZERO, Some(rejection.code()))),
         Err(rejection) => Err(rejection.into()),
     }
 }
 
 /// Charges an action.
-pub async fn debit(app: &App, caller: &Caller, ask: DebitAsk, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn debit(
+    app: &App,
+    caller: &Caller,
+    ask: DebitAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     let (order_names, outcome) = queue(app, caller, &ask, &key).await?;
     app.answer(outcome, Some(order_names)).await
 }
@@ -145,19 +159,26 @@ async fn queue(
     let (tenant, user) = app.ensure_user(&parsed.named).await?;
     let wallet = wallet_of(&parsed, tenant)?;
     let owner = Owner::User(user);
-    let route = wallet.map_or(Route::Action(owner), |id| Route::Wallet(WalletKey { tenant, id }, Some(owner)));
+    let route =
+        wallet.map_or(Route::Action(owner), |id| Route::Wallet(WalletKey { tenant, id }, Some(owner)));
     let names = Names {
         tenant: parsed.named.tenant.clone(),
         user: Some(parsed.named.user.clone()),
         action: Some(parsed.action.key.clone()),
     };
-    let (occurred_at, movement) = (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
+    let (occurred_at, movement) =
+        (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
     let order = Order { tenant, user: Some(user), occurred_at, movement, route, key, remarks: &ask.remarks };
     Ok((names, app.submit(caller, order)?))
 }
 
 /// Gives back all or part of a debit.
-pub async fn refund(app: &App, caller: &Caller, ask: RefundAsk, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn refund(
+    app: &App,
+    caller: &Caller,
+    ask: RefundAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     require_reason(&ask.remarks)?;
     let (tenant, debit) = parse::id(caller, Prefix::Debit, &ask.debit, "debit")?;
@@ -180,7 +201,8 @@ pub async fn read(app: &App, caller: &Caller, debit_id: &str) -> Result<DebitVie
     let missing = || AppError::NotFound { what: "debit" };
     let (tenant, debit) = parse::id(caller, Prefix::Debit, debit_id, "debit")?;
     let history = app.read(move |reader| reader.history(tenant, debit)).await?;
-    let charged = history.iter().find(|stored| matches!(stored.entry.kind, EntryKind::Debit | EntryKind::Capture));
+    let charged =
+        history.iter().find(|stored| matches!(stored.entry.kind, EntryKind::Debit | EntryKind::Capture));
     let charged = charged.ok_or_else(missing)?;
     let Terms::Charge(charge) = charged.entry.terms.clone() else { return Err(missing()) };
     let refunds = history.iter().filter(|stored| stored.entry.kind == EntryKind::Refund);
@@ -189,14 +211,19 @@ pub async fn read(app: &App, caller: &Caller, debit_id: &str) -> Result<DebitVie
     let mut names = app.names(tenant, entry.user).await?;
     names.action = app.action_key(charge.action);
     let unit = app.unit_of_wallet(entry.wallet).await?;
-    let (reference, metadata) = charged.text.clone().map_or((None, None), |text| (text.reference, text.metadata));
+    let (reference, metadata) =
+        charged.text.clone().map_or((None, None), |text| (text.reference, text.metadata));
     Ok(DebitView { entry, charge, refunded, unit, names, reference, metadata })
 }
 
 fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError> {
     let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
     if ask.measure.amount.is_some() {
-        return Err(parse::field("/amount", "unknown_field", "a debit is priced by its action; only holds state an amount"));
+        return Err(parse::field(
+            "/amount",
+            "unknown_field",
+            "a debit is priced by its action; only holds state an amount",
+        ));
     }
     let usage = parse::usage(&ask.measure, None)?.unwrap_or(Usage::Quantity(Quantity::ONE));
     let unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?.map(|unit| unit.code);

@@ -16,12 +16,18 @@ use purser_core::wallet::{Lot, Owner};
 use purser_core::{Id, LotId, Money, Movement, TenantNo, WalletId, WalletKey};
 
 /// Gives credits to a wallet; makes user and wallet on first use.
-pub async fn grant(app: &App, caller: &Caller, ask: GrantAsk, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn grant(
+    app: &App,
+    caller: &Caller,
+    ask: GrantAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
     let unit = app.unit(ask.unit.as_deref())?;
     let amount = parse::amount("/amount", &ask.amount, &unit)?;
-    let at = |pointer, text: &Option<String>| text.as_deref().map(|text| parse::time(pointer, text)).transpose();
+    let at =
+        |pointer, text: &Option<String>| text.as_deref().map(|text| parse::time(pointer, text)).transpose();
     let effective_at = at("/effective_at", &ask.effective_at)?;
     let expires_at = at("/expires_at", &ask.expires_at)?;
     let paid = paid(&ask)?;
@@ -32,7 +38,8 @@ pub async fn grant(app: &App, caller: &Caller, ask: GrantAsk, key: Idempotency) 
     let route = Route::Owned(Owner::User(user), unit.code);
     let names = Names { tenant: named.tenant, user: Some(named.user), action: None };
     let (movement, occurred_at) = (Movement::Grant(grant), app.now());
-    let order = Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
+    let order =
+        Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
     app.carry_out(caller, order, Some(names)).await
 }
 
@@ -42,8 +49,9 @@ fn paid(ask: &GrantAsk) -> Result<Option<Money>, AppError> {
     if ask.kind != GrantKind::Paid {
         return Err(field("/paid", "not_allowed", "only a grant of kind paid was paid for"));
     }
-    let currency = Currency::parse(code)
-        .ok_or_else(|| field("/paid/currency", "unknown_currency", "an ISO 4217 code in capitals is expected"))?;
+    let currency = Currency::parse(code).ok_or_else(|| {
+        field("/paid/currency", "unknown_currency", "an ISO 4217 code in capitals is expected")
+    })?;
     let minor = parse::decimal("/paid/amount", text, currency.exponent())?;
     let digits = text.split_once('.').map_or(0, |(_, part)| part.len());
     if digits != usize::from(currency.exponent()) {
@@ -57,7 +65,12 @@ fn paid(ask: &GrantAsk) -> Result<Option<Money>, AppError> {
 }
 
 /// Takes back what is unspent of a grant.
-pub async fn revoke(app: &App, caller: &Caller, ask: RevokeAsk, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn revoke(
+    app: &App,
+    caller: &Caller,
+    ask: RevokeAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     require_reason(&ask.remarks)?;
     let (tenant, lot) = parse::id(caller, Prefix::Grant, &ask.grant, "grant")?;
@@ -75,7 +88,12 @@ pub async fn revoke(app: &App, caller: &Caller, ask: RevokeAsk, key: Idempotency
 }
 
 /// The grants of a wallet's lots, newest first.
-pub async fn list(app: &App, caller: &Caller, wallet_id: &str, page: PageAsk) -> Result<Page<GrantView>, AppError> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    wallet_id: &str,
+    page: PageAsk,
+) -> Result<Page<GrantView>, AppError> {
     caller.require(Scope::Read)?;
     let limit = parse::limit(&page)?;
     let before: Option<u128> = parse::cursor(&page)?;

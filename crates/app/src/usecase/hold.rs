@@ -40,22 +40,34 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
     let (wallet, route) = match wallet {
         None => (None, Route::Action(owner)),
         Some((of, _)) if of != tenant => return Err(AppError::Rejected(Rejection::WalletNotFound)),
-        Some((_, id)) => (Some(WalletId(id)), Route::Wallet(WalletKey { tenant, id: WalletId(id) }, Some(owner))),
+        Some((_, id)) => {
+            (Some(WalletId(id)), Route::Wallet(WalletKey { tenant, id: WalletId(id) }, Some(owner)))
+        }
     };
     let names = Names { tenant: named.tenant, user: Some(named.user), action: Some(action.key.clone()) };
     let unit = unit.map(|unit| unit.code);
     let movement = Movement::PlaceHold(PlaceHold { action: action.no, usage, unit, wallet, expires_in });
     let occurred_at = app.now();
-    let order = Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
+    let order =
+        Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
     app.carry_out(caller, order, Some(names)).await
 }
 
 /// Makes a hold longer or larger.
-pub async fn extend(app: &App, caller: &Caller, ask: ExtendAsk, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn extend(
+    app: &App,
+    caller: &Caller,
+    ask: ExtendAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
     let expires_in = ask.expires_in.map(duration).transpose()?;
-    let unit = if ask.measure.amount.is_some() { Some(app.unit_of_subject(tenant, hold, "hold").await?) } else { None };
+    let unit = if ask.measure.amount.is_some() {
+        Some(app.unit_of_subject(tenant, hold, "hold").await?)
+    } else {
+        None
+    };
     let usage = parse::usage(&ask.measure, unit.as_ref())?;
     if expires_in.is_none() && usage.is_none() {
         return Err(field("", "required", "give expires_in, or quantity, dimensions or amount"));
@@ -67,11 +79,20 @@ pub async fn extend(app: &App, caller: &Caller, ask: ExtendAsk, key: Idempotency
 }
 
 /// Charges what the work really cost.
-pub async fn capture(app: &App, caller: &Caller, ask: CaptureAsk, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn capture(
+    app: &App,
+    caller: &Caller,
+    ask: CaptureAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
     let occurred_at = parse::occurred_at(ask.occurred_at.as_deref(), app.now())?;
-    let unit = if ask.measure.amount.is_some() { Some(app.unit_of_subject(tenant, hold, "hold").await?) } else { None };
+    let unit = if ask.measure.amount.is_some() {
+        Some(app.unit_of_subject(tenant, hold, "hold").await?)
+    } else {
+        None
+    };
     let usage = parse::usage(&ask.measure, unit.as_ref())?;
     let movement = Movement::CaptureHold(CaptureHold { hold, usage, settle: ask.settle });
     let route = Route::Subject(hold);
@@ -80,7 +101,12 @@ pub async fn capture(app: &App, caller: &Caller, ask: CaptureAsk, key: Idempoten
 }
 
 /// Gives a hold up.
-pub async fn release(app: &App, caller: &Caller, hold_id: &str, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn release(
+    app: &App,
+    caller: &Caller,
+    hold_id: &str,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     let (tenant, hold) = parse::id(caller, Prefix::Hold, hold_id, "hold")?;
     let (route, occurred_at, remarks) = (Route::Subject(hold), app.now(), Remarks::default());
@@ -129,6 +155,10 @@ fn duration(seconds: i64) -> Result<i64, AppError> {
 fn single_unit(app: &App, units: &[purser_core::Key]) -> Result<Unit, AppError> {
     match units {
         [unit] => app.unit(Some(unit.as_str())),
-        _ => Err(field("/unit", "required", "the action is paid in several units: say which one the amount is in")),
+        _ => Err(field(
+            "/unit",
+            "required",
+            "the action is paid in several units: say which one the amount is in",
+        )),
     }
 }

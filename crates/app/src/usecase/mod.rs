@@ -53,13 +53,25 @@ impl App {
     }
 
     /// Queues a movement and answers it with the names that belong to its numbers.
-    async fn carry_out(&self, caller: &Caller, order: Order<'_>, names: Option<Names>) -> Result<Answered, AppError> {
+    async fn carry_out(
+        &self,
+        caller: &Caller,
+        order: Order<'_>,
+        names: Option<Names>,
+    ) -> Result<Answered, AppError> {
         let outcome = self.submit(caller, order)?;
         self.answer(outcome, names).await
     }
 
-    async fn answer(&self, outcome: oneshot::Receiver<Outcome>, names: Option<Names>) -> Result<Answered, AppError> {
-        let stopped = || AppError::Unavailable { reason: "shutting_down", retry_after: std::time::Duration::from_secs(1) };
+    async fn answer(
+        &self,
+        outcome: oneshot::Receiver<Outcome>,
+        names: Option<Names>,
+    ) -> Result<Answered, AppError> {
+        let stopped = || AppError::Unavailable {
+            reason: "shutting_down",
+            retry_after: std::time::Duration::from_secs(1),
+        };
         let Done { receipt, replayed } = outcome.await.map_err(|_| stopped())??;
         let names = match names {
             Some(names) => names,
@@ -88,7 +100,11 @@ impl App {
 fn charge_of(detail: &Detail) -> Option<&Charge> {
     match detail {
         Detail::Debit { charge } | Detail::Hold { charge, .. } => Some(charge),
-        Detail::Grant { .. } | Detail::Revoke { .. } | Detail::Refund { .. } | Detail::Transfer { .. } | Detail::Plain => None,
+        Detail::Grant { .. }
+        | Detail::Revoke { .. }
+        | Detail::Refund { .. }
+        | Detail::Transfer { .. }
+        | Detail::Plain => None,
     }
 }
 

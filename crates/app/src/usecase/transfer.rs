@@ -21,7 +21,12 @@ enum End {
 }
 
 /// Moves credits.
-pub async fn transfer(app: &App, caller: &Caller, ask: TransferAsk, key: Idempotency) -> Result<Answered, AppError> {
+pub async fn transfer(
+    app: &App,
+    caller: &Caller,
+    ask: TransferAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     let tenant_key = app.tenant_key(caller, ask.tenant.as_deref())?;
     let (from, to) = (end(caller, "/from", &ask.from)?, end(caller, "/to", &ask.to)?);
@@ -38,10 +43,12 @@ pub async fn transfer(app: &App, caller: &Caller, ask: TransferAsk, key: Idempot
 
 fn end(caller: &Caller, pointer: &str, end: &TransferEnd) -> Result<End, AppError> {
     match (&end.wallet_id, &end.user) {
-        (Some(text), None) => parse::id(caller, Prefix::Wallet, text, "wallet").map(|(tenant, id)| End::Wallet(tenant, id)),
-        (None, Some(user)) => {
-            Key::parse(user).map(End::User).ok_or_else(|| crate::names::invalid_key(&format!("{pointer}/user")))
+        (Some(text), None) => {
+            parse::id(caller, Prefix::Wallet, text, "wallet").map(|(tenant, id)| End::Wallet(tenant, id))
         }
+        (None, Some(user)) => Key::parse(user)
+            .map(End::User)
+            .ok_or_else(|| crate::names::invalid_key(&format!("{pointer}/user"))),
         _ => Err(field(pointer, "ambiguous", "give exactly one of wallet_id and user")),
     }
 }
@@ -84,7 +91,13 @@ async fn unit_and_tenant(
     }
 }
 
-async fn route(app: &App, tenant_key: &Option<Key>, tenant: TenantNo, end: End, unit: &Unit) -> Result<Route, AppError> {
+async fn route(
+    app: &App,
+    tenant_key: &Option<Key>,
+    tenant: TenantNo,
+    end: End,
+    unit: &Unit,
+) -> Result<Route, AppError> {
     match end {
         End::Wallet(tenant, id) => Ok(Route::Wallet(WalletKey { tenant, id: WalletId(id) }, None)),
         End::User(user) => {

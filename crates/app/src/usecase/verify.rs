@@ -125,9 +125,11 @@ impl Rebuild {
             done += chunk.len() as u64;
             for LedgerEntry { entry, .. } in chunk {
                 let known = self.wallets.get_mut(&entry.wallet);
-                let rebuilt = known.ok_or_else(|| broken(entry.wallet, entry.seq, "the entry's wallet does not exist"))?;
+                let rebuilt = known
+                    .ok_or_else(|| broken(entry.wallet, entry.seq, "the entry's wallet does not exist"))?;
                 rebuilt.compare_when_reached()?;
-                audit::replay(&mut rebuilt.wallet, &entry).map_err(|what| broken(entry.wallet, entry.seq, what))?;
+                audit::replay(&mut rebuilt.wallet, &entry)
+                    .map_err(|what| broken(entry.wallet, entry.seq, what))?;
                 if rebuilt.wallet.holds.len() > HOLDS_MAX {
                     rebuilt.wallet.forget_final_holds();
                 }
@@ -166,7 +168,10 @@ impl Rebuilt {
         let mut stored = self.stored.clone();
         stored.prune();
         if rebuilt != stored {
-            return fail(&format!("the stored state is not what the entries make it: {}", difference(&rebuilt, &stored)));
+            return fail(&format!(
+                "the stored state is not what the entries make it: {}",
+                difference(&rebuilt, &stored)
+            ));
         }
         Ok(())
     }

@@ -45,7 +45,12 @@ impl App {
     }
 
     /// The unit in which a grant, debit or hold is counted.
-    pub(crate) async fn unit_of_subject(&self, tenant: TenantNo, subject: Id, what: &'static str) -> Result<Unit, AppError> {
+    pub(crate) async fn unit_of_subject(
+        &self,
+        tenant: TenantNo,
+        subject: Id,
+        what: &'static str,
+    ) -> Result<Unit, AppError> {
         let owner = self.read(move |reader| reader.wallet_of(tenant, subject)).await?;
         let id = owner.ok_or(AppError::NotFound { what })?;
         self.unit_of_wallet(WalletKey { tenant, id }).await
@@ -53,7 +58,9 @@ impl App {
 
     /// A lot as of the last commit.
     pub(crate) async fn lot_now(&self, tenant: TenantNo, id: LotId) -> Result<Option<Lot>, AppError> {
-        let Some(owner) = self.read(move |reader| reader.wallet_of(tenant, id)).await? else { return Ok(None) };
+        let Some(owner) = self.read(move |reader| reader.wallet_of(tenant, id)).await? else {
+            return Ok(None);
+        };
         if let Some(live) = self.inner.live.get(WalletKey { tenant, id: owner })
             && let Some(lot) = live.wallet.lot(id)
         {
@@ -74,7 +81,8 @@ impl App {
         if let Some(live) = live {
             // Memory has every lot whose row is behind, and its word is the newer one.
             lots.retain(|lot| live.wallet.lot(lot.terms.id).is_none());
-            let newer = live.wallet.lots.iter().filter(|lot| before.is_none_or(|before| lot.terms.id < before));
+            let newer =
+                live.wallet.lots.iter().filter(|lot| before.is_none_or(|before| lot.terms.id < before));
             lots.extend(newer.cloned());
             lots.sort_by_key(|lot| std::cmp::Reverse(lot.terms.id));
             lots.truncate(limit);
@@ -82,14 +90,20 @@ impl App {
         Ok(lots)
     }
 
-    async fn view(&self, wallet: &Wallet, created_at: Timestamp, as_of: Timestamp) -> Result<WalletView, AppError> {
+    async fn view(
+        &self,
+        wallet: &Wallet,
+        created_at: Timestamp,
+        as_of: Timestamp,
+    ) -> Result<WalletView, AppError> {
         let (kind, user) = match wallet.owner {
             Owner::User(user) => ("personal", Some(user)),
             Owner::Pool(_) => ("pool", None),
         };
         let names = self.names(wallet.key.tenant, user).await?;
         let config = self.config();
-        let unit_name = config.units.iter().find(|row| row.unit.code == wallet.unit.code).map(|row| row.name.clone());
+        let unit_name =
+            config.units.iter().find(|row| row.unit.code == wallet.unit.code).map(|row| row.name.clone());
         Ok(WalletView {
             key: wallet.key,
             unit: wallet.unit.clone(),
@@ -114,7 +128,12 @@ impl App {
 }
 
 /// The wallets of a user in funding order, with balances now. Makes nothing: an unknown user has no wallets.
-pub async fn balance(app: &App, caller: &Caller, whose: Whose, unit: Option<String>) -> Result<Vec<WalletView>, AppError> {
+pub async fn balance(
+    app: &App,
+    caller: &Caller,
+    whose: Whose,
+    unit: Option<String>,
+) -> Result<Vec<WalletView>, AppError> {
     caller.require(Scope::Read)?;
     let named = app.named(caller, whose.tenant.as_deref(), &whose.user)?;
     let unit = unit.map(|code| app.unit(Some(&code))).transpose()?.map(|unit| unit.code);
@@ -131,7 +150,12 @@ pub async fn balance(app: &App, caller: &Caller, whose: Whose, unit: Option<Stri
 }
 
 /// Wallets that match, by id.
-pub async fn search(app: &App, caller: &Caller, search: WalletSearch, page: PageAsk) -> Result<Page<WalletView>, AppError> {
+pub async fn search(
+    app: &App,
+    caller: &Caller,
+    search: WalletSearch,
+    page: PageAsk,
+) -> Result<Page<WalletView>, AppError> {
     caller.require(Scope::Read)?;
     let limit = parse::limit(&page)?;
     let after = page.cursor.as_ref().map(|text| {
@@ -166,7 +190,9 @@ async fn filter(app: &App, caller: &Caller, search: &WalletSearch) -> Result<Opt
         let Some((tenant, user)) = app.find_user(&named).await? else { return Ok(None) };
         (filter.tenant, filter.user) = (Some(tenant), Some(user));
     } else if let Some(tenant) = app.tenant_key(caller, search.tenant.as_deref())? {
-        let Some(tenant) = app.read(move |reader| reader.resolve_tenant(&tenant)).await? else { return Ok(None) };
+        let Some(tenant) = app.read(move |reader| reader.resolve_tenant(&tenant)).await? else {
+            return Ok(None);
+        };
         filter.tenant = Some(tenant);
     }
     Ok(Some(filter))
@@ -243,7 +269,8 @@ pub async fn entries(
         })
         .await?;
     let last = stored.last().filter(|last| stored.len() == limit && last.entry.seq > 1);
-    let next_cursor = last.map(|last| if by_reference { last.position.0 } else { last.entry.seq }.to_string());
+    let next_cursor =
+        last.map(|last| if by_reference { last.position.0 } else { last.entry.seq }.to_string());
     let mut data = Vec::with_capacity(stored.len());
     for entry in stored {
         data.push(entry_view(app, entry, &wallet.unit).await?);
@@ -260,7 +287,9 @@ async fn entry_view(app: &App, stored: StoredEntry, unit: &Unit) -> Result<Entry
         Terms::Hold(hold) => Some(hold.charge.action),
         _ => None,
     };
-    if let Some(row) = action.and_then(|no| app.config().actions.iter().find(|row| row.action.no == no).cloned()) {
+    if let Some(row) =
+        action.and_then(|no| app.config().actions.iter().find(|row| row.action.no == no).cloned())
+    {
         names.action = Some(row.action.key.clone());
         title = match entry.terms {
             Terms::Charge(_) => row.name,
@@ -273,7 +302,12 @@ async fn entry_view(app: &App, stored: StoredEntry, unit: &Unit) -> Result<Entry
 }
 
 /// The open lots in burn order.
-pub async fn lots(app: &App, caller: &Caller, wallet_id: &str, page: PageAsk) -> Result<Page<LotView>, AppError> {
+pub async fn lots(
+    app: &App,
+    caller: &Caller,
+    wallet_id: &str,
+    page: PageAsk,
+) -> Result<Page<LotView>, AppError> {
     let (current, _) = named_wallet(app, caller, wallet_id).await?;
     let (limit, skip) = (parse::limit(&page)?, parse::cursor::<usize>(&page)?.unwrap_or(0));
     let wallet = project(&current.wallet, app.now().max(current.wallet.recorded_at));
@@ -283,7 +317,12 @@ pub async fn lots(app: &App, caller: &Caller, wallet_id: &str, page: PageAsk) ->
 }
 
 /// The active holds by id.
-pub async fn holds(app: &App, caller: &Caller, wallet_id: &str, page: PageAsk) -> Result<Page<HoldView>, AppError> {
+pub async fn holds(
+    app: &App,
+    caller: &Caller,
+    wallet_id: &str,
+    page: PageAsk,
+) -> Result<Page<HoldView>, AppError> {
     let (current, _) = named_wallet(app, caller, wallet_id).await?;
     let (limit, skip) = (parse::limit(&page)?, parse::cursor::<usize>(&page)?.unwrap_or(0));
     let now = app.now().max(current.wallet.recorded_at);
