@@ -24,7 +24,7 @@ fn cases(default: u32) -> Config {
 }
 
 proptest! {
-    #![proptest_config(cases(2_000))]
+    #![proptest_config(cases(1_000))]
 
     #[test]
     fn every_answer_and_every_balance_is_what_the_model_predicts(
@@ -41,7 +41,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn booking_what_is_due_early_or_late_gives_the_same_answers_and_balances(
