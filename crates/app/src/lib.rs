@@ -91,7 +91,8 @@ impl App {
             .map(|error| format!("the clock jumped by {} s", error.jump / 1_000_000));
         let store =
             self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
-        let checks = vec![("clock", clock), ("database", store)];
+        let engine = (!self.inner.engine.is_running()).then(|| "the writer has ended".to_string());
+        let checks = vec![("clock", clock), ("database", store), ("engine", engine)];
         Readiness { ready: checks.iter().all(|(_, wrong)| wrong.is_none()), checks }
     }
 

@@ -135,7 +135,7 @@ impl Funnel {
     }
 
     /// Throws away what is in memory and brings the rows up to the ledger.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.parts.live.clear();
         self.dirty.clear();
         if let Err(error) = self.parts.writer.recover() {

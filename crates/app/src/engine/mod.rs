@@ -18,6 +18,7 @@ use crate::metrics::BatchMetrics;
 use job::Work;
 use parking_lot::Mutex;
 use purser_store::StoreError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -85,6 +86,11 @@ impl Engine {
         }
     }
 
+    /// Whether the writer still takes work.
+    pub fn is_running(&self) -> bool {
+        self.writer.lock().as_ref().is_some_and(|writer| !writer.is_finished())
+    }
+
     /// The time on the monotonic clock, for [`Job::queued_at`].
     pub fn monotonic(&self) -> i64 {
         self.clock.monotonic()
@@ -140,7 +146,7 @@ impl Runner {
                 self.fold_if_needed();
                 let started = self.clock.monotonic();
                 let waited = started - jobs[0].queued_at;
-                let outcomes = self.funnel.process(&jobs);
+                let outcomes = self.process(&jobs);
                 measure.record(&outcomes, waited, self.clock.monotonic() - started);
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // The caller may have gone away; what was done is done, and its key answers it again.
@@ -154,6 +160,20 @@ impl Runner {
         if let Err(error) = self.funnel.close() {
             tracing::error!(%error, "the database did not close cleanly; rows are brought up to the ledger at the next start");
         }
+    }
+
+    /// Carries out a batch. A bug met on the way is contained: the transaction is rolled back, memory is thrown away, and
+    /// the commands are carried out one by one, so that only the one which meets it fails.
+    fn process(&mut self, jobs: &[Job]) -> Vec<Outcome> {
+        let funnel = &mut self.funnel;
+        if let Ok(outcomes) = catch_unwind(AssertUnwindSafe(|| funnel.process(jobs))) {
+            return outcomes;
+        }
+        self.funnel.forget();
+        if jobs.len() > 1 {
+            return jobs.chunks(1).flat_map(|job| self.process(job)).collect();
+        }
+        vec![Err(AppError::Fault("the command met a bug; see the log".into()))]
     }
 
     fn change(&mut self, cold: Vec<(ColdJob, oneshot::Sender<Result<(), StoreError>>)>) {

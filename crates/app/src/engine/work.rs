@@ -235,7 +235,9 @@ impl<'a> Work<'a> {
             }
             let working = &self.wallets[&entry.wallet];
             if entry.seq == 1 {
-                self.batch.insert_wallet(working.wallet(), self.now)?;
+                let wallet = working.wallet();
+                let unused = Wallet::new(wallet.key.tenant, wallet.owner, wallet.unit.clone());
+                self.batch.insert_wallet(&unused, self.now)?;
             }
             order.push(entry.wallet);
             heads.push(working.head);
