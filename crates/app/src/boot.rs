@@ -4,6 +4,7 @@ use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Engine, Funnel, FunnelParts, Live};
 use crate::names::NameCache;
+use crate::secret::Secrets;
 use crate::{App, Inner};
 use purser_core::time::SECOND;
 use purser_store::{OpenOptions, Store, StoreError};
@@ -114,6 +115,8 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let (store, mut writer) =
         Store::open(&path, &OpenOptions { readers: settings.readers, ..OpenOptions::default() })
             .map_err(|error| refusal(&path, &error))?;
+    let secrets = Secrets::load(&settings.secret_keys, &path, &*random)?;
+    secrets.check(&mut writer)?;
     let recovered = writer.recover().map_err(|error| refusal(&path, &error))?;
     if recovered.entries > 0 {
         tracing::info!(
@@ -142,7 +145,7 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let engine = Engine::start(funnel, clock.clone(), settings.queue_max, settings.batch_max);
     let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
-    Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids }) })
+    Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids, secrets }) })
 }
 
 fn refusal(path: &std::path::Path, error: &StoreError) -> BootError {

@@ -5,6 +5,7 @@
 //! knows no HTTP and no SQL. Start with `usecase/debit.rs`, then `engine/`.
 
 pub mod ask;
+pub mod bench;
 pub mod boot;
 pub mod caller;
 pub mod clock;
@@ -14,6 +15,8 @@ pub mod error;
 mod metrics;
 mod names;
 mod parse;
+pub mod replay;
+pub mod secret;
 pub mod usecase;
 pub mod view;
 
@@ -23,6 +26,7 @@ use crate::config::{Config, SharedConfig};
 use crate::engine::{Engine, Live};
 use crate::error::AppError;
 use crate::names::NameCache;
+use crate::secret::Secrets;
 use purser_core::Timestamp;
 use purser_core::catalogue::Catalogue;
 use purser_store::{Reader, Store, StoreError};
@@ -44,6 +48,7 @@ struct Inner {
     names: NameCache,
     clock: SafeClock,
     ids: Ids,
+    secrets: Secrets,
 }
 
 /// Whether the node can take work, and what is wrong when it cannot.
@@ -69,6 +74,11 @@ impl App {
     /// The settings the node was started with.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
+    }
+
+    /// What everything signed or encrypted derives from.
+    pub fn secrets(&self) -> &Secrets {
+        &self.inner.secrets
     }
 
     /// The time, as the service sees it: good for reads; the engine decides for itself what time a movement has.

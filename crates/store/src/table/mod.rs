@@ -7,6 +7,7 @@ mod action;
 mod api_key;
 mod audit;
 mod price;
+mod secret;
 mod tenant;
 mod unit;
 
@@ -36,12 +37,13 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 7] = [
+pub(crate) const ALL: [&[(&str, &str)]; 8] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     price::STATEMENTS,
+    secret::STATEMENTS,
     tenant::STATEMENTS,
     unit::STATEMENTS,
 ];
