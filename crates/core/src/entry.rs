@@ -224,7 +224,7 @@ pub enum Usage {
 pub struct Charge {
     /// The action's number in the catalogue.
     pub action: u64,
-    /// The price version; none where the caller stated the amount.
+    /// The price version that was in force: the one a hold is captured at, also where it was placed by amount.
     pub price: Option<PriceId>,
     /// What was consumed.
     pub usage: Usage,

@@ -192,7 +192,8 @@ fn cost(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold, usage: &Usage) -> Res
 }
 
 fn find(draft: &mut Draft<'_, '_>, hold: Id) -> Result<usize, Rejection> {
-    let found = draft.wallets.iter().enumerate().find_map(|(index, wallet)| Some((index, wallet.hold(hold)?.user)));
+    let found =
+        draft.wallets.iter().enumerate().find_map(|(index, wallet)| Some((index, wallet.hold(hold)?.user)));
     let (wallet, user) = found.ok_or(Rejection::HoldNotFound)?;
     draft.on_behalf_of(user);
     Ok(wallet)

@@ -277,7 +277,11 @@ impl Wallet {
 
     /// Looks for the next instant at which something becomes due, after what was due has been booked.
     pub(crate) fn refresh_due(&mut self) {
-        let holds = self.holds.iter().filter(|hold| hold.state == HoldState::Active).map(|hold| hold.terms.expires_at);
+        let holds = self
+            .holds
+            .iter()
+            .filter(|hold| hold.state == HoldState::Active)
+            .map(|hold| hold.terms.expires_at);
         // What is pinned in an expired lot is dealt with when the pin goes, not by waiting.
         let open = self.lots.iter().filter(|lot| lot.remaining.is_positive());
         let waiting = open.filter(|lot| lot.spendable().is_positive() || !lot.is_expired(self.recorded_at));
