@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use purser_app::error::FieldError;
 use serde::Deserialize;
-use serde::de::Error;
+use serde::de::{Error, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
 
 use super::problem::Problem;
@@ -134,6 +134,15 @@ fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8], found: serde_json::Error) ->
         Err(error) if error.inner().is_data() => {
             Problem::invalid(vec![field_error(error.path(), error.inner())])
         }
+        // The parser calls a number in the place of a name (`"mode": 1`) a mistake of syntax, which it is not.
+        Err(error) if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() => {
+            let detail = "a value of another type is expected".to_string();
+            Problem::invalid(vec![FieldError {
+                pointer: pointer_to(error.path()),
+                code: "wrong_type",
+                detail,
+            }])
+        }
         Err(error) => malformed(error.inner()),
         Ok(_) => malformed(&found),
     }
@@ -145,14 +154,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
 }
 
 fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
-    let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => push_segment(&mut pointer, key),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
+    let mut pointer = pointer_to(path);
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     if let Some((code, detail)) = message.split_once(MARK) {
@@ -174,6 +176,18 @@ fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
     let code =
         codes.iter().find(|(start, _)| message.starts_with(start)).map_or("malformed", |(_, code)| code);
     FieldError { pointer, code, detail: message.to_string() }
+}
+
+fn pointer_to(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => push_segment(&mut pointer, key),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
 }
 
 fn push_segment(pointer: &mut String, name: &str) {

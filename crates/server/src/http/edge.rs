@@ -12,12 +12,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use purser_app::App;
-use purser_core::Timestamp;
 use tower::{Layer, Service};
 
 use super::metrics::RouteMetrics;
@@ -76,7 +76,7 @@ where
             let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
             RouteMetrics::new(request.method().as_str(), path)
         });
-        let started = self.app.as_ref().map(App::now);
+        let started = self.app.as_ref().map(App::monotonic);
         let answer = caught(self.inner.call(request));
         let (app, metrics) = (self.app.clone(), self.metrics.clone());
         Box::pin(async move {
@@ -90,16 +90,15 @@ where
             }
             response.headers_mut().insert(REQUEST_ID, id);
             if let (Some(app), Some(metrics), Some(started)) = (app, metrics.get(), started) {
-                metrics.record(response.status(), elapsed(started, app.now()));
+                metrics.record(response.status(), elapsed(started, app.monotonic()));
             }
             Ok(response)
         })
     }
 }
 
-/// The service's clock may be set back; a request never took less than no time.
-fn elapsed(started: Timestamp, now: Timestamp) -> std::time::Duration {
-    std::time::Duration::from_micros(now.micros().saturating_sub(started.micros()).max(0).unsigned_abs())
+fn elapsed(started: i64, now: i64) -> Duration {
+    Duration::from_micros(now.saturating_sub(started).max(0).unsigned_abs())
 }
 
 /// The problem's document, with the headers that the router gave its answer (such as `Allow`).

@@ -403,7 +403,8 @@ mod tests {
             available: Amount(-1_500_000),
             unit: Unit::credit().code,
         };
-        insta::assert_json_snapshot!(json(&Problem::from(rejection)), @r#"
+        let document = serde_json::to_string_pretty(&json(&Problem::from(rejection))).expect("JSON");
+        insta::assert_snapshot!(document, @r#"
         {
           "available": "-1.5",
           "code": "insufficient_credits",

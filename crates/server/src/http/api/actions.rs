@@ -28,16 +28,16 @@ pub struct ActionIn<'a> {
     key: KeyIn<'a>,
     /// What people call it.
     #[serde(borrow)]
-    name: TextIn<'a, 255>,
+    name: TextIn<'a, 200>,
     /// What one of it is: scan, call, token.
     #[serde(borrow, default)]
-    unit_label: Option<TextIn<'a, 64>>,
+    unit_label: Option<TextIn<'a, 200>>,
     /// One paragraph.
     #[serde(borrow, default)]
     description: Option<TextIn<'a, 2000>>,
     /// For grouping.
     #[serde(borrow, default)]
-    category: Option<TextIn<'a, 64>>,
+    category: Option<TextIn<'a, 200>>,
     /// What captures may take beyond the hold; `refuse` unless said.
     #[serde(default)]
     overage: Option<OverageWire>,

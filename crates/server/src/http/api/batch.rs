@@ -37,12 +37,12 @@ pub struct BatchIn<'a> {
 }
 
 /// A debit of a batch: that of `POST /v1/debits` with its idempotency key.
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BatchDebitRequest)]
 pub struct BatchDebitIn<'a> {
     /// New for each debit: 1-255 printable ASCII characters, best a UUIDv7. Not part of the debit's content.
-    #[serde(borrow, skip_serializing)]
+    #[serde(borrow)]
     #[schema(min_length = 1, max_length = 255, pattern = "^[ -~]+$", value_type = String)]
     idempotency_key: TextIn<'a, 255>,
     /// The tenant that pays; the user's personal one unless said.
@@ -86,10 +86,6 @@ impl<'a> BatchDebitIn<'a> {
         let key = sound_key(self.idempotency_key.0.as_bytes())
             .ok_or_else(|| key_unsound(format!("/debits/{index}/idempotency_key")))?
             .to_string();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"POST\n/v1/debits/batch\n");
-        serde_json::to_writer(&mut hasher, &self).expect("strings serialise, and a hasher takes everything");
-        let request = *hasher.finalize().as_bytes();
         let debit = DebitIn {
             tenant: self.tenant,
             user: self.user,
@@ -103,6 +99,10 @@ impl<'a> BatchDebitIn<'a> {
             metadata: self.metadata,
             occurred_at: self.occurred_at,
         };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"POST\n/v1/debits/batch\n");
+        serde_json::to_writer(&mut hasher, &debit).expect("strings serialise, and a hasher takes everything");
+        let request = *hasher.finalize().as_bytes();
         let ask = debit.into_ask().map_err(|problem| problem.below(&format!("/debits/{index}")))?;
         Ok((ask, Idempotency { key, request }))
     }

@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
+#[schema(as = List)]
 pub struct ListOut<T> {
     /// The rows.
     pub data: Vec<T>,

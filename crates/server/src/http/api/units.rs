@@ -28,7 +28,7 @@ pub struct UnitIn<'a> {
     scale: u8,
     /// What people call it.
     #[serde(borrow)]
-    name: TextIn<'a, 255>,
+    name: TextIn<'a, 200>,
 }
 
 /// A unit.

@@ -1,0 +1,80 @@
+//! `purser verify`: rebuilds every wallet from its entries and compares; writes nothing, works beside a running server.
+//!
+//! The exit code is the answer: 0 it holds, 1 it does not (the first wrong entry is named), 2 it could not be read.
+//! What is checked is in `purser_app::usecase::verify`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use purser_app::usecase::verify::{Verified, VerifyError, verify};
+
+use super::progress::{self, Steps};
+use super::{CommandError, Context};
+
+/// Exit code for a ledger that could not be read.
+const UNREADABLE: u8 = 2;
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// The database; the one in the settings unless said.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// No progress, and nothing on standard output but what is wrong.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl VerifyArguments {
+    /// Those that were given, as settings.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        self.database_url.iter().map(|url| ("database_url", url.clone())).collect()
+    }
+}
+
+/// Verifies and says what came of it.
+pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCode, CommandError> {
+    let Some(path) = context.config.app.sqlite_path() else {
+        eprintln!("purser: only databases of the form sqlite:PATH can be verified");
+        return Ok(ExitCode::from(UNREADABLE));
+    };
+    match ledger(path, !arguments.quiet).await {
+        Ok(verified) => {
+            if !arguments.quiet || context.json {
+                context.print(&answer(&verified), |_| sentence(&verified))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(VerifyError::Broken { wallet, seq, what }) => {
+            let broken = serde_json::json!({ "holds": false, "wallet": wallet, "seq": seq, "what": what });
+            context.print(&broken, |_| {
+                format!("The ledger does not hold. The first thing wrong: wallet {wallet}, entry {seq}: {what}")
+            })?;
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error @ VerifyError::Store(_)) => {
+            eprintln!("purser: the ledger could not be read: {error}");
+            Ok(ExitCode::from(UNREADABLE))
+        }
+    }
+}
+
+/// Verifies the ledger in a file, with a progress bar where somebody watches.
+pub async fn ledger(path: PathBuf, shown: bool) -> Result<Verified, VerifyError> {
+    let bar = if shown { progress::bar("Verifying", 0) } else { Steps::hidden() };
+    let (heard, work) = (bar.clone(), move |bar: Steps| verify(&path, |done, total| bar.set(done, total)));
+    let verified = tokio::task::spawn_blocking(move || work(heard)).await;
+    bar.finish();
+    verified.expect("verification reports what is wrong and does not panic")
+}
+
+fn answer(verified: &Verified) -> serde_json::Value {
+    serde_json::json!({ "entries": verified.entries, "wallets": verified.wallets, "holds": true })
+}
+
+/// What was found, for people.
+pub fn sentence(verified: &Verified) -> String {
+    let (entries, wallets) = (progress::grouped(verified.entries), progress::grouped(verified.wallets));
+    format!("The ledger holds: {entries} entries and {wallets} wallets agree, chain and sums.")
+}

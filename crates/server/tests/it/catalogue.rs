@@ -1,0 +1,126 @@
+//! Units, actions and their price versions.
+
+use crate::server::Server;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_unit_is_made_once_and_never_changed() {
+    let server = Server::start().await;
+    let unit = json!({"code": "MYR", "scale": 2, "name": "Ringgit"});
+    assert_eq!(server.post("/v1/units", unit.clone()).await.expect(201), unit);
+    assert_eq!(server.post("/v1/units", unit.clone()).await.expect(201), unit);
+    server
+        .post("/v1/units", json!({"code": "MYR", "scale": 3, "name": "Ringgit"}))
+        .await
+        .problem(409, "unit_exists");
+    let all = server.get("/v1/units").await.expect(200);
+    assert!(all["data"].as_array().expect("a list").contains(&unit), "{all}");
+    server
+        .post("/v1/units", json!({"code": "x", "scale": 7, "name": "X"}))
+        .await
+        .invalid("/scale", "out_of_range");
+}
+
+#[tokio::test]
+async fn prices_are_shown_as_they_were_given() {
+    let server = Server::start().await;
+    let rates = json!({"in": {"rate": "0.000000000001", "per": 1}, "out": {"rate": "15", "per": 1000000}});
+    let table = [
+        ("free", json!({"model": "free"})),
+        ("flat", json!({"model": "flat", "amount": "5.5"})),
+        (
+            "quantity",
+            json!({"model": "per_quantity", "rate": "0.5", "per": 3, "minimum": "1", "maximum": "100", "rounding": "half_even"}),
+        ),
+        ("dimension", json!({"model": "per_dimension", "rates": rates, "minimum": "0", "rounding": "up"})),
+    ];
+    for (key, price) in table {
+        server.action(key, price.clone()).await;
+        let read = server.get(&format!("/v1/actions/{key}")).await.expect(200);
+        let shown = &read["prices"][0];
+        for (name, value) in price.as_object().expect("an object") {
+            assert_eq!(&shown[name], value, "{key} {name}");
+        }
+        assert_eq!(
+            (&shown["unit"], &shown["valid_from"]),
+            (&json!("credit"), &json!("2026-01-01T00:00:00Z"))
+        );
+    }
+    let page = server.get("/v1/actions?limit=3").await.expect(200);
+    let keys: Vec<_> =
+        page["data"].as_array().expect("a list").iter().map(|action| action["key"].clone()).collect();
+    assert_eq!(keys, ["dimension", "flat", "free"]);
+    let rest = server
+        .get(&format!("/v1/actions?cursor={}", page["next_cursor"].as_str().expect("more")))
+        .await
+        .expect(200);
+    assert_eq!((&rest["data"][0]["key"], &rest["next_cursor"]), (&json!("quantity"), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_new_price_counts_from_its_instant_on() {
+    let server = Server::with_scan().await;
+    let later = json!({"model": "flat", "amount": "7", "valid_from": "2026-02-01T00:00:00Z"});
+    let action = server.post("/v1/actions/scan/prices", later).await.expect(201);
+    assert_eq!(action["prices"].as_array().expect("a list").len(), 2);
+    assert_eq!(
+        server.post("/v1/debits", json!({"user": "ann", "action": "scan"})).await.expect(201)["amount"],
+        "5"
+    );
+    server.clock.advance(32 * purser_core::time::DAY);
+    assert_eq!(
+        server.post("/v1/debits", json!({"user": "ann", "action": "scan"})).await.expect(201)["amount"],
+        "7"
+    );
+}
+
+#[tokio::test]
+async fn an_action_is_switched_off_and_on() {
+    let server = Server::with_scan().await;
+    let off = server.send("POST", "/v1/actions/scan/deactivate", &[], "").await.expect(200);
+    assert_eq!(off["active"], false);
+    server
+        .post("/v1/debits", json!({"user": "ann", "action": "scan"}))
+        .await
+        .problem(404, "action_not_found");
+    assert_eq!(server.send("POST", "/v1/actions/scan/activate", &[], "").await.expect(200)["active"], true);
+    server.post("/v1/debits", json!({"user": "ann", "action": "scan"})).await.expect(201);
+}
+
+#[tokio::test]
+async fn an_action_in_several_units_is_paid_in_the_first_that_covers() {
+    let server = Server::start().await;
+    server.post("/v1/units", json!({"code": "sms", "scale": 0, "name": "Messages"})).await.expect(201);
+    let prices = json!([{"model": "flat", "unit": "sms", "amount": 1}, {"model": "flat", "amount": "0.2"}]);
+    let body =
+        json!({"key": "send", "name": "Send", "prices": prices, "overage": "allow", "overage_percent": 20});
+    let action = server.post("/v1/actions", body.clone()).await.expect(201);
+    assert_eq!(action["units"], json!(["sms", "credit"]));
+    assert_eq!((&action["overage"], &action["overage_percent"]), (&json!("allow"), &json!(20)));
+    server.grant("ann", "1").await;
+    let debit = server.post("/v1/debits", json!({"user": "ann", "action": "send"})).await.expect(201);
+    assert_eq!((&debit["unit"], &debit["amount"]), (&json!("credit"), &json!("0.2")));
+    server.post("/v1/actions", body).await.problem(409, "action_exists");
+}
+
+#[tokio::test]
+async fn a_price_with_fields_of_another_model_is_refused_where_it_is_wrong() {
+    let server = Server::start().await;
+    let make = async |price: serde_json::Value| {
+        server.post("/v1/actions", json!({"key": "a", "name": "A", "price": price})).await
+    };
+    make(json!({"model": "flat"})).await.invalid("/price/amount", "required");
+    make(json!({"model": "free", "amount": 1})).await.invalid("/price/amount", "not_applicable");
+    make(json!({"model": "per_dimension", "rates": {}})).await.invalid("/price/rates", "required");
+    make(json!({"model": "graduated"})).await.invalid("/price/model", "unknown_value");
+    make(json!({"model": "flat", "amount": 1.5})).await.invalid("/price/amount", "fraction_as_number");
+    let rates = json!({"a/b~c": {"rate": 1, "per": "x"}});
+    make(json!({"model": "per_dimension", "rates": rates}))
+        .await
+        .invalid("/price/rates/a~1b~0c/per", "wrong_type");
+    let body = json!({"key": "a", "name": "A", "prices": [{"model": "free"}, {"model": "flat"}]});
+    server.post("/v1/actions", body).await.invalid("/prices/1/amount", "required");
+    server.post("/v1/actions", json!({"key": "a", "name": "A"})).await.invalid("/price", "required");
+    let both = json!({"key": "a", "name": "A", "price": {"model": "free"}, "prices": [{"model": "free"}]});
+    server.post("/v1/actions", both).await.invalid("/prices", "not_applicable");
+}

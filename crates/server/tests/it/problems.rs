@@ -1,0 +1,105 @@
+//! The catalogue of codes: every refusal and fault the API can answer, with its status.
+
+use purser_app::error::{AppError, FieldError};
+use purser_core::wallet::HoldState;
+use purser_core::{Amount, Key, Rejection};
+use purser_server::http::problem::Problem;
+use std::time::Duration;
+
+fn rejections() -> Vec<Rejection> {
+    let unit = Key::parse("credit").expect("a key");
+    let some = Amount(1);
+    vec![
+        Rejection::AmountNotPositive,
+        Rejection::AmountOverflow,
+        Rejection::TimeInvalid,
+        Rejection::UsageInvalid { dimension: None },
+        Rejection::UnitMismatch,
+        Rejection::SameWallet,
+        Rejection::TooManyLots,
+        Rejection::IdempotencyConflict,
+        Rejection::ActionNotFound,
+        Rejection::WalletNotFound,
+        Rejection::HoldNotFound,
+        Rejection::DebitNotFound,
+        Rejection::GrantNotFound,
+        Rejection::CauseNotFound,
+        Rejection::TenantSuspended,
+        Rejection::SpendingFrozen,
+        Rejection::TenantClosed,
+        Rejection::HoldExpired,
+        Rejection::HoldClosed { state: HoldState::Captured },
+        Rejection::CaptureExceedsHold { held: some, required: some },
+        Rejection::HoldLifeExceeded,
+        Rejection::RefundExceedsDebit { refundable: some },
+        Rejection::RevokeExceedsUnspent { revocable: some },
+        Rejection::CauseRepeated,
+        Rejection::InsufficientCredits { required: some, available: some, unit },
+    ]
+}
+
+#[test]
+fn every_code_has_one_status() {
+    let unavailable = |reason| AppError::Unavailable { reason, retry_after: Duration::from_secs(1) };
+    let field = FieldError { pointer: "/a".to_string(), code: "required", detail: "x".to_string() };
+    let mut errors = vec![
+        AppError::Unauthenticated,
+        AppError::Denied { scope: "write" },
+        AppError::Invalid(vec![field]),
+        AppError::NotFound { what: "wallet" },
+        AppError::Exists { what: "unit" },
+        AppError::Exists { what: "action" },
+        unavailable("overloaded"),
+        unavailable("deadline_exceeded"),
+        unavailable("clock_unsafe"),
+        unavailable("shutting_down"),
+        unavailable("store_unavailable"),
+        AppError::Fault("x".to_string()),
+    ];
+    errors.extend(rejections().into_iter().map(AppError::Rejected));
+    let mut lines: Vec<String> = errors
+        .into_iter()
+        .map(Problem::from)
+        .map(|problem| format!("{} {}", problem.status.as_u16(), problem.code))
+        .collect();
+    lines.sort();
+    lines.dedup();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    401 unauthenticated
+    402 insufficient_credits
+    403 scope_missing
+    403 spending_frozen
+    403 tenant_closed
+    403 tenant_suspended
+    404 action_not_found
+    404 cause_not_found
+    404 debit_not_found
+    404 grant_not_found
+    404 hold_not_found
+    404 wallet_not_found
+    409 action_exists
+    409 capture_exceeds_hold
+    409 cause_repeated
+    409 hold_closed
+    409 hold_expired
+    409 hold_life_exceeded
+    409 refund_exceeds_debit
+    409 revoke_exceeds_unspent
+    409 unit_exists
+    422 amount_not_positive
+    422 amount_overflow
+    422 idempotency_conflict
+    422 invalid_request
+    422 same_wallet
+    422 time_invalid
+    422 too_many_lots
+    422 unit_mismatch
+    422 usage_invalid
+    500 internal_error
+    503 clock_unsafe
+    503 deadline_exceeded
+    503 overloaded
+    503 shutting_down
+    503 store_unavailable
+    ");
+}

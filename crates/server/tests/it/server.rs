@@ -1,0 +1,216 @@
+//! A service of a test's own: temporary database, manual clock, real listener on a free port.
+//!
+//! The client writes requests byte by byte, so that a test can also send what no library would.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use purser_app::App;
+use purser_app::boot::Settings;
+use purser_app::caller::Scope;
+use purser_app::clock::{ManualClock, SystemRandom};
+use purser_app::usecase::api_key;
+use purser_core::Timestamp;
+use purser_core::time::SECOND;
+use purser_server::http::{listen, router};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// 2026-01-01T00:00:00Z, where every test's clock starts.
+const START: Timestamp = Timestamp(1_767_225_600 * SECOND);
+
+/// A running service.
+pub(crate) struct Server {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) address: SocketAddr,
+    pub(crate) key: String,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<()>>,
+    keys: AtomicU64,
+    _folder: TempDir,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body, after checking the status.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.json()
+    }
+
+    /// Checks that it is a problem document with this status and code, complete and consistent.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
+        let document = self.expect(status);
+        assert_eq!(document["code"], code, "{document}");
+        assert_eq!(document["status"], status);
+        assert_eq!(document["type"], format!("urn:purser:problem:{code}"));
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(document["request_id"].as_str(), self.header("x-request-id"));
+        document
+    }
+
+    /// Checks that one field is named as not acceptable.
+    #[track_caller]
+    pub(crate) fn invalid(&self, pointer: &str, code: &str) {
+        let document = self.problem(422, "invalid_request");
+        let errors = document["errors"].as_array().expect("errors are listed");
+        let found = errors.iter().any(|error| error["pointer"] == pointer && error["code"] == code);
+        assert!(found, "{pointer} {code} is not in {document}");
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Server {
+        Server::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Server {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = Settings::new(format!("sqlite:{}", folder.path().join("purser.db").display()));
+        change(&mut settings);
+        let clock = Arc::new(ManualClock::at(START));
+        let app = App::open_with(settings, clock.clone(), Arc::new(SystemRandom::default())).await;
+        let app = app.expect("the database opens");
+        let key = api_key::create(&app, "tests", Scope::Write, None).await.expect("a key");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let routes = router::router(app.clone());
+        let serving = tokio::spawn(listen::serve(listener, routes, 1_000, async {
+            // Dropped or sent: either way the test is over.
+            let _ = stopped.await;
+        }));
+        let (stop, serving, keys) = (Some(stop), Some(serving), AtomicU64::new(0));
+        Server { app, clock, address, key, stop, serving, keys, _folder: folder }
+    }
+
+    /// Stops it as `purser serve` does on a signal.
+    pub(crate) async fn stop(&mut self) {
+        drop(self.stop.take());
+        self.serving.take().expect("stopped once").await.expect("no panic");
+        self.app.shutdown().await;
+    }
+
+    /// A service with a flat price of 5 for `scan`, and 100 credits for the user `ann`.
+    pub(crate) async fn with_scan() -> Server {
+        let server = Server::start().await;
+        server.action("scan", json!({"model": "flat", "amount": "5"})).await;
+        server.grant("ann", "100").await;
+        server
+    }
+
+    pub(crate) async fn action(&self, key: &str, price: Value) {
+        self.post("/v1/actions", json!({"key": key, "name": key, "price": price})).await.expect(201);
+    }
+
+    pub(crate) async fn grant(&self, user: &str, amount: &str) -> Value {
+        let body = json!({"user": user, "amount": amount, "kind": "promotional", "reason": "a test"});
+        self.post("/v1/grants", body).await.expect(201)
+    }
+
+    pub(crate) fn fresh_key(&self) -> String {
+        format!("test-{}", self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// POST with a fresh idempotency key.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_as(path, body, &self.fresh_key()).await
+    }
+
+    pub(crate) async fn post_as(&self, path: &str, body: Value, key: &str) -> Answer {
+        self.send("POST", path, &[("Idempotency-Key", key)], &body.to_string()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    /// Sends with the server's key; JSON where there is a body.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let authorization = format!("Bearer {}", self.key);
+        let mut all = vec![("Authorization", authorization.as_str())];
+        if !body.is_empty() {
+            all.push(("Content-Type", "application/json"));
+        }
+        all.extend(headers);
+        self.raw(method, path, &all, body.as_bytes()).await
+    }
+
+    /// Sends exactly these headers, beside those that HTTP needs.
+    pub(crate) async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        let mut bytes = request.into_bytes();
+        bytes.extend_from_slice(body);
+        self.exchange(&bytes).await
+    }
+
+    /// Posts a debit with this head and these bytes after it.
+    pub(crate) async fn bytes(&self, head: &str, body: &[u8]) -> Answer {
+        let mut bytes =
+            format!("POST /v1/debits HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{head}\r\n").into_bytes();
+        bytes.extend_from_slice(body);
+        self.exchange(&bytes).await
+    }
+
+    async fn exchange(&self, bytes: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        stream.write_all(bytes).await.expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("it answers");
+        parse(&answer)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text}"));
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status line");
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_string()))
+        .collect();
+    Answer { status, headers, text: body.to_string() }
+}

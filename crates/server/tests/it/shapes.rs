@@ -1,0 +1,209 @@
+//! Requests that are not what they should be: each is named, and none moves anything.
+
+use crate::server::Server;
+use serde_json::json;
+
+const DEBIT: &str = r#"{"user":"ann","action":"scan"}"#;
+
+async fn debit(server: &Server, body: &str) -> crate::server::Answer {
+    server.send("POST", "/v1/debits", &[("Idempotency-Key", &server.fresh_key())], body).await
+}
+
+#[tokio::test]
+async fn fields_are_refused_by_pointer() {
+    let server = Server::with_scan().await;
+    let with = |field: &str| format!(r#"{{"user":"ann","action":"scan",{field}}}"#);
+    debit(&server, &with(r#""colour":"red""#)).await.invalid("/colour", "unknown_field");
+    debit(&server, &with(r#""quantity":1.5"#)).await.invalid("/quantity", "fraction_as_number");
+    debit(&server, &with(r#""quantity":1e3"#)).await.invalid("/quantity", "fraction_as_number");
+    debit(&server, &with(r#""quantity":123456789012345678901234567890"#))
+        .await
+        .invalid("/quantity", "fraction_as_number");
+    debit(&server, &with(r#""quantity":true"#)).await.invalid("/quantity", "wrong_type");
+    debit(&server, &with(r#""quantity":"1.0000001""#)).await.invalid("/quantity", "too_fine");
+    debit(&server, &with(r#""quantity":"many""#)).await.invalid("/quantity", "malformed");
+    debit(&server, &with(r#""quantity":"99999999999999999999""#))
+        .await
+        .invalid("/quantity", "amount_overflow");
+    debit(&server, &with(r#""mode":"loose""#)).await.invalid("/mode", "unknown_value");
+    debit(&server, &with(r#""mode":1"#)).await.invalid("/mode", "wrong_type");
+    debit(&server, &with(r#""metadata":[1]"#)).await.invalid("/metadata", "wrong_type");
+    debit(&server, &with(r#""dimensions":{"a":1,"a":2}"#)).await.invalid("/dimensions/a", "duplicate_field");
+    debit(&server, &with(r#""dimensions":{"a":{}}"#)).await.invalid("/dimensions/a", "wrong_type");
+    debit(&server, &with(r#""user":"bob""#)).await.invalid("/user", "duplicate_field");
+    debit(&server, &with(r#""occurred_at":"soon""#)).await.invalid("/occurred_at", "malformed");
+    debit(&server, &with(r#""occurred_at":"2026-01-01T00:06:00Z""#))
+        .await
+        .invalid("/occurred_at", "out_of_range");
+    debit(&server, r#"{"user":"ann"}"#).await.invalid("/action", "required");
+    debit(&server, r#"{"user":7,"action":"scan"}"#).await.invalid("/user", "wrong_type");
+    debit(&server, r#"{"user":"a b","action":"scan"}"#).await.invalid("/user", "invalid_key");
+    debit(&server, "[]").await.problem(422, "invalid_request");
+    assert_eq!(
+        server.get("/v1/balance?user=ann").await.expect(200)["wallets"][0]["balance"]["available"],
+        "100"
+    );
+}
+
+#[tokio::test]
+async fn amounts_that_cannot_be_are_refused() {
+    let server = Server::start().await;
+    let grant = async |amount: serde_json::Value| {
+        let body = json!({"user": "ann", "amount": amount, "kind": "promotional", "reason": "x"});
+        server.post("/v1/grants", body).await
+    };
+    grant(json!(0)).await.problem(422, "amount_not_positive");
+    grant(json!("-1")).await.problem(422, "amount_not_positive");
+    grant(json!("9000000000000")).await.problem(422, "amount_overflow");
+    grant(json!("99999999999999999999")).await.invalid("/amount", "amount_overflow");
+    grant(json!("0.0000001")).await.invalid("/amount", "too_fine");
+    grant(json!(null)).await.invalid("/amount", "wrong_type");
+    let unit = json!({"user": "ann", "amount": 1, "unit": "gold", "kind": "promotional", "reason": "x"});
+    server.post("/v1/grants", unit).await.invalid("/unit", "unknown_unit");
+    let paid = json!({"user": "ann", "amount": 1, "kind": "paid", "reason": "x", "paid": {"amount": "5.0", "currency": "MYR"}});
+    server.post("/v1/grants", paid).await.invalid("/paid/amount", "malformed");
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_400_and_what_is_not_declared_as_json_415() {
+    let server = Server::with_scan().await;
+    for body in ["{", "nonsense", r#"{"user":"ann",}"#, r#"{"user":"ann","action":"scan"} {}"#, "\u{feff}{}"]
+    {
+        debit(&server, body).await.problem(400, "malformed_json");
+    }
+    let deep = format!(r#"{{"user":{}"#, "[".repeat(200_000));
+    let status = debit(&server, &deep).await.status;
+    assert!([400, 422].contains(&status), "{status}");
+    let key = server.fresh_key();
+    debit(&server, "").await.problem(400, "malformed_json");
+    let authorization = format!("Bearer {}", server.key);
+    for kind in ["text/plain", "application/x-www-form-urlencoded", ""] {
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Idempotency-Key", key.as_str()),
+            ("Content-Type", kind),
+        ];
+        server
+            .raw("POST", "/v1/debits", &headers, DEBIT.as_bytes())
+            .await
+            .problem(415, "unsupported_media_type");
+    }
+    let headers = [
+        ("Authorization", authorization.as_str()),
+        ("Idempotency-Key", key.as_str()),
+        ("Content-Type", "Application/JSON; charset=utf-8"),
+    ];
+    assert_eq!(server.raw("POST", "/v1/debits", &headers, DEBIT.as_bytes()).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_with_an_answer() {
+    let server = Server::with_scan().await;
+    let long = format!(r#"{{"user":"ann","action":"scan","reference":"{}"}}"#, "x".repeat(10 << 20));
+    debit(&server, &long).await.problem(413, "body_too_large");
+    let two = format!(r#"{{"debits":[{{"user":"{}"}}]}}"#, "x".repeat((2 << 20) - 100));
+    server.send("POST", "/v1/debits/batch", &[], &two).await.problem(422, "invalid_request");
+    let more = format!(r#"{{"debits":[{{"user":"{}"}}]}}"#, "x".repeat(2 << 20));
+    server.send("POST", "/v1/debits/batch", &[], &more).await.problem(413, "body_too_large");
+    let reference = format!(r#"{{"user":"ann","action":"scan","reference":"{}"}}"#, "x".repeat(256));
+    debit(&server, &reference).await.invalid("/reference", "too_long");
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_measured_as_it_comes() {
+    let server = Server::with_scan().await;
+    let authorization = format!("Bearer {}", server.key);
+    let headers = [
+        ("Authorization", authorization.as_str()),
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", "chunks"),
+        ("Transfer-Encoding", "chunked"),
+    ];
+    let head = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
+    let mut chunks = format!("{:x}\r\n{DEBIT}\r\n0\r\n\r\n", DEBIT.len()).into_bytes();
+    assert_eq!(server.bytes(&head, &chunks).await.status, 201);
+    chunks = format!("{:x}\r\n{}\r\n", 1 << 20, " ".repeat(1 << 20)).into_bytes();
+    chunks.extend_from_slice(format!("{:x}\r\n{DEBIT}\r\n0\r\n\r\n", DEBIT.len()).as_bytes());
+    server.bytes(&head, &chunks).await.problem(413, "body_too_large");
+}
+
+#[tokio::test]
+async fn a_movement_needs_a_key_that_can_be_one() {
+    let server = Server::with_scan().await;
+    server.send("POST", "/v1/debits", &[], DEBIT).await.problem(400, "idempotency_key_required");
+    let long = "k".repeat(256);
+    for key in ["", &long, "tab\tinside", "caf\u{e9}"] {
+        let answer = server.send("POST", "/v1/debits", &[("Idempotency-Key", key)], DEBIT).await;
+        answer.invalid("Idempotency-Key", "malformed");
+    }
+    let longest = "k".repeat(255);
+    let answer = server.send("POST", "/v1/debits", &[("Idempotency-Key", &longest)], DEBIT).await;
+    assert_eq!(answer.status, 201);
+}
+
+#[tokio::test]
+async fn a_batch_is_refused_as_a_whole_for_its_shape_alone() {
+    let server = Server::with_scan().await;
+    let send = async |debits: Vec<serde_json::Value>| {
+        server.send("POST", "/v1/debits/batch", &[], &json!({"debits": debits}).to_string()).await
+    };
+    let item = |key: &str| json!({"idempotency_key": key, "user": "ann", "action": "scan", "quantity": 1});
+    send((0..1001).map(|at| item(&at.to_string())).collect()).await.invalid("/debits", "too_many");
+    send(vec![]).await.invalid("/debits", "too_few");
+    send(vec![item("a"), item("")]).await.invalid("/debits/1/idempotency_key", "malformed");
+    send(vec![item("a"), json!({"user": "ann", "action": "scan"})])
+        .await
+        .invalid("/debits/1/idempotency_key", "required");
+    send(vec![item("a"), json!({"idempotency_key": "b", "user": "ann", "action": "scan", "x": 1})])
+        .await
+        .invalid("/debits/1/x", "unknown_field");
+    send(vec![json!({"idempotency_key": "b", "user": "ann", "action": "scan", "metadata": 1})])
+        .await
+        .invalid("/debits/0/metadata", "wrong_type");
+    assert_eq!(
+        server.get("/v1/balance?user=ann").await.expect(200)["wallets"][0]["balance"]["available"],
+        "100"
+    );
+}
+
+#[tokio::test]
+async fn query_parameters_are_as_strict_as_bodies() {
+    let server = Server::with_scan().await;
+    server.get("/v1/balance").await.invalid("?user", "required");
+    server.get("/v1/balance?user=ann&colour=red").await.invalid("?colour", "unknown_field");
+    server.get("/v1/balance?user=ann&user=bob").await.invalid("?user", "duplicate_field");
+    server.get("/v1/balance?user=%ff").await.invalid("?user", "malformed");
+    server.get("/v1/wallets?limit=0").await.invalid("?limit", "out_of_range");
+    server.get("/v1/wallets?limit=501").await.invalid("?limit", "out_of_range");
+    server.get("/v1/wallets?limit=x").await.invalid("?limit", "out_of_range");
+    server.get("/v1/wallets?cursor=x").await.invalid("?cursor", "malformed");
+    server.get("/v1/units?x=1").await.invalid("?x", "unknown_field");
+    let key = server.fresh_key();
+    server
+        .send("POST", "/v1/debits?x=1", &[("Idempotency-Key", &key)], DEBIT)
+        .await
+        .invalid("?x", "unknown_field");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let server = Server::start().await;
+    server.get("/v1/nothing").await.problem(404, "route_not_found");
+    server.get("/").await.problem(404, "route_not_found");
+    server.get("/v1/wallets/%ff").await.problem(404, "route_not_found");
+    let answer = server.send("DELETE", "/v1/debits", &[], "").await;
+    answer.problem(405, "method_not_allowed");
+    assert_eq!(answer.header("allow"), Some("POST"));
+    server.send("PATCH", "/v1/actions/scan", &[], "{}").await.problem(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn a_request_is_named_by_its_client_or_by_the_server() {
+    let server = Server::start().await;
+    let named = server.send("GET", "/healthz", &[("X-Request-Id", "trace-7")], "").await;
+    assert_eq!(named.header("x-request-id"), Some("trace-7"));
+    let refused = server.send("GET", "/v1/nothing", &[("X-Request-Id", "trace-8")], "").await;
+    assert_eq!(refused.problem(404, "route_not_found")["request_id"], "trace-8");
+    let odd = server.send("GET", "/healthz", &[("X-Request-Id", "a b")], "").await;
+    assert!(odd.header("x-request-id").expect("one of ours").starts_with("req_"));
+}
