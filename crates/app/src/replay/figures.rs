@@ -1,13 +1,12 @@
 //! What a replay counts while it runs, and what it reports in the end.
 
 use super::{Latency, ReplayError};
-use purser_core::Scale;
 use purser_core::amount::{parse_decimal, render_decimal};
 use purser_remote::purser::Hold;
 use std::collections::BTreeMap;
 
 /// Units on the wire have at most this many decimals; sums are kept in the smallest part of the finest.
-const DECIMALS: u8 = Scale::MAX.decimals();
+const DECIMALS: u8 = 6;
 
 /// Rows by what came of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -74,7 +73,11 @@ impl Figures {
         let per_second = u128::from(requests) * 1_000_000 / u128::from(took.max(1).unsigned_abs());
         Report {
             count: self.count,
-            moved: self.moved.iter().map(|(unit, sum)| (unit.clone(), render_decimal(*sum, DECIMALS))).collect(),
+            moved: self
+                .moved
+                .iter()
+                .map(|(unit, sum)| (unit.clone(), render_decimal(*sum, DECIMALS)))
+                .collect(),
             requests,
             took,
             requests_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
@@ -89,6 +92,11 @@ mod tests {
 
     fn captured(amount: &str) -> Hold {
         Hold { id: "hol_1".into(), captured: amount.into(), unit: "credit".into() }
+    }
+
+    #[test]
+    fn sums_take_every_decimal_that_a_unit_may_have() {
+        assert_eq!(DECIMALS, purser_core::Scale::MAX.decimals());
     }
 
     #[test]

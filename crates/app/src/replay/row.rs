@@ -67,7 +67,10 @@ async fn timed<T>(
 }
 
 fn dimensions(input_tokens: u64, output_tokens: u64) -> Dimensions {
-    Dimensions::from([("input_tokens", input_tokens.to_string()), ("output_tokens", output_tokens.to_string())])
+    Dimensions::from([
+        ("input_tokens", input_tokens.to_string()),
+        ("output_tokens", output_tokens.to_string()),
+    ])
 }
 
 /// A choice that looks like chance and is the same in every run.
@@ -96,7 +99,13 @@ mod tests {
 
     fn plan(run: &str) -> Plan {
         let names = |name: &str| (0..10).map(|number| format!("{name}{number}")).collect();
-        Plan { run: run.into(), digest: [7; 32], users: names("u"), actions: names("a"), output_tokens_held: 1 }
+        Plan {
+            run: run.into(),
+            digest: [7; 32],
+            users: names("u"),
+            actions: names("a"),
+            output_tokens_held: 1,
+        }
     }
 
     fn row(line: u64) -> Row {

@@ -4,9 +4,7 @@
 
 use super::{ReplayError, Target};
 use purser_core::amount::{Decimal, parse_decimal, render_decimal};
-use purser_remote::purser::{
-    ActionRequest, Answered, GrantRequest, PriceRequest, Problem, RateRequest,
-};
+use purser_remote::purser::{ActionRequest, Answered, GrantRequest, PriceRequest, Problem, RateRequest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
