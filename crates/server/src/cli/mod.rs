@@ -5,10 +5,15 @@
 //! that does not hold with 1, wrong arguments with 2.
 
 pub mod bench;
+pub mod demo;
 pub mod doctor;
 pub mod key;
 pub mod openapi;
+pub mod progress;
+pub mod replay;
 pub mod serve;
+pub mod trace;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +44,12 @@ pub struct Arguments {
 enum Command {
     /// Serves the HTTP API.
     Serve(serve::ServeArguments),
+    /// Charges real AI usage on a temporary ledger, and serves it.
+    Demo(demo::DemoArguments),
+    /// Charges a trace of LLM requests against a running server.
+    Replay(replay::ReplayArguments),
+    /// Recomputes every balance, lot, hold and hash chain from the entries alone.
+    Verify(verify::VerifyArguments),
     /// Makes, lists and revokes API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -80,6 +91,8 @@ impl Context {
 pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let given = match &arguments.command {
         Command::Serve(serve) => serve.settings(),
+        Command::Verify(verify) => verify.settings(),
+        Command::Demo(_) | Command::Replay(_) => Vec::new(),
         Command::Key(_) | Command::Doctor | Command::Openapi | Command::Bench(_) => Vec::new(),
     };
     let config = Config::read(&Surroundings::of_process(arguments.config, given))?;
@@ -90,6 +103,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     runtime.block_on(async {
         match arguments.command {
             Command::Serve(_) => serve::run(context).await,
+            Command::Demo(arguments) => demo::run(context, arguments).await,
+            Command::Replay(arguments) => replay::run(context, arguments).await,
+            Command::Verify(arguments) => verify::run(context, arguments).await,
             Command::Key(command) => key::run(context, command).await,
             Command::Doctor => doctor::run(context).await,
             Command::Openapi => openapi::run(context).await,

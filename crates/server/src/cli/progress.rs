@@ -36,6 +36,14 @@ impl Steps {
         self.0.set_position(done);
     }
 
+    /// So many are done; `message` is asked for where somebody watches.
+    pub fn advance(&self, done: u64, message: impl FnOnce() -> String) {
+        if !self.0.is_hidden() {
+            self.0.set_position(done);
+            self.0.set_message(message());
+        }
+    }
+
     /// The bar goes; what it told is told by the answer.
     pub fn finish(&self) {
         self.0.finish_and_clear();

@@ -49,7 +49,9 @@ pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCod
         Err(VerifyError::Broken { wallet, seq, what }) => {
             let broken = serde_json::json!({ "holds": false, "wallet": wallet, "seq": seq, "what": what });
             context.print(&broken, |_| {
-                format!("The ledger does not hold. The first thing wrong: wallet {wallet}, entry {seq}: {what}")
+                format!(
+                    "The ledger does not hold. The first thing wrong: wallet {wallet}, entry {seq}: {what}"
+                )
             })?;
             Ok(ExitCode::FAILURE)
         }
@@ -63,8 +65,9 @@ pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCod
 /// Verifies the ledger in a file, with a progress bar where somebody watches.
 pub async fn ledger(path: PathBuf, shown: bool) -> Result<Verified, VerifyError> {
     let bar = if shown { progress::bar("Verifying", 0) } else { Steps::hidden() };
-    let (heard, work) = (bar.clone(), move |bar: Steps| verify(&path, |done, total| bar.set(done, total)));
-    let verified = tokio::task::spawn_blocking(move || work(heard)).await;
+    let heard = bar.clone();
+    let verified =
+        tokio::task::spawn_blocking(move || verify(&path, |done, total| heard.set(done, total))).await;
     bar.finish();
     verified.expect("verification reports what is wrong and does not panic")
 }
