@@ -54,7 +54,7 @@ impl Filter {
         let (start, step) = key.halves();
         let hash = start.wrapping_add(probe.wrapping_mul(step | 1));
         let bits = self.words.len() as u128 * 64;
-        let bit = (u128::from(hash) * bits >> 64) as u64;
+        let bit = ((u128::from(hash) * bits) >> 64) as u64;
         ((bit / 64) as usize, 1 << (bit % 64))
     }
 }

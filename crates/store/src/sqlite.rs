@@ -32,6 +32,7 @@ const READER_PRAGMAS: &str = "
     PRAGMA cache_size = -32768;
     PRAGMA temp_store = MEMORY;
 ";
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const CLEAN_SHUTDOWN: &str = "SELECT value FROM meta WHERE name = 'clean_shutdown'";
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
 
@@ -113,6 +114,17 @@ impl Store {
         Ok(store)
     }
 
+    /// Copies what is committed from the log into the main file, as far as readers allow, without stopping the writer.
+    /// Called now and then from a thread of its own it leaves next to nothing for the writer's own checkpoint, which
+    /// would hold up the batch that runs into it. Blocks for as long as the disk takes.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.pool.path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.query_row(CHECKPOINT, [], |_| Ok(()))?;
+        Ok(())
+    }
+
     fn of(path: &Path, readers: usize) -> Store {
         let idle = Mutex::new(Idle { connections: Vec::new(), unopened: readers.max(1) });
         Store { pool: Arc::new(Pool { path: path.to_owned(), idle, returned: Condvar::new() }) }
@@ -176,8 +188,7 @@ impl Pool {
 }
 
 fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);

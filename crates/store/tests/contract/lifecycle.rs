@@ -218,6 +218,24 @@ fn a_begin_behind_another_writer_is_busy_and_leaves_the_connection_usable() {
 }
 
 #[test]
+fn a_checkpoint_beside_the_writer_moves_the_log_into_the_file_and_changes_nothing_else() {
+    let home = Home::new();
+    let (store, mut writer) = home.open();
+    let mut batch = writer.begin().expect("begin");
+    let mut account = Account::open(&mut batch, 1, 1);
+    let mut entries = vec![account.grant(1, 1_000)];
+    entries.extend((0..200).map(|number| account.debit(number + 2, lot(1), 1)));
+    account.record(&mut batch, &entries);
+    batch.commit().expect("commit");
+    let before = fs::metadata(home.path()).expect("metadata").len();
+    store.checkpoint().expect("checkpoint");
+    assert!(fs::metadata(home.path()).expect("metadata").len() > before + 60_000);
+    let batch = writer.begin().expect("begin");
+    assert!(!batch.changed_outside(), "a checkpoint is no change");
+    assert_eq!(batch.history(account.tenant(), purser_core::Id::new(9, 2)).expect("read").len(), 1);
+}
+
+#[test]
 fn the_rendered_schema_is_the_committed_one() {
     let committed = include_str!("schema.sqlite.sql");
     let rendered = purser_store::rendered_schema();
