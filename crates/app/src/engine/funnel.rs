@@ -93,11 +93,11 @@ impl Funnel {
                 Err(error) => return all(jobs, || fault(&error)),
             }
         }
-        let (batch, changed) = work.into_changed();
-        if changed.is_empty() {
+        if !work.has_recorded() {
             // Refusals and replays leave nothing to commit.
             return outcomes;
         }
+        let (batch, changed) = work.into_changed();
         match commit(batch, changed, &self.parts.live, &self.dirty) {
             Ok(kept) => self.keep(kept),
             Err(CommitError::Failed(error)) => return all(jobs, || fault(&error)),
@@ -125,8 +125,8 @@ impl Funnel {
             Err(error) => return all(jobs, || fault(&error)),
         };
         let ask = |(job, before): (&Job, Outcome)| {
-            before.and_then(|_| match known_answer(&batch, job) {
-                Ok(Some(known)) => known.map(|done| Done { replayed: false, ..done }).map_err(AppError::from),
+            before.and_then(|Done { replayed, .. }| match known_answer(&batch, job) {
+                Ok(Some(known)) => known.map(|done| Done { replayed, ..done }).map_err(AppError::from),
                 Ok(None) => Err(unavailable("store_unavailable", 1)),
                 Err(error) => Err(fault(&error)),
             })
@@ -154,12 +154,13 @@ impl Funnel {
         if reload {
             batch.bump_config_epoch()?;
         }
-        commit_cold(batch)?;
-        if reload {
+        let committed = batch.commit();
+        if reload && !matches!(committed, Err(CommitError::Failed(_))) {
+            // Also when nobody knows whether it was kept: what the database says is in force, whatever the caller hears.
             let rows = self.parts.store.read(|reader| reader.config())?;
             self.parts.config.set(Config::new(rows));
         }
-        Ok(())
+        committed.map_err(known_error)
     }
 
     /// Whether the tail is so long that it is folded before more is taken.
@@ -180,9 +181,11 @@ impl Funnel {
         if self.dirty.is_empty() { self.fold() } else { self.save().map(|_| true) }
     }
 
-    /// Forgets answers whose time is over; whether some are left.
+    /// Forgets answers whose time is over; whether some are left. Not while the clock is in doubt: one that jumped ahead
+    /// would have keys forgotten that are still in use.
     pub fn prune(&mut self) -> Result<bool, StoreError> {
-        let before = Timestamp(self.parts.clock.wall().0.saturating_sub(micros(self.parts.keep_keys)));
+        let Ok(now) = self.parts.clock.now() else { return Ok(false) };
+        let before = Timestamp(now.0.saturating_sub(micros(self.parts.keep_keys)));
         let mut batch = self.parts.writer.begin()?;
         let more = batch.prune_answers(before, STEP_ROWS)?;
         commit_cold(batch)?;
@@ -273,9 +276,13 @@ fn unsaved(live: &Live, key: WalletKey, since: Position) -> Option<Working> {
 }
 
 fn commit_cold(batch: Batch<'_>) -> Result<(), StoreError> {
-    batch.commit().map_err(|error| match error {
+    batch.commit().map_err(known_error)
+}
+
+fn known_error(error: CommitError) -> StoreError {
+    match error {
         CommitError::Failed(error) | CommitError::Unknown(error) => error,
-    })
+    }
 }
 
 fn all(jobs: &[Job], outcome: impl Fn() -> AppError) -> Vec<Outcome> {

@@ -105,6 +105,7 @@ pub(super) struct Work<'a> {
     now: Timestamp,
     number: u64,
     wallets: FxHashMap<WalletKey, Working>,
+    recorded: bool,
 }
 
 /// Why the wallets of a command could not be loaded.
@@ -129,13 +130,18 @@ impl<'a> Work<'a> {
         now: Timestamp,
         number: u64,
     ) -> Work<'a> {
-        Work { batch, live, config, now, number, wallets: FxHashMap::default() }
+        Work { batch, live, config, now, number, wallets: FxHashMap::default(), recorded: false }
     }
 
     /// The transaction, and the wallets that it changed.
     pub(super) fn into_changed(self) -> (Batch<'a>, Vec<Working>) {
         let changed = self.wallets.into_values().filter(|working| working.changed);
         (self.batch, changed.collect())
+    }
+
+    /// Whether there is anything to commit. A command may change no wallet and still have an answer to keep.
+    pub(super) fn has_recorded(&self) -> bool {
+        self.recorded
     }
 
     /// Carries out one command.
@@ -227,6 +233,10 @@ impl<'a> Work<'a> {
     }
 
     fn record(&mut self, recording: &Recording<'_>) -> Result<(), StoreError> {
+        if recording.entries.is_empty() && recording.answer.is_none() {
+            return Ok(());
+        }
+        self.recorded = true;
         let mut order: Vec<WalletKey> = Vec::with_capacity(2);
         let mut heads: Vec<Position> = Vec::with_capacity(2);
         for entry in recording.entries.iter() {
@@ -324,16 +334,17 @@ impl<'a> Work<'a> {
         let unit = self.config.catalogue.unit(unit).ok_or(Unloadable::Rejected(Rejection::UnitMismatch))?;
         let key = WalletKey::derive(tenant, owner, unit);
         if !self.load_wallet(key)? {
-            let wallet = Wallet::new(tenant, owner, unit.clone());
-            self.wallets.insert(key, Working::new(wallet, Position::NONE));
+            let unused = || Working::new(Wallet::new(tenant, owner, unit.clone()), Position::NONE);
+            self.wallets.entry(key).or_insert_with(unused);
         }
         Ok(key)
     }
 
     /// Brings a wallet into the batch; false when there is none.
     fn load_wallet(&mut self, key: WalletKey) -> Result<bool, StoreError> {
-        if self.wallets.contains_key(&key) {
-            return Ok(true);
+        if let Some(working) = self.wallets.get(&key) {
+            // One that an earlier command of the batch only looked at does not exist yet.
+            return Ok(working.wallet().seq > 0);
         }
         let working = match self.live.get(key) {
             Some(live) => Working::from_live(&live),
