@@ -1,0 +1,16 @@
+//! The parts of the simulator.
+//!
+//! `run.rs` is the scheduler: one step at a time, chosen by the seed. `client.rs` makes requests, `oracle.rs` predicts
+//! what becomes of them by the independent model, `node.rs` is the funnel on its database with everything that can
+//! befall it, `check.rs` compares. Nothing here reads a clock or a random source.
+
+mod catalogue;
+mod check;
+mod client;
+mod engine;
+pub mod met;
+mod moves;
+mod node;
+mod oracle;
+mod rng;
+pub mod run;
