@@ -208,7 +208,7 @@ impl Clients {
             key: Some((KeyDigest::of(tenant.no, &format!("burst {no}")), [no as u8; 32])),
             ..first.clone()
         };
-        (0..300).map(numbered).collect()
+        (0..280).map(numbered).collect()
     }
 
     fn hold(&mut self, rng: &mut Rng, request: &mut Request, kind: u8) {

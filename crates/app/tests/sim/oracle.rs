@@ -20,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// More due facts than this are booked before the command.
 const DUE_MAX: usize = 256;
 
+/// The numbers of some wallets.
+pub type Balances = Vec<(WalletId, Numbers)>;
+
 /// A wallet as the oracle knows it.
 #[derive(Clone)]
 pub struct Place {
@@ -38,6 +41,8 @@ pub struct Tenant {
     pub places: Vec<Place>,
     pub accounts: Vec<Account>,
     causes: Vec<u128>,
+    /// Which wallets a cause has reached.
+    reached: BTreeMap<u128, BTreeSet<usize>>,
     /// In which wallet a grant, debit or hold is.
     subjects: BTreeMap<u128, usize>,
 }
@@ -55,7 +60,7 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
     /// Carried out now: at this time, leaving these numbers in the wallets that it wrote.
-    Done { now: i64, numbers: Vec<(WalletId, Numbers)> },
+    Done { now: i64, numbers: Balances },
     /// Carried out before.
     Replayed(Option<Receipt>),
     /// Refused with this code.
@@ -97,7 +102,8 @@ impl Tenant {
         let accounts =
             places.iter().map(|place| Account::new(place.key.id, place.unit.code.clone())).collect();
         let standing = Standing::Active;
-        Tenant { no, standing, places, accounts, causes: Vec::new(), subjects: BTreeMap::new() }
+        let (reached, subjects) = (BTreeMap::new(), BTreeMap::new());
+        Tenant { no, standing, places, accounts, causes: Vec::new(), reached, subjects }
     }
 
     fn place_of(&self, wanted: impl Fn(&Place) -> bool) -> usize {
@@ -139,15 +145,23 @@ impl Tenant {
                 both.extend(self.route(catalogue, &pair.1, command)?);
                 if both[0] == both[1] { Err("same_wallet") } else { Ok(both) }
             }
-            Route::Origin(origin, buyer) => self.of_purchase(*origin, *buyer),
+            Route::Origin(origin, buyer) => self.of_purchase(*origin, *buyer, cause_of(command)),
         }
     }
 
-    fn of_purchase(&self, origin: Id, buyer: Option<WalletKey>) -> Result<Vec<usize>, &'static str> {
+    fn of_purchase(
+        &self,
+        origin: Id,
+        buyer: Option<WalletKey>,
+        cause: Option<Id>,
+    ) -> Result<Vec<usize>, &'static str> {
+        let reached = cause.and_then(|cause| self.reached.get(&cause.0));
         let buyer = buyer.map(|key| self.place_of(|place| place.key == key));
         let has = |index: &usize| {
             let lots = &self.accounts[*index].lots;
-            lots.values().any(|lot| lot.origin == Some(origin.0)) || Some(*index) == buyer
+            lots.values().any(|lot| lot.origin == Some(origin.0))
+                || Some(*index) == buyer
+                || reached.is_some_and(|reached| reached.contains(index))
         };
         let mut found: Vec<usize> = (0..self.places.len()).filter(has).collect();
         found.sort_by_key(|index| self.places[*index].key);
@@ -235,7 +249,7 @@ impl Oracle {
         }
     }
 
-    fn carry_out(&mut self, job: &Job, clock: i64) -> Result<(i64, Vec<(WalletId, Numbers)>), &'static str> {
+    fn carry_out(&mut self, job: &Job, clock: i64) -> Result<(i64, Balances), &'static str> {
         let command = &job.command;
         let place = self.tenants.iter().position(|tenant| tenant.no == command.tenant);
         let tenant = &mut self.tenants[place.expect("requests are of known tenants")];
@@ -262,12 +276,25 @@ impl Oracle {
                     tenant.subjects.insert(subject.0, index);
                 }
                 numbers.push((after.id, after.numbers(now)));
+                if let Some(cause) = cause_of(command) {
+                    tenant.reached.entry(cause.0).or_default().insert(index);
+                }
                 tenant.accounts[index] = after;
                 tenant.places[index].recorded = now;
                 self.wrote = true;
             }
         }
         Ok((now, numbers))
+    }
+}
+
+/// Why money is disputed or goes back.
+fn cause_of(command: &Command) -> Option<Id> {
+    match &command.movement {
+        Movement::Freeze(freeze) => Some(freeze.cause),
+        Movement::Reverse(reverse) => Some(reverse.cause),
+        Movement::Thaw { cause } | Movement::Reinstate { cause } => Some(*cause),
+        _ => None,
     }
 }
 

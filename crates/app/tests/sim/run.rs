@@ -52,7 +52,7 @@ pub struct Run<'m> {
 pub fn play(seed: u64, met: &mut Met) {
     let mut run = Run::new(seed, met);
     let target = run.rng.range(300, 600);
-    if seed.is_multiple_of(10) {
+    if seed.is_multiple_of(25) {
         run.burst();
     }
     while run.asked < target {
