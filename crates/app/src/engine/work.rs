@@ -321,7 +321,7 @@ impl<'a> Work<'a> {
                 }
                 Ok(keys)
             }
-            Route::Origin(origin, buyer) => self.load_origin(tenant, *origin, *buyer),
+            Route::Origin(origin, buyer) => self.load_origin(command, *origin, *buyer),
         }
     }
 
@@ -369,15 +369,21 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// All wallets with lots of a purchase, open or not. Rows may be behind, so memory is asked, too.
+    /// All wallets with lots of a purchase, open or not, and those that the cause reached before. Rows may be behind, so
+    /// memory is asked, too.
     fn load_origin(
         &mut self,
-        tenant: purser_core::TenantNo,
+        command: &Command,
         origin: Id,
         buyer: Option<WalletKey>,
     ) -> Result<Vec<WalletKey>, Unloadable> {
+        let tenant = command.tenant;
         let of_origin = |wallet: &Wallet| wallet.lots.iter().any(|lot| lot.terms.origin == Some(origin));
         let mut keys: Vec<WalletKey> = buyer.into_iter().collect();
+        if let Some(subject) = undone(&command.movement) {
+            // A reversal may have left nothing but debt, in a wallet that has no lot of the purchase.
+            keys.extend(self.batch.history(tenant, subject)?.iter().map(|entry| entry.wallet));
+        }
         keys.extend(
             self.batch.wallets_of_origin(tenant, origin)?.into_iter().map(|id| WalletKey { tenant, id }),
         );
@@ -404,13 +410,7 @@ impl<'a> Work<'a> {
 
     /// The entries that a command undoes, and the spent lots they name.
     fn history(&mut self, command: &Command, keys: &[WalletKey]) -> Result<Vec<Entry>, Unloadable> {
-        let subject = match &command.movement {
-            Movement::Refund(refund) => refund.debit,
-            Movement::Freeze(freeze) => freeze.cause,
-            Movement::Reverse(reverse) => reverse.cause,
-            Movement::Thaw { cause } | Movement::Reinstate { cause } => *cause,
-            _ => return Ok(Vec::new()),
-        };
+        let Some(subject) = undone(&command.movement) else { return Ok(Vec::new()) };
         let history = self.batch.history(command.tenant, subject)?;
         for key in keys {
             let wallet = self.wallets.get_mut(key).expect("just loaded").wallet_mut();
@@ -425,6 +425,17 @@ impl<'a> Work<'a> {
             load_lots(&self.batch, wallet, &lots)?;
         }
         Ok(history)
+    }
+}
+
+/// The debit or cause whose earlier entries a command looks at.
+fn undone(movement: &Movement) -> Option<Id> {
+    match movement {
+        Movement::Refund(refund) => Some(refund.debit),
+        Movement::Freeze(freeze) => Some(freeze.cause),
+        Movement::Reverse(reverse) => Some(reverse.cause),
+        Movement::Thaw { cause } | Movement::Reinstate { cause } => Some(*cause),
+        _ => None,
     }
 }
 
