@@ -193,10 +193,8 @@ impl Answers {
             let position: Option<i64> =
                 statement.query_row(params![run.no, key.0], |row| row.get(0)).optional()?;
             let Some(position) = position else { continue };
-            // A run outlives the first of its answers that are forgotten.
-            if let Some(answer) = read_answer(connection, Position::from_sql(position), key)? {
-                return Ok(Some(answer));
-            }
+            // None when it was forgotten already: the oldest go first, so no older run has it either.
+            return read_answer(connection, Position::from_sql(position), key);
         }
         Ok(None)
     }
