@@ -1,0 +1,229 @@
+//! `kill -9` under load, and many clients at one wallet: the laws, held against the real program.
+//!
+//! Nothing here looks inside: the program is started, killed and asked over HTTP. `PURSER_KILL_ROUNDS` sets how often it
+//! is killed, `PURSER_KILL_SEED` repeats a run. Lines that begin with `figure:` go onto the page of the soak.
+
+#[path = "crash/client.rs"]
+mod client;
+#[path = "crash/load.rs"]
+mod load;
+#[path = "crash/server.rs"]
+mod server;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use client::Client;
+use load::{Chance, Kind, Round, Sent};
+use server::Server;
+
+const USERS: usize = 20;
+const CLIENTS: u64 = 16;
+/// A round is killed after so many acknowledged movements at the most.
+const KILL_AFTER_MAX: u64 = 2_000;
+/// Steps of doing nothing that a kill may come later, so that it is not tied to an answer.
+const LATER_MAX: u64 = 2_000_000;
+
+#[test]
+fn a_killed_server_has_every_acknowledged_movement_once_and_none_twice() {
+    let rounds = number_of("PURSER_KILL_ROUNDS").unwrap_or(5);
+    let seed = number_of("PURSER_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("seed {seed}: PURSER_KILL_SEED={seed} repeats the moments of the kills");
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = server::key(folder.path());
+    let mut chance = Chance::new(seed);
+    let mut all: Vec<Sent> = Vec::new();
+    let mut unknown = 0;
+    let mut running = Server::start(folder.path());
+    let wallets = set_up(&mut connect(&running, &key), "1000000");
+    for number in 0..rounds {
+        let kill_after = usize::try_from(1 + chance.below(KILL_AFTER_MAX)).expect("few");
+        let later = chance.below(LATER_MAX);
+        let mut sent = round(running, &key, seed.wrapping_add(number), kill_after, later);
+        server::verify(folder.path());
+        running = Server::start(folder.path());
+        unknown += sent.iter().filter(|sent| sent.acknowledged.is_none()).count();
+        each(&running, &key, &mut sent, settle);
+        all.extend(sent);
+    }
+    let mut client = connect(&running, &key);
+    for (user, wallet) in wallets.iter().enumerate() {
+        holds(&mut client, wallet, all.iter().filter(|sent| sent.user == user));
+    }
+    // Everything that was acknowledged in any round, once more.
+    each(&running, &key, &mut all, is_replayed);
+    running.kill();
+    let entries = server::verify(folder.path());
+    assert_eq!(entries, (USERS + all.len()) as u64, "one entry for each grant and each movement");
+    println!("figure: seed {seed}, {rounds} rounds of `kill -9` under {CLIENTS} clients");
+    println!(
+        "figure: {} movements, of which {unknown} had no answer when the server died; each is booked once",
+        all.len()
+    );
+    println!("figure: {entries} entries verified after the last kill");
+}
+
+#[test]
+fn sixty_four_clients_spend_a_wallet_to_exactly_zero() {
+    const CREDITS: usize = 10_000;
+    const DEBITS: usize = 20_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = server::key(folder.path());
+    let running = Server::start(folder.path());
+    let wallets = set_up(&mut connect(&running, &key), &CREDITS.to_string());
+    let next = AtomicUsize::new(0);
+    let (charged, refused) = std::thread::scope(|scope| {
+        let spend = || {
+            let mut client = connect(&running, &key);
+            let (mut charged, mut refused) = (0, 0);
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= DEBITS {
+                    return (charged, refused);
+                }
+                let body = r#"{"user":"u0","action":"scan"}"#;
+                let answer = client.post("/v1/debits", &format!("race-{number}"), body).expect("an answer");
+                match answer.status {
+                    201 => charged += 1,
+                    402 => refused += 1,
+                    _ => panic!("{answer:?}"),
+                }
+            }
+        };
+        let clients: Vec<_> = (0..64).map(|_| scope.spawn(spend)).collect();
+        clients.into_iter().fold((0, 0), |(charged, refused), client| {
+            let (more_charged, more_refused) = client.join().expect("a client");
+            (charged + more_charged, refused + more_refused)
+        })
+    });
+    assert_eq!((charged, refused), (CREDITS, DEBITS - CREDITS));
+    let mut client = connect(&running, &key);
+    let wallet = client.get(&format!("/v1/wallets/{}", wallets[0])).expect("an answer");
+    assert_eq!((wallet.text("/balance/settled"), wallet.text("/balance/debt")), ("0", "0"));
+    // One grant a user, and one entry for each debit that was not refused.
+    assert_eq!(server::verify(folder.path()), (USERS + CREDITS) as u64);
+    println!(
+        "figure: 64 clients, {DEBITS} debits of 1 on {CREDITS} credits: {charged} charged, {refused} refused"
+    );
+}
+
+fn number_of(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?} and should be a number")))
+}
+
+fn connect(server: &Server, key: &str) -> Client {
+    Client::connect(server.address, key).expect("the server listens")
+}
+
+/// Two actions, and credits for everybody; the users' wallets.
+fn set_up(client: &mut Client, credits: &str) -> Vec<String> {
+    let actions = [
+        r#"{"key":"scan","name":"Scan","price":{"model":"flat","unit":"credit","amount":"1"}}"#,
+        r#"{"key":"tokens","name":"Tokens","price":{"model":"per_quantity","unit":"credit","rate":"0.7"}}"#,
+    ];
+    for action in actions {
+        let made = client.post("/v1/actions", "unused", action).expect("an answer");
+        assert_eq!(made.status, 201, "{made:?}");
+    }
+    let grant = |user: usize| {
+        let body = format!(r#"{{"user":"u{user}","amount":"{credits}","kind":"paid","reason":"test"}}"#);
+        let given = client.post("/v1/grants", &format!("grant-{user}"), &body).expect("an answer");
+        assert_eq!(given.status, 201, "{given:?}");
+        given.text("/wallet_id").to_string()
+    };
+    (0..USERS).map(grant).collect()
+}
+
+/// Loads the server and kills it; what was sent, by all clients.
+fn round(running: Server, key: &str, number: u64, kill_after: usize, later: u64) -> Vec<Sent> {
+    let acknowledged = AtomicUsize::new(0);
+    let address = running.address;
+    let round = Round { address, key, number, users: USERS, kill_after, acknowledged: &acknowledged };
+    let (enough, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (round, enough) = (&round, enough.clone());
+                scope.spawn(move || load::until_it_dies(round, client, &enough))
+            })
+            .collect();
+        // With the last client goes the last sender: a server that dies by itself does not hang the test.
+        drop(enough);
+        told.recv().expect("the server lived until it was killed");
+        for step in 0..later {
+            std::hint::black_box(step);
+        }
+        running.kill();
+        clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
+    })
+}
+
+/// After a restart: what was acknowledged is answered as before, what was not is sent until it is.
+fn settle(client: &mut Client, movement: &mut Sent) {
+    if movement.acknowledged.is_none() {
+        let answer = movement.send(client).expect("an answer");
+        movement.acknowledged = Some(movement.told(&answer));
+    }
+    is_replayed(client, movement);
+}
+
+fn is_replayed(client: &mut Client, sent: &mut Sent) {
+    let answer = sent.send(client).expect("an answer");
+    assert!(answer.replayed, "{sent:?} is not known any more: {answer:?}");
+    assert_eq!(Some(sent.told(&answer)), sent.acknowledged, "{sent:?}");
+}
+
+/// Does it with every movement, by as many clients as made them.
+fn each(running: &Server, key: &str, sent: &mut [Sent], what: fn(&mut Client, &mut Sent)) {
+    let share = sent.len().div_ceil(CLIENTS as usize).max(1);
+    std::thread::scope(|scope| {
+        for part in sent.chunks_mut(share) {
+            scope.spawn(move || {
+                let mut client = connect(running, key);
+                part.iter_mut().for_each(|sent| what(&mut client, sent));
+            });
+        }
+    });
+}
+
+/// The wallet's entries are its grant and one for each movement; its balance is what they leave.
+fn holds<'a>(client: &mut Client, wallet: &str, sent: impl Iterator<Item = &'a Sent>) {
+    let mut expected: HashMap<&str, u64> = HashMap::from([("grant", 1)]);
+    let mut spent = 0;
+    for movement in sent {
+        let (kind, tenths) = match movement.kind {
+            Kind::Debit => ("debit", 10),
+            Kind::Hold => ("hold", 0),
+            Kind::Capture => ("capture", 21),
+            Kind::Release => ("release", 0),
+        };
+        *expected.entry(kind).or_default() += 1;
+        spent += tenths;
+    }
+    let found = entries(client, wallet);
+    let found: HashMap<&str, u64> = found.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+    assert_eq!(found, expected, "the entries of {wallet}");
+    let left = 10_000_000 - spent;
+    let left = if left % 10 == 0 { (left / 10).to_string() } else { format!("{}.{}", left / 10, left % 10) };
+    let answer = client.get(&format!("/v1/wallets/{wallet}")).expect("an answer");
+    assert_eq!(answer.text("/balance/settled"), left, "the balance of {wallet}");
+}
+
+/// How many entries of each kind a wallet has, read page by page.
+fn entries(client: &mut Client, wallet: &str) -> HashMap<String, u64> {
+    let mut found = HashMap::new();
+    let mut path = format!("/v1/wallets/{wallet}/entries?limit=500");
+    loop {
+        let page = client.get(&path).expect("an answer");
+        assert_eq!(page.status, 200, "{page:?}");
+        for entry in page.body["data"].as_array().expect("a list") {
+            *found.entry(entry["kind"].as_str().expect("a kind").to_string()).or_default() += 1;
+        }
+        match page.body["next_cursor"].as_str() {
+            None => return found,
+            Some(cursor) => path = format!("/v1/wallets/{wallet}/entries?limit=500&cursor={cursor}"),
+        }
+    }
+}
