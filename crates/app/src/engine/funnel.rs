@@ -23,8 +23,9 @@ const SAVE_WINDOW: u64 = 65_536;
 const LIVE_MAX: usize = 200_000;
 /// Entries behind the folded ones at which the funnel folds before it takes more.
 const TAIL_MAX: u64 = 100_000;
-/// Wallets saved, rows folded or answers forgotten in one step between two batches.
-const STEP_ROWS: usize = 2_048;
+/// Wallets saved, rows folded or answers forgotten in one step between two batches: few enough that whoever arrives
+/// meanwhile waits a millisecond or two, not ten.
+const STEP_ROWS: usize = 256;
 
 /// What a funnel works with.
 pub struct FunnelParts {
@@ -56,6 +57,11 @@ impl Funnel {
     /// A funnel with nothing in memory.
     pub fn new(parts: FunnelParts) -> Funnel {
         Funnel { parts, batches: 0, dirty: VecDeque::new() }
+    }
+
+    /// Reads, and copies of the log.
+    pub(super) fn store(&self) -> Store {
+        self.parts.store.clone()
     }
 
     /// The writer: for the simulator, which makes it fail.

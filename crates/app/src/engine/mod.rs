@@ -3,6 +3,7 @@
 //! Batching needs no timer: while one batch commits, the next one gathers. With light load a batch is one command. When the
 //! queue is full, callers hear it at once. What the writer does with a batch is in `funnel.rs` and `work.rs`.
 
+mod checkpoint;
 mod funnel;
 mod job;
 mod live;
@@ -15,11 +16,13 @@ pub use live::{Live, LiveWallet};
 use crate::clock::SafeClock;
 use crate::error::AppError;
 use crate::metrics::BatchMetrics;
+use checkpoint::Checkpointer;
 use job::Work;
 use parking_lot::Mutex;
 use purser_store::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,7 +45,10 @@ impl Engine {
     /// Starts the writer thread.
     pub fn start(funnel: Funnel, clock: SafeClock, queue_max: usize, batch_max: usize) -> Engine {
         let (queue, waiting) = sync_channel(queue_max);
-        let runner = Runner { funnel, clock: clock.clone(), batch_max, pruned_at: clock.monotonic() };
+        let batches = Arc::new(AtomicU64::new(0));
+        let checkpointer = Checkpointer::start(funnel.store(), batches.clone());
+        let pruned_at = clock.monotonic();
+        let runner = Runner { funnel, clock: clock.clone(), batch_max, pruned_at, batches, checkpointer };
         let writer = std::thread::Builder::new()
             .name("purser-writer".into())
             .spawn(move || runner.run(&waiting))
@@ -121,6 +127,9 @@ struct Runner {
     clock: SafeClock,
     batch_max: usize,
     pruned_at: i64,
+    /// Counts what was committed, for whoever copies the log.
+    batches: Arc<AtomicU64>,
+    checkpointer: Checkpointer,
 }
 
 impl Runner {
@@ -147,6 +156,7 @@ impl Runner {
                 let started = self.clock.monotonic();
                 let waited = started - jobs[0].queued_at;
                 let outcomes = self.process(&jobs);
+                self.batches.fetch_add(1, Ordering::Relaxed);
                 measure.record(&outcomes, waited, self.clock.monotonic() - started);
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // The caller may have gone away; what was done is done, and its key answers it again.
@@ -157,6 +167,7 @@ impl Runner {
                 break;
             }
         }
+        drop(self.checkpointer);
         if let Err(error) = self.funnel.close() {
             tracing::error!(%error, "the database did not close cleanly; rows are brought up to the ledger at the next start");
         }

@@ -70,6 +70,10 @@ impl Lot {
 
     /// The money that leaves with `amount` more of it: cumulative rounding, so that the lot's money adds up exactly.
     pub fn money_of(&self, amount: Amount) -> i64 {
+        if amount.is_zero() {
+            // A lot that is ahead of the schedule gives its minor unit to whoever takes credit, not to a freed pin.
+            return 0;
+        }
         let paid = self.terms.paid.map_or(0, |money| money.minor);
         let after = money_left(paid, self.terms.granted, self.remaining - amount);
         // A refund may have put the money back a minor unit ahead of the schedule; it never owes the lot any.
