@@ -255,7 +255,8 @@ impl Oracle {
         let tenant = &mut self.tenants[place.expect("requests are of known tenants")];
         let which = tenant.route(&self.catalogue, &job.route, command)?;
         let now = which.iter().map(|index| tenant.places[*index].recorded).fold(clock, i64::max);
-        if tenant.sweep_first(&which, now) {
+        let nowhere = matches!(&job.route, Route::Subject(id) if !tenant.subjects.contains_key(&id.0));
+        if !nowhere && tenant.sweep_first(&which, now) {
             self.wrote = true;
             self.swept = true;
         }
