@@ -13,8 +13,9 @@ use http_body_util::BodyExt;
 use purser_app::error::FieldError;
 use serde::Deserialize;
 use serde::de::{Error, IgnoredAny};
-use serde_path_to_error::{Path, Segment};
+use serde_path_to_error::{Path, Segment, Track};
 
+use super::object;
 use super::problem::Problem;
 
 /// The longest body of a single call.
@@ -121,31 +122,30 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Parses a body.
+/// Parses a body, which is an object.
 pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, error))
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = object::read(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    parsed.map_err(|error| explain::<T>(bytes, &error))
 }
 
 /// Parses once more to find the place that is wrong.
 #[cold]
-fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8], found: serde_json::Error) -> Problem {
+fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8], found: &serde_json::Error) -> Problem {
+    let mut track = Track::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Err(error) if error.inner().is_data() => {
-            Problem::invalid(vec![field_error(error.path(), error.inner())])
-        }
-        // The parser calls a number in the place of a name (`"mode": 1`) a mistake of syntax, which it is not.
-        Err(error) if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() => {
-            let detail = "a value of another type is expected".to_string();
-            Problem::invalid(vec![FieldError {
-                pointer: pointer_to(error.path()),
-                code: "wrong_type",
-                detail,
-            }])
-        }
-        Err(error) => malformed(error.inner()),
-        Ok(_) => malformed(&found),
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    let Err(error) = object::read::<T, _>(tracked) else { return malformed(found) };
+    let path = track.path();
+    if error.is_data() {
+        return Problem::invalid(vec![field_error(&path, &error)]);
     }
+    if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        // The parser calls a number in the place of a name (`"mode": 1`) a mistake of syntax, which it is not.
+        let detail = "a value of another type is expected".to_string();
+        return Problem::invalid(vec![FieldError { pointer: pointer_to(&path), code: "wrong_type", detail }]);
+    }
+    malformed(&error)
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -165,9 +165,16 @@ fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
         push_segment(&mut pointer, name);
         return FieldError { pointer, code: "required", detail: "the field is required".to_string() };
     }
+    if let Some(name) = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
+        push_segment(&mut pointer, name);
+        return FieldError {
+            pointer,
+            code: "duplicate_field",
+            detail: "the field is given twice".to_string(),
+        };
+    }
     let codes = [
         ("unknown field", "unknown_field"),
-        ("duplicate field", "duplicate_field"),
         ("unknown variant", "unknown_value"),
         ("invalid type", "wrong_type"),
         ("invalid value", "out_of_range"),

@@ -150,7 +150,7 @@ fn fresh_id() -> HeaderValue {
 
 /// Polls `future` and turns a panic into its message, so that a bug costs one request and not its connection.
 async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
-    let mut future = Box::pin(future);
+    let mut future = std::pin::pin!(future);
     std::future::poll_fn(move |context| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,

@@ -12,6 +12,7 @@ pub mod incoming;
 pub mod listen;
 pub mod metrics;
 pub mod noop;
+pub mod object;
 pub mod operations;
 pub mod outgoing;
 pub mod problem;

@@ -173,7 +173,7 @@ impl Problem {
     }
 
     /// The document, with the unit that a shortfall is counted in looked up by `unit_of`.
-    pub fn document<'a>(&'a self, request_id: &str, unit_of: impl Fn(&Key) -> Option<Unit>) -> ProblemOut {
+    pub fn document(&self, request_id: &str, unit_of: impl Fn(&Key) -> Option<Unit>) -> ProblemOut {
         let mut document = ProblemOut {
             kind: format!("urn:purser:problem:{}", self.code),
             title: title(&self.code),

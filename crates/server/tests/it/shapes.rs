@@ -38,7 +38,10 @@ async fn fields_are_refused_by_pointer() {
     debit(&server, r#"{"user":"ann"}"#).await.invalid("/action", "required");
     debit(&server, r#"{"user":7,"action":"scan"}"#).await.invalid("/user", "wrong_type");
     debit(&server, r#"{"user":"a b","action":"scan"}"#).await.invalid("/user", "invalid_key");
-    debit(&server, "[]").await.problem(422, "invalid_request");
+    debit(&server, "[]").await.invalid("", "wrong_type");
+    debit(&server, r#"[null,"ann","scan"]"#).await.invalid("", "wrong_type");
+    let ends = json!({"from": [null, "ann"], "to": {"user": "bob"}, "amount": 1});
+    server.post("/v1/transfers", ends).await.invalid("/from", "wrong_type");
     assert_eq!(
         server.get("/v1/balance?user=ann").await.expect(200)["wallets"][0]["balance"]["available"],
         "100"

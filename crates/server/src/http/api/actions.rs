@@ -14,6 +14,7 @@ use super::prices::{PriceIn, PriceOut};
 use super::refusals::{OfChanges, OfReads};
 use crate::http::extract::{JsonBody, NoQuery, PathText, Query, Reader, Writer};
 use crate::http::incoming::{KeyIn, Owned, TextIn};
+use crate::http::object::Strict;
 use crate::http::problem::Problem;
 use crate::http::query::PageQuery;
 use crate::http::reply::Reply;
@@ -47,11 +48,13 @@ pub struct ActionIn<'a> {
     overage_percent: Option<u16>,
     /// Its price.
     #[serde(borrow, default)]
-    price: Option<PriceIn<'a>>,
+    #[schema(value_type = Option<PriceIn<'a>>)]
+    price: Option<Strict<PriceIn<'a>>>,
     /// Its prices in several units, in the order in which the units are tried.
     #[serde(borrow, default)]
     #[schema(max_items = 16)]
-    prices: Option<Vec<PriceIn<'a>>>,
+    #[schema(value_type = Option<Vec<PriceIn<'a>>>)]
+    prices: Option<Vec<Strict<PriceIn<'a>>>>,
 }
 
 /// What captures may take beyond the hold.
@@ -71,9 +74,9 @@ impl ActionIn<'_> {
     fn into_ask(self) -> Result<ActionAsk, Problem> {
         let single = self.price.is_some();
         let prices = match (self.price, self.prices) {
-            (Some(price), None) => vec![price.into_ask().map_err(|problem| problem.below("/price"))?],
+            (Some(Strict(price)), None) => vec![price.into_ask().map_err(|problem| problem.below("/price"))?],
             (None, Some(prices)) if !prices.is_empty() => {
-                let ask = |(index, price): (usize, PriceIn<'_>)| {
+                let ask = |(index, Strict(price)): (usize, Strict<PriceIn<'_>>)| {
                     price.into_ask().map_err(|problem| problem.below(&format!("/prices/{index}")))
                 };
                 prices.into_iter().enumerate().map(ask).collect::<Result<_, _>>()?

@@ -19,6 +19,7 @@ use crate::http::body::BATCH_BODY_MAX;
 use crate::http::edge::REQUEST_ID;
 use crate::http::extract::{JsonBody, Writer, key_unsound, sound_key};
 use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, MetadataIn, TextIn, TimeIn};
+use crate::http::object::Strict;
 use crate::http::problem::{Problem, ProblemOut, unit_in};
 use crate::http::reply::Reply;
 
@@ -33,7 +34,8 @@ pub struct BatchIn<'a> {
     /// From 1 to 1,000.
     #[serde(borrow)]
     #[schema(min_items = 1, max_items = 1000)]
-    debits: Vec<BatchDebitIn<'a>>,
+    #[schema(value_type = Vec<BatchDebitIn<'a>>)]
+    debits: Vec<Strict<BatchDebitIn<'a>>>,
 }
 
 /// A debit of a batch: that of `POST /v1/debits` with its idempotency key.
@@ -179,5 +181,5 @@ fn asks(body: &JsonBody<BATCH_BODY_MAX>) -> Result<Vec<(DebitAsk, Idempotency)>,
     if request.debits.len() > BATCH_MAX {
         return Err(Problem::field("/debits", "too_many", "a batch has at most 1,000 debits"));
     }
-    request.debits.into_iter().enumerate().map(|(index, debit)| debit.into_keyed(index)).collect()
+    request.debits.into_iter().enumerate().map(|(index, Strict(debit))| debit.into_keyed(index)).collect()
 }

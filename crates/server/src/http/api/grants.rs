@@ -18,6 +18,7 @@ use super::debits::unexpected;
 use super::refusals::{OfMovements, OfReads};
 use crate::http::extract::{Movement, NoQuery, PathText, Query, Reader};
 use crate::http::incoming::{DecimalIn, KeyIn, Owned, TextIn, TimeIn};
+use crate::http::object::Strict;
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
 use crate::http::query::{FromQuery, PageQuery, Params};
@@ -53,7 +54,8 @@ pub struct GrantIn<'a> {
     expires_at: Option<TimeIn<'a>>,
     /// What was paid for it, net of tax; with kind `paid` only.
     #[serde(borrow, default)]
-    paid: Option<MoneyIn<'a>>,
+    #[schema(value_type = Option<MoneyIn<'a>>)]
+    paid: Option<Strict<MoneyIn<'a>>>,
     /// Why, in words.
     #[serde(borrow)]
     reason: TextIn<'a, 500>,
@@ -120,7 +122,7 @@ impl GrantIn<'_> {
             priority: self.priority,
             effective_at: self.effective_at.owned(),
             expires_at: self.expires_at.owned(),
-            paid: self.paid.map(|paid| (paid.amount.0.into_owned(), paid.currency.0.into_owned())),
+            paid: self.paid.map(|Strict(paid)| (paid.amount.0.into_owned(), paid.currency.0.into_owned())),
             remarks: Remarks {
                 reference: self.reference.owned(),
                 metadata: None,

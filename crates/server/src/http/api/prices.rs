@@ -16,6 +16,7 @@ use super::actions::ActionOut;
 use super::refusals::OfChanges;
 use crate::http::extract::{JsonBody, PathText, Writer};
 use crate::http::incoming::{DecimalIn, KeyIn, Owned, TimeIn};
+use crate::http::object::Strict;
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -42,7 +43,8 @@ pub struct PriceIn<'a> {
     per: Option<i64>,
     /// `per_dimension`: a rate for each measure.
     #[serde(borrow, default)]
-    rates: Option<BTreeMap<std::borrow::Cow<'a, str>, RateIn<'a>>>,
+    #[schema(value_type = Option<BTreeMap<std::borrow::Cow<'a, str>, RateIn<'a>>>)]
+    rates: Option<BTreeMap<std::borrow::Cow<'a, str>, Strict<RateIn<'a>>>>,
     /// At least this much is charged.
     #[serde(borrow, default)]
     minimum: Option<DecimalIn<'a>>,
@@ -132,7 +134,10 @@ impl PriceIn<'_> {
             ModelWire::PerDimension => {
                 let rates = self.rates.filter(|rates| !rates.is_empty());
                 let rates = rates.ok_or_else(|| missing("/rates"))?;
-                let ask = |rate: RateIn<'_>| RateAsk { rate: rate.rate.0.into_owned(), per: rate.per };
+                let ask = |Strict(rate): Strict<RateIn<'_>>| RateAsk {
+                    rate: rate.rate.0.into_owned(),
+                    per: rate.per,
+                };
                 let rates = rates.into_iter().map(|(name, rate)| (name.into_owned(), ask(rate))).collect();
                 ModelAsk::PerDimension { rates }
             }

@@ -15,6 +15,7 @@ use super::debits::unexpected;
 use super::refusals::OfMovements;
 use crate::http::extract::Movement;
 use crate::http::incoming::{DecimalIn, KeyIn, Owned, TextIn};
+use crate::http::object::Strict;
 use crate::http::outgoing::{AmountOut, IdOut};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -29,10 +30,12 @@ pub struct TransferIn<'a> {
     tenant: Option<KeyIn<'a>>,
     /// From where.
     #[serde(borrow)]
-    from: EndIn<'a>,
+    #[schema(value_type = EndIn<'a>)]
+    from: Strict<EndIn<'a>>,
     /// Where to.
     #[serde(borrow)]
-    to: EndIn<'a>,
+    #[schema(value_type = EndIn<'a>)]
+    to: Strict<EndIn<'a>>,
     /// The unit; `credit` unless said or given by a wallet.
     #[serde(borrow, default)]
     unit: Option<KeyIn<'a>>,
@@ -102,8 +105,8 @@ pub async fn create(State(app): State<App>, movement: Movement) -> Result<Reply<
     let request = movement.parse::<TransferIn<'_>>()?;
     let ask = TransferAsk {
         tenant: request.tenant.owned(),
-        from: request.from.into(),
-        to: request.to.into(),
+        from: request.from.0.into(),
+        to: request.to.0.into(),
         unit: request.unit.owned(),
         amount: request.amount.0.into_owned(),
         remarks: Remarks {
