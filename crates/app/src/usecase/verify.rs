@@ -40,9 +40,28 @@ pub enum VerifyError {
         /// What is wrong with it.
         what: String,
     },
+    /// A row that no program of ours writes: it contradicts the laws, or its own encoding.
+    #[error("table {table}, {key}: {what}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        key: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The database could not be read.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for VerifyError {
+    fn from(error: StoreError) -> VerifyError {
+        match error {
+            StoreError::Inconsistent { table, key, what } => VerifyError::Row { table, key, what },
+            error => VerifyError::Store(error),
+        }
+    }
 }
 
 /// Verifies the ledger in a SQLite file. `progress` hears how many of how many entries are done.

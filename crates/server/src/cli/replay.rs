@@ -114,7 +114,8 @@ pub async fn run(context: Context, arguments: ReplayArguments) -> Result<ExitCod
 
 async fn survey(path: &Path) -> Result<trace::Survey, CommandError> {
     let opened = path.to_path_buf();
-    let surveyed = tokio::task::spawn_blocking(move || trace::survey(File::open(opened)?)).await?;
+    let surveyed =
+        tokio::task::spawn_blocking(move || trace::survey(BufReader::new(File::open(opened)?))).await?;
     surveyed.map_err(|error| format!("{}: {error}", path.display()).into())
 }
 

@@ -4,7 +4,7 @@
 //! is kept in memory but the row at hand.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 
 use purser_app::replay::Row;
@@ -13,6 +13,8 @@ use purser_app::replay::Row;
 const COLUMNS: [&str; 2] = ["ContextTokens", "GeneratedTokens"];
 /// The longest line of a trace, in bytes; what is longer is another kind of file.
 const LINE_MAX: usize = 64 << 10;
+/// What is said of a file without a first line.
+const EMPTY: &str = "the file is empty";
 /// More tokens than any request has; what is larger is no number of tokens.
 const TOKENS_MAX: u64 = 1_000_000_000;
 
@@ -40,80 +42,103 @@ impl fmt::Display for BadRow {
     }
 }
 
-/// Reads the file once, for its digest and its number of rows.
-pub fn survey(mut file: impl Read) -> std::io::Result<Survey> {
-    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; LINE_MAX]);
-    let (mut lines, mut length) = (0_u64, 0_usize);
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
+/// Reads the file once, for its digest and its number of rows; what does not begin as a trace is refused here already.
+pub fn survey(file: impl BufRead) -> std::io::Result<Survey> {
+    let (mut hasher, mut rows) = (blake3::Hasher::new(), 0_u64);
+    let mut lines = Lines { file, number: 0, line: Vec::new() };
+    while let Some((number, line)) = lines.next()? {
+        if number == 1 {
+            places(line)?;
         }
-        hasher.update(&buffer[..count]);
-        for byte in &buffer[..count] {
-            match byte {
-                b'\n' => {
-                    lines += u64::from(length > 0);
-                    length = 0;
-                }
-                b'\r' => {}
-                _ => length += 1,
-            }
-            if length > LINE_MAX {
-                let what = format!("line {} is longer than {LINE_MAX} bytes: this is no trace", lines + 1);
-                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
-            }
-        }
+        rows += u64::from(number > 1 && !line.is_empty());
+        hasher.update(&lines.line);
     }
-    lines += u64::from(length > 0);
-    Ok(Survey { digest: *hasher.finalize().as_bytes(), rows: lines.saturating_sub(1) })
+    if lines.number == 0 {
+        return Err(invalid(EMPTY));
+    }
+    Ok(Survey { digest: *hasher.finalize().as_bytes(), rows })
 }
 
 /// Hands each row to `each`, in order, until it has had enough.
 pub fn rows(
-    file: impl Read,
+    file: impl BufRead,
     mut each: impl FnMut(Result<Row, BadRow>) -> ControlFlow<()>,
 ) -> std::io::Result<()> {
-    // Without quotes: one stray quote would swallow the lines after it.
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .quoting(false)
-        .trim(csv::Trim::All)
-        .buffer_capacity(LINE_MAX)
-        .from_reader(file);
-    let names = reader.byte_headers()?.clone();
-    let mut places = [0; COLUMNS.len()];
-    for (place, column) in places.iter_mut().zip(COLUMNS) {
-        let found = names.iter().position(|name| name.eq_ignore_ascii_case(column.as_bytes()));
-        *place = found.ok_or_else(|| {
-            let what = format!(
-                "the first line names no column {column}; a trace begins TIMESTAMP,{},{}",
-                COLUMNS[0], COLUMNS[1]
-            );
-            std::io::Error::new(std::io::ErrorKind::InvalidData, what)
-        })?;
-    }
-    let mut record = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut record)? {
-        let line = record.position().map_or(0, csv::Position::line);
-        if each(row(&record, places, line)).is_break() {
+    // Split here and not by a reader of CSV: a row's line is part of its idempotency keys, so it has to be exact, and one
+    // stray quote must not swallow the lines after it.
+    let mut lines = Lines { file, number: 0, line: Vec::new() };
+    let places = match lines.next()? {
+        Some((_, names)) => places(names)?,
+        None => return Err(invalid(EMPTY)),
+    };
+    while let Some((number, line)) = lines.next()? {
+        if !line.is_empty() && each(row(line, places, number)).is_break() {
             break;
         }
     }
     Ok(())
 }
 
-fn row(record: &csv::ByteRecord, places: [usize; 2], line: u64) -> Result<Row, BadRow> {
-    let number = |column: usize| {
-        let bad = |why: String| BadRow { line, why };
-        let field = record.get(places[column]).ok_or_else(|| bad(format!("has no {}", COLUMNS[column])))?;
-        let number = std::str::from_utf8(field).ok().and_then(|text| text.parse::<u64>().ok());
-        number.filter(|number| *number <= TOKENS_MAX).ok_or_else(|| {
+/// Lines by their number, without their ends, in memory one at a time.
+struct Lines<R> {
+    file: R,
+    number: u64,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> std::io::Result<Option<(u64, &[u8])>> {
+        self.line.clear();
+        let most = LINE_MAX as u64 + 1;
+        if (&mut self.file).take(most).read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if self.line.len() > LINE_MAX {
+            return Err(too_long(self.number));
+        }
+        Ok(Some((self.number, self.line.trim_ascii_end())))
+    }
+}
+
+fn places(names: &[u8]) -> std::io::Result<[usize; 2]> {
+    // Some programs begin a file with this mark of its encoding.
+    let names = names.strip_prefix(b"\xef\xbb\xbf").unwrap_or(names);
+    let mut places = [0; COLUMNS.len()];
+    for (place, column) in places.iter_mut().zip(COLUMNS) {
+        let found = fields(names).position(|name| name.eq_ignore_ascii_case(column.as_bytes()));
+        *place = found.ok_or_else(|| {
+            let begins = "a trace begins TIMESTAMP,ContextTokens,GeneratedTokens";
+            invalid(format!("the first line names no column {column}; {begins}"))
+        })?;
+    }
+    Ok(places)
+}
+
+fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn row(line: &[u8], places: [usize; 2], number: u64) -> Result<Row, BadRow> {
+    let tokens = |column: usize| {
+        let bad = |why: String| BadRow { line: number, why };
+        let field =
+            fields(line).nth(places[column]).ok_or_else(|| bad(format!("has no {}", COLUMNS[column])))?;
+        let tokens = std::str::from_utf8(field).ok().and_then(|text| text.parse::<u64>().ok());
+        tokens.filter(|tokens| *tokens <= TOKENS_MAX).ok_or_else(|| {
             let shown: String = String::from_utf8_lossy(field).chars().take(40).collect();
             bad(format!("{} is {shown:?}, and should be a number of tokens", COLUMNS[column]))
         })
     };
-    Ok(Row { line, input_tokens: number(0)?, output_tokens: number(1)? })
+    Ok(Row { line: number, input_tokens: tokens(0)?, output_tokens: tokens(1)? })
+}
+
+fn too_long(line: u64) -> std::io::Error {
+    invalid(format!("line {line} is longer than {LINE_MAX} bytes: this is no trace"))
+}
+
+fn invalid(what: impl Into<String>) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, what.into())
 }
 
 #[cfg(test)]
@@ -156,6 +181,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_has_one_number_however_lines_end() {
+        let rows = read("ContextTokens,GeneratedTokens\n1,1\r\n2,2\n3,3\r\n\r\n4,4").unwrap();
+        let lines: Vec<u64> = rows.into_iter().map(|row| row.unwrap().line).collect();
+        assert_eq!(lines, [2, 3, 4, 6]);
+    }
+
+    #[test]
     fn columns_are_found_by_name() {
         let rows = read("GeneratedTokens,TIMESTAMP,contexttokens\n1,x,2\n").unwrap();
         assert_eq!(rows, [Ok(Row { line: 2, input_tokens: 2, output_tokens: 1 })]);
@@ -163,8 +195,12 @@ mod tests {
 
     #[test]
     fn what_is_no_trace_is_an_error() {
-        assert!(read("a,b\n1,2\n").unwrap_err().to_string().contains("no column ContextTokens"));
+        let no_trace = "a,b\n1,2\n";
+        assert!(read(no_trace).unwrap_err().to_string().contains("no column ContextTokens"));
+        assert!(survey(no_trace.as_bytes()).unwrap_err().to_string().contains("no column ContextTokens"));
+        assert!(survey(&b""[..]).is_err());
         assert!(read("").is_err());
+        assert_eq!(read("\u{feff}ContextTokens,GeneratedTokens\n1,2").unwrap().len(), 1);
         let endless = vec![0_u8; LINE_MAX + 1];
         assert!(survey(&endless[..]).unwrap_err().to_string().contains("line 1 is longer"));
     }

@@ -55,6 +55,11 @@ pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCod
             })?;
             Ok(ExitCode::FAILURE)
         }
+        Err(error @ VerifyError::Row { .. }) => {
+            let broken = serde_json::json!({ "holds": false, "what": error.to_string() });
+            context.print(&broken, |_| format!("The ledger does not hold. A row is wrong: {error}"))?;
+            Ok(ExitCode::FAILURE)
+        }
         Err(error @ VerifyError::Store(_)) => {
             eprintln!("purser: the ledger could not be read: {error}");
             Ok(ExitCode::from(UNREADABLE))
