@@ -65,7 +65,8 @@ impl Target {
     pub async fn grant(&self, grants: &[(String, String)], key: &str) -> Result<String, ReplayError> {
         let places = Arc::new(Semaphore::new(self.connections));
         let mut given = tokio::task::JoinSet::new();
-        for (user, amount) in grants.iter().cloned() {
+        for (user, amount) in grants {
+            let (user, amount) = (user.clone(), amount.clone());
             let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
             let (client, key) = (self.client.clone(), format!("{key}-grant-{user}"));
             given.spawn(async move {

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::progress::{self, Steps, grouped, milliseconds};
 use super::{CommandError, Context, trace};
+use crate::config::API_KEY;
 
 /// Rows read ahead of the requests.
 const AHEAD: usize = 256;
@@ -34,7 +35,7 @@ pub struct ReplayArguments {
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
     /// An API key of the platform that may write.
-    #[arg(long, env = "PURSER_API_KEY", hide_env_values = true)]
+    #[arg(long, env = API_KEY, hide_env_values = true)]
     key: String,
     /// The actions to charge; all that are priced by input_tokens and output_tokens unless said.
     #[arg(long = "model", value_name = "ACTION", num_args = 1..)]

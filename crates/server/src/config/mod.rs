@@ -17,8 +17,10 @@ pub const DEFAULT: &str = include_str!("default.toml");
 const FILE: &str = "purser.toml";
 /// What variables begin with.
 const PREFIX: &str = "PURSER_";
-/// Variables that are not settings: `PURSER_CONFIG` names the file.
+/// Not a setting: names the file.
 const CONFIG: &str = "PURSER_CONFIG";
+/// Not a setting: what clients such as `purser replay` call a server with.
+pub const API_KEY: &str = "PURSER_API_KEY";
 /// Settings whose values are never shown.
 const SECRET: [&str; 1] = ["secret_key"];
 
@@ -150,7 +152,7 @@ impl Config {
                     setting.value.clone_from(value);
                     setting.source = Source::Variable(variable.clone());
                 }
-                _ if variable == CONFIG => {}
+                _ if [CONFIG, API_KEY].contains(&variable.as_str()) => {}
                 _ => unknown_variables.push(variable.clone()),
             }
         }
@@ -283,7 +285,8 @@ mod tests {
     fn a_variable_wins_over_the_file_and_the_file_over_the_default() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(FILE), "workers = 3\nreaders = 5\n").expect("written");
-        let variables = [("PURSER_READERS", "7"), ("PURSER_REDERS", "8"), ("OTHER", "9")];
+        let variables =
+            [("PURSER_READERS", "7"), ("PURSER_REDERS", "8"), ("PURSER_API_KEY", "psk"), ("OTHER", "9")];
         let config = Config::read(&surroundings(folder.path(), &variables)).expect("sound");
         assert_eq!((config.workers, config.app.readers, config.app.batch_max), (3, 7, 1_000));
         assert_eq!(source(&config, "workers"), Source::File(folder.path().join(FILE)));
