@@ -3,6 +3,8 @@
 use crate::server::Server;
 use purser_core::time::SECOND;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn it_says_that_it_lives_and_takes_work() {
@@ -44,11 +46,30 @@ async fn requests_are_counted_by_route_and_status() {
 }
 
 #[tokio::test]
-async fn stopping_finishes_what_is_under_way_and_refuses_the_rest() {
+async fn stopping_refuses_what_is_new_and_finishes_what_is_under_way() {
     let mut server = Server::with_scan().await;
-    let body = json!({"user": "ann", "action": "scan"});
-    server.post_as("/v1/debits", body, "before").await.expect(201);
-    let address = server.address;
-    server.stop().await;
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "it still listens");
+    let (address, key) = (server.address, server.key.clone());
+    let body = r#"{"user":"ann","action":"scan"}"#;
+    let head = format!(
+        "POST /v1/debits HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: late\r\n\
+         Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    // The handler is at work once it asks for the body.
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).await.expect("asked for the body");
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let finishing = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        stream.write_all(body.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    };
+    let ((), answer) = tokio::join!(server.stop(), finishing);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }
