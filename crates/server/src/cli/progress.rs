@@ -16,7 +16,7 @@ pub struct Steps(ProgressBar);
 /// A bar named `what` over `total` steps; 0 when the total becomes known later.
 pub fn bar(what: &'static str, total: u64) -> Steps {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(REDRAWS));
-    let shape = "{prefix:<10} [{bar:30}] {human_pos}/{human_len} {per_sec} {msg}";
+    let shape = "{prefix:<10} [{bar:30}] {human_pos}/{human_len}, {eta} left  {msg}";
     let style = ProgressStyle::with_template(shape).expect("the template is well formed");
     bar.set_style(style.progress_chars("=> "));
     bar.set_prefix(what);

@@ -83,6 +83,10 @@ fn answer(verified: &Verified) -> serde_json::Value {
 
 /// What was found, for people.
 pub fn sentence(verified: &Verified) -> String {
-    let (entries, wallets) = (progress::grouped(verified.entries), progress::grouped(verified.wallets));
-    format!("The ledger holds: {entries} entries and {wallets} wallets agree, chain and sums.")
+    let count = |number: u64, one: &str, more: &str| {
+        format!("{} {}", progress::grouped(number), if number == 1 { one } else { more })
+    };
+    let (entries, wallets) =
+        (count(verified.entries, "entry", "entries"), count(verified.wallets, "wallet", "wallets"));
+    format!("The ledger holds: {entries} and {wallets} agree, chain and sums.")
 }
