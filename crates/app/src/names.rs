@@ -14,16 +14,21 @@ use rustc_hash::FxHashMap;
 /// Users kept in memory; beyond that the memory starts empty again.
 const NAMES_MAX: usize = 500_000;
 
+/// A user as products name it: with a tenant, or in its personal one.
+type UserKey = (Option<Key>, Key);
+/// What stands for it in the ledger.
+type Numbers = (TenantNo, UserNo);
+
 /// Keys and numbers that were looked up before.
 #[derive(Default)]
 pub(crate) struct NameCache {
-    users: RwLock<FxHashMap<(Option<Key>, Key), (TenantNo, UserNo)>>,
+    numbers: RwLock<FxHashMap<UserKey, Numbers>>,
     names: RwLock<FxHashMap<(TenantNo, Option<UserNo>), Names>>,
 }
 
 impl NameCache {
-    fn remember(&self, tenant: Option<&Key>, user: &Key, numbers: (TenantNo, UserNo)) {
-        let mut users = self.users.write();
+    fn remember(&self, tenant: Option<&Key>, user: &Key, numbers: Numbers) {
+        let mut users = self.numbers.write();
         if users.len() >= NAMES_MAX {
             users.clear();
         }
@@ -64,7 +69,7 @@ impl App {
     pub(crate) async fn find_user(&self, named: &Named) -> Result<Option<(TenantNo, UserNo)>, AppError> {
         // A tuple of borrowed keys cannot be looked up; clones of keys are counters, not copies.
         let key = (named.tenant.clone(), named.user.clone());
-        if let Some(numbers) = self.inner.names.users.read().get(&key) {
+        if let Some(numbers) = self.inner.names.numbers.read().get(&key) {
             return Ok(Some(*numbers));
         }
         let (tenant, user) = key;

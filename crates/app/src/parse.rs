@@ -82,7 +82,7 @@ pub(crate) fn usage(measure: &Measure, unit: Option<&Unit>) -> Result<Option<Usa
             let mut parsed = Vec::with_capacity(dimensions.len());
             for (name, text) in dimensions {
                 let pointer = format!("/dimensions/{}", name.replace('~', "~0").replace('/', "~1"));
-                if !purser_core::Key::parse(name).is_some_and(|key| key.as_str().len() <= 64) {
+                if purser_core::Key::parse(name).is_none_or(|key| key.as_str().len() > 64) {
                     return Err(field(
                         &pointer,
                         "invalid_key",

@@ -176,8 +176,17 @@ impl Funnel {
 
     /// One step of folding; whether some is left.
     pub fn fold(&mut self) -> Result<bool, StoreError> {
+        self.fold_rows(STEP_ROWS)
+    }
+
+    /// Folds before a batch of `commands`: more than they will add, so that the tail shrinks under any load.
+    pub fn fold_for(&mut self, commands: usize) -> Result<bool, StoreError> {
+        self.fold_rows(STEP_ROWS + 3 * commands)
+    }
+
+    fn fold_rows(&mut self, rows: usize) -> Result<bool, StoreError> {
         let mut batch = self.parts.writer.begin()?;
-        let folded = batch.fold_step(STEP_ROWS)?;
+        let folded = batch.fold_step(rows)?;
         commit_cold(batch)?;
         Ok(folded.remaining > 0)
     }

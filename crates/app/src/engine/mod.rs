@@ -152,7 +152,7 @@ impl Runner {
                 self.change(cold);
             }
             if !jobs.is_empty() {
-                self.fold_if_needed();
+                self.fold_if_needed(jobs.len());
                 let started = self.clock.monotonic();
                 let waited = started - jobs[0].queued_at;
                 let outcomes = self.process(&jobs);
@@ -200,9 +200,9 @@ impl Runner {
         }
     }
 
-    fn fold_if_needed(&mut self) {
+    fn fold_if_needed(&mut self, commands: usize) {
         if self.funnel.must_fold()
-            && let Err(error) = self.funnel.fold()
+            && let Err(error) = self.funnel.fold_for(commands)
         {
             tracing::error!(%error, "folding failed; it is tried again");
         }

@@ -440,12 +440,11 @@ fn undone(movement: &Movement) -> Option<Id> {
 }
 
 fn load_hold(batch: &Batch<'_>, wallet: &mut Wallet, id: Id) -> Result<(), StoreError> {
-    if wallet.hold(id).is_none() {
-        if let Some((_, hold)) =
-            batch.hold(wallet.key.tenant, id)?.filter(|(owner, _)| *owner == wallet.key.id)
-        {
-            wallet.load_hold(hold);
-        }
+    if wallet.hold(id).is_none()
+        && let Some((owner, hold)) = batch.hold(wallet.key.tenant, id)?
+        && owner == wallet.key.id
+    {
+        wallet.load_hold(hold);
     }
     Ok(())
 }

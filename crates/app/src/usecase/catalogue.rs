@@ -299,7 +299,7 @@ fn rates_of(at: &str, asks: &[(String, RateAsk)]) -> Result<Vec<(String, Rate)>,
     let mut rates = Vec::with_capacity(asks.len());
     for (name, ask) in asks {
         let pointer = format!("{at}/rates/{}", name.replace('~', "~0").replace('/', "~1"));
-        if !Key::parse(name).is_some_and(|key| key.as_str().len() <= 64) {
+        if Key::parse(name).is_none_or(|key| key.as_str().len() > 64) {
             return Err(field(&pointer, "invalid_key", "a dimension's name has 1-64 printable characters"));
         }
         rates.push((name.clone(), rate(&pointer, ask)?));
