@@ -154,7 +154,7 @@ impl Requests {
 /// Answers a second of the handler that parses and answers a debit and does nothing between.
 pub(super) fn noop(program: &Path, effort: Effort) -> Result<f64, String> {
     let server = Server::start_as(program, &["bench", "noop"], "/healthz")?;
-    let target = Target { address: server.address, key: "psk_nobody_looks_at_this_one".to_string() };
+    let target = Target { address: server.address, key: "psk_noop".to_string() };
     let outcome = target.debit(Wallets::Many(WALLETS), Pace::Closed, Order::Time, effort)?;
     server.stop()?;
     Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
