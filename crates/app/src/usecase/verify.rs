@@ -72,7 +72,7 @@ pub fn verify(path: &Path, mut progress: impl FnMut(u64, u64) + Send) -> Result<
     let store = Store::open_reader(path)?;
     let mut outcome = Ok(Verified::default());
     store.read(|reader| {
-        let total = reader.counts()?.entries;
+        let total = reader.entries_at_most()?;
         let mut rebuild = Rebuild::of(reader)?;
         let (sender, chunks) = sync_channel(AHEAD);
         let (read, replayed) = std::thread::scope(|scope| {

@@ -14,6 +14,8 @@ statements! {
         "SELECT ", entry_columns!(), " FROM entry WHERE position > ?1 ORDER BY position LIMIT ?2");
     FLUSHED = "SELECT position FROM fold WHERE name = 'wallet_rows'";
     LAST_RECORDED_AT = "SELECT recorded_at FROM entry ORDER BY position DESC LIMIT 1";
+    /// Positions are taken by entries, and by the few answers that moved nothing.
+    POSITIONS = "SELECT COALESCE(MAX(seq), 0) FROM slot WHERE slot > 0";
     ENTRIES = "SELECT COUNT(*) FROM entry";
     TAIL = "SELECT COUNT(*) FROM entry WHERE position > ?1";
     TENANTS = "SELECT COUNT(*) FROM tenant";
@@ -73,6 +75,12 @@ impl Reader<'_> {
         let last =
             self.connection.prepare_cached(LAST_RECORDED_AT)?.query_row([], |row| row.get(0)).optional()?;
         Ok(last.map(Timestamp))
+    }
+
+    /// About how many entries there are, never fewer, without counting them: what progress is measured against.
+    pub fn entries_at_most(&self) -> Result<u64, StoreError> {
+        let seq: i64 = self.connection.prepare_cached(POSITIONS)?.query_row([], |row| row.get(0))?;
+        Ok(seq as u64)
     }
 
     /// How much there is. Counts rows, so it takes seconds on a ledger of many millions.
