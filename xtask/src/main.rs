@@ -70,6 +70,9 @@ enum Task {
         /// Also measure against a ledger of 20 million debits, which takes a while to make.
         #[arg(long)]
         large: bool,
+        /// Only the latency at so many debits a second; writes nothing.
+        #[arg(long, value_name = "RATE", conflicts_with_all = ["quick", "large"])]
+        paced: Option<u64>,
     },
 }
 
@@ -83,7 +86,8 @@ fn main() -> ExitCode {
         Task::Services { check } => services::command(check),
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
-        Task::Bench { quick, large } => {
+        Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),
+        Task::Bench { quick, large, paced: None } => {
             let effort = if quick { bench::Effort::QUICK } else { bench::Effort::FULL };
             bench::command(&root, effort, quick, large.then_some(20_000_000))
         }

@@ -17,6 +17,9 @@ pub fn start(config: &Config) {
         EnvFilter::new("info")
     });
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, as the disk of the log is full, is lost. To complain about it on the same stderr would
+    // panic, and take the thread that logged with it.
+    let base = base.log_internal_errors(false);
     let started = match config.log_format {
         LogFormat::Text => base.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => base.json().flatten_event(true).try_init(),

@@ -108,6 +108,76 @@ fn sixty_four_clients_spend_a_wallet_to_exactly_zero() {
     );
 }
 
+/// Names the small disk, once this program runs where it is mounted.
+const SMALL_DISK: &str = "PURSER_TEST_SMALL_DISK";
+
+#[test]
+fn a_full_disk_refuses_movements_loses_none_and_is_no_reason_to_restart() {
+    let Some(disk) = std::env::var_os(SMALL_DISK) else { return on_a_small_disk() };
+    let disk = std::path::Path::new(&disk);
+    let ballast = disk.join("ballast");
+    std::fs::write(&ballast, vec![0; 3 << 20]).expect("room for the ballast");
+    let key = server::key(disk);
+    let running = Server::start(disk);
+    let wallets = set_up(&mut connect(&running, &key), "1000000");
+    let mut client = connect(&running, &key);
+    let debit = |client: &mut Client, number: usize| {
+        let body = r#"{"user":"u0","action":"scan"}"#;
+        client.post("/v1/debits", &format!("debit-{number}"), body).expect("an answer")
+    };
+    let mut charged = 0;
+    let refused = loop {
+        assert!(charged < 100_000, "the disk does not become full");
+        match debit(&mut client, charged) {
+            answer if answer.status == 201 => charged += 1,
+            answer => break answer,
+        }
+    };
+    assert_eq!((refused.status, refused.text("/code")), (503, "store_unavailable"), "{refused:?}");
+    assert_eq!(debit(&mut client, charged).status, 503, "it is still full");
+    let settled = |client: &mut Client| {
+        let wallet = client.get(&format!("/v1/wallets/{}", wallets[0])).expect("an answer");
+        wallet.text("/balance/settled").parse::<usize>().expect("whole credits")
+    };
+    assert_eq!(settled(&mut client), 1_000_000 - charged, "reads go on");
+    // Killed while it is full: the log that lies there must be enough.
+    running.kill();
+    std::fs::remove_file(&ballast).expect("removed");
+    let running = Server::start(disk);
+    let mut client = connect(&running, &key);
+    assert_eq!(settled(&mut client), 1_000_000 - charged);
+    // Filled again, and given room again without a restart.
+    std::fs::write(&ballast, vec![0; 2 << 20]).expect("room for the ballast");
+    while debit(&mut client, charged).status == 201 {
+        charged += 1;
+        assert!(charged < 200_000, "the disk does not become full");
+    }
+    std::fs::remove_file(&ballast).expect("removed");
+    let again = debit(&mut client, charged);
+    assert_eq!((again.status, again.replayed), (201, false), "{again:?}");
+    assert!(debit(&mut client, charged).replayed);
+    charged += 1;
+    running.kill();
+    assert_eq!(server::verify(disk), (USERS + charged) as u64);
+    println!("figure: a disk that became full twice: {charged} debits charged, each once");
+}
+
+/// Runs this test once more where a folder is a disk of 8 MiB that only this process and its children see.
+fn on_a_small_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = r#"mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@""#;
+    let test = "a_full_disk_refuses_movements_loses_none_and_is_no_reason_to_restart";
+    let done = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
+        .arg(folder.path())
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(SMALL_DISK, folder.path())
+        .status()
+        .expect("unshare (util-linux) runs");
+    assert!(done.success(), "it fails on the small disk, or there is no right to mount one: see above");
+}
+
 fn number_of(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?} and should be a number")))

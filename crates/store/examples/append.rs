@@ -122,12 +122,13 @@ fn main() {
     let (store, mut writer) = Store::open(&folder.path().join("purser.db"), &OpenOptions::default()).unwrap();
     // As the service does it: checkpoints beside the writer, so that no batch has to wait for a whole one.
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let beside = store.clone();
+    let beside = store.log_copier().unwrap();
     let checkpoints = std::thread::spawn(move || {
         while stopped.recv_timeout(Duration::from_millis(200))
             == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
         {
-            beside.checkpoint().unwrap();
+            beside.copy().unwrap();
+            beside.flush().unwrap();
         }
     });
     let mut seed = 42;

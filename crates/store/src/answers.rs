@@ -11,7 +11,8 @@ use crate::filter::Filter;
 use crate::position::Position;
 use purser_core::{TenantNo, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
-use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 
 statements! {
     ANSWER = "SELECT key_digest, request_digest, receipt FROM answer WHERE position = ?1";
@@ -81,10 +82,10 @@ pub struct StoredAnswer {
 
 /// Where the answer to each key is.
 pub(crate) struct Answers {
-    /// Keys that are in no run yet.
-    tail: FxHashMap<KeyDigest, Position>,
+    /// Keys that are in no run yet. In order, as to sort them when they become a run would hold up a batch.
+    tail: BTreeMap<KeyDigest, Position>,
     /// Keys of the run that is being built from a full tail.
-    frozen: FxHashMap<KeyDigest, Position>,
+    frozen: BTreeMap<KeyDigest, Position>,
     /// Complete runs, oldest first.
     runs: Vec<Run>,
     build: Option<Build>,
@@ -114,8 +115,8 @@ struct Build {
 }
 
 enum Source {
-    /// A full tail, sorted by key.
-    Tail { sorted: Vec<(KeyDigest, Position)> },
+    /// The frozen tail, written up to a key.
+    Tail { written_to: Option<KeyDigest> },
     /// Runs of the level below, taken in slices of the key space; digests are uniform, so slices are of one size.
     Runs { nos: Vec<i64>, answers: usize, slice: u128, slices: u128 },
 }
@@ -124,8 +125,8 @@ impl Answers {
     /// Finds the runs and the tail in the database.
     pub(crate) fn load(connection: &Connection, answers_per_run: usize) -> Result<Answers, StoreError> {
         let mut answers = Answers {
-            tail: FxHashMap::default(),
-            frozen: FxHashMap::default(),
+            tail: BTreeMap::new(),
+            frozen: BTreeMap::new(),
             runs: Vec::new(),
             build: None,
             leftover: Vec::new(),
@@ -202,7 +203,7 @@ impl Answers {
     /// Rows that are waiting to be written or deleted.
     pub(crate) fn remaining(&self) -> u64 {
         let build = match &self.build {
-            Some(Build { source: Source::Tail { sorted }, written, .. }) => sorted.len() - written,
+            Some(Build { source: Source::Tail { .. }, written, .. }) => self.frozen.len() - written,
             Some(Build { source: Source::Runs { answers, .. }, written, .. }) => {
                 answers.saturating_sub(*written).max(1)
             }
@@ -212,13 +213,22 @@ impl Answers {
         (build + self.leftover.len()) as u64
     }
 
+    /// Writes what is owed for so many appended `entries`: each answer is written once for every level of runs that it is
+    /// merged through, so the more the longer the tail is.
+    pub(crate) fn step_along(&mut self, connection: &Connection, entries: usize) -> Result<(), StoreError> {
+        if self.remaining() == 0 {
+            return Ok(());
+        }
+        self.step(connection, entries + entries * 4 * self.tail.len() / self.answers_per_run)
+    }
+
     /// Writes up to about `budget_rows` rows of the run that is being built, or deletes as many left-over ones.
     pub(crate) fn step(&mut self, connection: &Connection, budget_rows: usize) -> Result<(), StoreError> {
         if self.build.is_none() {
             self.start(budget_rows);
         }
         if let Some(mut build) = self.build.take() {
-            if build.write(connection, budget_rows)? {
+            if build.write(connection, &self.frozen, budget_rows)? {
                 return self.finish(connection, build);
             }
             self.build = Some(build);
@@ -235,9 +245,7 @@ impl Answers {
     fn start(&mut self, budget_rows: usize) {
         let (level, answers, source) = if self.tail.len() >= self.answers_per_run {
             self.frozen = std::mem::take(&mut self.tail);
-            let mut sorted: Vec<_> = self.frozen.iter().map(|(key, position)| (*key, *position)).collect();
-            sorted.sort_unstable();
-            (0, sorted.len(), Source::Tail { sorted })
+            (0, self.frozen.len(), Source::Tail { written_to: None })
         } else if let Some(level) = self.mergeable() {
             let merged = self.runs.iter().filter(|run| run.level == level);
             let answers: usize = merged.clone().map(|run| run.answers).sum();
@@ -264,7 +272,7 @@ impl Answers {
             Source::Tail { .. } => Vec::new(),
             Source::Runs { nos, .. } => nos.clone(),
         };
-        let (first, last) = build.range(connection, &self.runs)?;
+        let (first, last) = build.range(connection, &self.frozen, &self.runs)?;
         let newest_at =
             match self.runs.iter().filter(|run| sources.contains(&run.no)).map(|run| run.newest_at).max() {
                 Some(newest_at) => newest_at,
@@ -289,7 +297,7 @@ impl Answers {
         self.runs.push(Run { no, level, last, answers: written, newest_at, filter });
         self.runs.sort_by_key(|run| run.last);
         if sources.is_empty() {
-            self.frozen = FxHashMap::default();
+            self.frozen.clear();
         }
         self.leftover.extend(sources);
         Ok(())
@@ -322,21 +330,29 @@ impl Answers {
 
 impl Build {
     /// Writes the next rows; whether the run is complete.
-    fn write(&mut self, connection: &Connection, budget_rows: usize) -> Result<bool, StoreError> {
-        let merged;
-        let (rows, complete): (&[(KeyDigest, Position)], bool) = match &mut self.source {
-            Source::Tail { sorted } => {
-                let end = sorted.len().min(self.written + budget_rows.max(1));
-                (&sorted[self.written..end], end == sorted.len())
+    fn write(
+        &mut self,
+        connection: &Connection,
+        frozen: &BTreeMap<KeyDigest, Position>,
+        budget_rows: usize,
+    ) -> Result<bool, StoreError> {
+        let (rows, complete) = match &mut self.source {
+            Source::Tail { written_to } => {
+                let rest = frozen.range((written_to.map_or(Unbounded, Excluded), Unbounded));
+                let rows: Vec<_> =
+                    rest.take(budget_rows.max(1)).map(|(key, position)| (*key, *position)).collect();
+                *written_to = rows.last().map(|(key, _)| *key).or(*written_to);
+                let complete = self.written + rows.len() == frozen.len();
+                (rows, complete)
             }
             Source::Runs { nos, slice, slices, .. } => {
-                merged = read_slice(connection, nos, *slice, *slices)?;
+                let rows = read_slice(connection, nos, *slice, *slices)?;
                 *slice += 1;
-                (&merged, *slice == *slices)
+                (rows, *slice == *slices)
             }
         };
         let mut insert = connection.prepare_cached(INSERT_RUN_ROW)?;
-        for (key, position) in rows {
+        for (key, position) in &rows {
             insert.execute(params![self.no, key.0, position.to_sql()])?;
             self.filter.insert(*key);
         }
@@ -345,10 +361,15 @@ impl Build {
     }
 
     /// The first and last position of its answers.
-    fn range(&self, connection: &Connection, runs: &[Run]) -> Result<(Position, Position), StoreError> {
+    fn range(
+        &self,
+        connection: &Connection,
+        frozen: &BTreeMap<KeyDigest, Position>,
+        runs: &[Run],
+    ) -> Result<(Position, Position), StoreError> {
         match &self.source {
-            Source::Tail { sorted } => {
-                let positions = sorted.iter().map(|(_, position)| *position);
+            Source::Tail { .. } => {
+                let positions = frozen.values().copied();
                 Ok((positions.clone().min().unwrap_or_default(), positions.max().unwrap_or_default()))
             }
             Source::Runs { nos, .. } => {

@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::position::Position;
 use purser_core::{Id, TenantNo, WalletId, WalletKey};
 use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
 
 statements! {
     FOLDED = "SELECT position FROM fold WHERE name = 'wallet_history'";
@@ -25,10 +26,12 @@ statements! {
         INSERT OR IGNORE INTO entry_reference (tenant_no, reference, position) VALUES (?1, ?2, ?3)";
 }
 
-/// What is not folded yet.
+/// What is not folded yet. Kept in the order in which it is written, as to sort a window at once would hold up a batch.
 pub(crate) struct Folder {
-    tail: Vec<TailEntry>,
-    references: Vec<TailReference>,
+    tail: BTreeSet<TailEntry>,
+    references: BTreeSet<TailReference>,
+    /// The position of the newest entry in the tail.
+    last: Position,
     window: Option<Window>,
     window_entries: usize,
 }
@@ -47,11 +50,10 @@ struct TailReference {
     position: Position,
 }
 
-/// A sorted part of the tail that is being written.
+/// What was the tail, while it is being written: what is left of it.
 struct Window {
-    entries: Vec<TailEntry>,
-    references: Vec<TailReference>,
-    written: usize,
+    entries: BTreeSet<TailEntry>,
+    references: BTreeSet<TailReference>,
     last: Position,
 }
 
@@ -60,8 +62,9 @@ impl Folder {
     pub(crate) fn load(connection: &Connection, window_entries: usize) -> Result<Folder, StoreError> {
         let folded: i64 = connection.query_row(FOLDED, [], |row| row.get(0))?;
         let mut folder = Folder {
-            tail: Vec::new(),
-            references: Vec::new(),
+            tail: BTreeSet::new(),
+            references: BTreeSet::new(),
+            last: Position::NONE,
             window: None,
             window_entries: window_entries.max(1),
         };
@@ -71,12 +74,12 @@ impl Folder {
             let id = WalletId(Id::from_bytes(row.get(2)?));
             let wallet = WalletKey { tenant: TenantNo(row.get::<_, i64>(1)? as u64), id };
             let seq = row.get::<_, i64>(3)? as u64;
-            folder.tail.push(TailEntry { wallet, seq, position: Position::from_sql(row.get(0)?) });
+            folder.push(wallet, seq, Position::from_sql(row.get(0)?));
         }
         let mut statement = connection.prepare(TAIL_REFERENCES)?;
         let mut rows = statement.query([folded])?;
         while let Some(row) = rows.next()? {
-            folder.references.push(TailReference {
+            folder.references.insert(TailReference {
                 position: Position::from_sql(row.get(0)?),
                 tenant: TenantNo(row.get::<_, i64>(1)? as u64),
                 reference: row.get(2)?,
@@ -87,23 +90,43 @@ impl Folder {
 
     /// Notes an entry that was appended.
     pub(crate) fn push(&mut self, wallet: WalletKey, seq: u64, position: Position) {
-        self.tail.push(TailEntry { wallet, seq, position });
+        self.tail.insert(TailEntry { wallet, seq, position });
+        self.last = position;
     }
 
     /// Notes the reference of an entry that was appended.
     pub(crate) fn push_reference(&mut self, tenant: TenantNo, reference: &str, position: Position) {
-        self.references.push(TailReference { tenant, reference: reference.to_owned(), position });
+        self.references.insert(TailReference { tenant, reference: reference.to_owned(), position });
     }
 
-    /// Entries behind the fold position.
+    /// Rows that are still to be written.
+    pub(crate) fn remaining(&self) -> u64 {
+        let references =
+            self.references.len() + self.window.as_ref().map_or(0, |window| window.references.len());
+        self.tail_len() + references as u64
+    }
+
+    /// Entries that are still to be written.
     pub(crate) fn tail_len(&self) -> u64 {
         (self.tail.len() + self.window.as_ref().map_or(0, |window| window.entries.len())) as u64
     }
 
+    /// Writes what is owed for so many appended `entries`: a window once there is a full one, a quarter more rows than
+    /// entries, and one more for each further window that waits.
+    pub(crate) fn step_along(&mut self, connection: &Connection, entries: usize) -> Result<(), StoreError> {
+        if self.window.is_none() && self.tail.len() < self.window_entries {
+            return Ok(());
+        }
+        let windows = self.tail.len() / self.window_entries;
+        self.step(connection, entries + entries / 4 + entries * windows)
+    }
+
     /// Writes up to about `budget_rows` rows.
     pub(crate) fn step(&mut self, connection: &Connection, budget_rows: usize) -> Result<(), StoreError> {
-        if self.window.is_none() {
-            self.window = self.take_window();
+        if self.window.is_none() && !self.tail.is_empty() {
+            let entries = std::mem::take(&mut self.tail);
+            let references = std::mem::take(&mut self.references);
+            self.window = Some(Window { entries, references, last: self.last });
         }
         let Some(window) = &mut self.window else { return Ok(()) };
         if window.write(connection, budget_rows.max(1))? {
@@ -112,41 +135,31 @@ impl Folder {
         }
         Ok(())
     }
-
-    fn take_window(&mut self) -> Option<Window> {
-        let taken = self.tail.len().min(self.window_entries);
-        let last = self.tail[..taken].last()?.position;
-        let mut entries: Vec<TailEntry> = self.tail.drain(..taken).collect();
-        entries.sort_unstable();
-        let with_reference = self.references.partition_point(|reference| reference.position <= last);
-        let mut references: Vec<TailReference> = self.references.drain(..with_reference).collect();
-        references.sort_unstable();
-        Some(Window { entries, references, written: 0, last })
-    }
 }
 
 impl Window {
     /// Writes the next slice, entries before references; whether all is written.
     fn write(&mut self, connection: &Connection, budget_rows: usize) -> Result<bool, StoreError> {
-        let end = self.written + budget_rows;
-        let entries = &self.entries[self.written.min(self.entries.len())..end.min(self.entries.len())];
+        let mut left = budget_rows;
         let mut insert = connection.prepare_cached(INSERT_HISTORY)?;
-        for TailEntry { wallet, seq, position } in entries {
+        while left > 0
+            && let Some(TailEntry { wallet, seq, position }) = self.entries.pop_first()
+        {
             insert.execute(params![
                 wallet.tenant.0 as i64,
                 wallet.id.0.to_bytes(),
-                *seq as i64,
+                seq as i64,
                 position.to_sql()
             ])?;
+            left -= 1;
         }
-        let skipped = self.entries.len();
-        let from = self.written.saturating_sub(skipped).min(self.references.len());
-        let to = end.saturating_sub(skipped).min(self.references.len());
         let mut insert = connection.prepare_cached(INSERT_REFERENCE)?;
-        for TailReference { tenant, reference, position } in &self.references[from..to] {
+        while left > 0
+            && let Some(TailReference { tenant, reference, position }) = self.references.pop_first()
+        {
             insert.execute(params![tenant.0 as i64, reference, position.to_sql()])?;
+            left -= 1;
         }
-        self.written = end;
-        Ok(end >= self.entries.len() + self.references.len())
+        Ok(self.entries.is_empty() && self.references.is_empty())
     }
 }

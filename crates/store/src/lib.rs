@@ -29,7 +29,7 @@ pub use hot::{
 pub use migrate::rendered_schema;
 pub use position::Position;
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
-pub use sqlite::{OpenOptions, Store};
+pub use sqlite::{LogCopier, OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
 };

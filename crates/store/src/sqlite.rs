@@ -33,6 +33,7 @@ const READER_PRAGMAS: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+const COPIER_PRAGMAS: &str = "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -64;";
 const CLEAN_SHUTDOWN: &str = "SELECT value FROM meta WHERE name = 'clean_shutdown'";
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
 
@@ -70,7 +71,15 @@ struct Pool {
     path: PathBuf,
     idle: Mutex<Idle>,
     returned: Condvar,
+    /// Absent where nothing is written.
+    main_file: Option<MainFile>,
 }
+
+/// The main file, opened beside SQLite so that it can be flushed without the writer. To close any handle of a file ends
+/// all locks that this process has on it, SQLite's among them: this one is shared by everything that has a connection,
+/// as a field behind the connections, and so closes last.
+#[derive(Clone)]
+pub(crate) struct MainFile(Arc<File>);
 
 /// Connections that nobody reads with, and how many more may be opened.
 struct Idle {
@@ -94,14 +103,20 @@ impl Store {
             check_soundness(&connection)?;
         }
         migrate(&mut connection)?;
-        let writer = Writer::take(connection, lock, options)?;
-        Ok((Store::of(path, options.readers), writer))
+        let main_file =
+            MainFile(Arc::new(File::options().write(true).open(path).map_err(|error| io(&error))?));
+        let writer = Writer::take(connection, lock, main_file.clone(), options)?;
+        Ok((Store::of(path, options.readers, Some(main_file)), writer))
     }
 
     /// Opens the database for reading only, without the lock that a serving process holds.
     pub fn open_reader(path: &Path) -> Result<Store, StoreError> {
-        check_header(path)?;
-        let store = Store::of(path, 1);
+        // Looked at, not opened: the server may run in this process (see `MainFile`).
+        let length = path.metadata().map_err(|error| io(&error))?.len();
+        if length < MAGIC.len() as u64 {
+            return Err(too_short(path));
+        }
+        let store = Store::of(path, 1, None);
         store.read(|reader| {
             let found = schema_found(reader.connection)?;
             refuse_newer(found)?;
@@ -114,20 +129,22 @@ impl Store {
         Ok(store)
     }
 
-    /// Copies what is committed from the log into the main file, as far as readers allow, without stopping the writer.
-    /// Called now and then from a thread of its own it leaves next to nothing for the writer's own checkpoint, which
-    /// would hold up the batch that runs into it. Blocks for as long as the disk takes.
-    pub fn checkpoint(&self) -> Result<(), StoreError> {
+    /// A connection of its own that copies the log; for a thread beside the writer.
+    ///
+    /// # Panics
+    /// On a store that was opened for reading.
+    pub fn log_copier(&self) -> Result<LogCopier, StoreError> {
+        let main_file = self.pool.main_file.clone().expect("a store that is written to");
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.pool.path, flags)?;
         connection.busy_timeout(PATIENCE)?;
-        connection.query_row(CHECKPOINT, [], |_| Ok(()))?;
-        Ok(())
+        connection.execute_batch(COPIER_PRAGMAS)?;
+        Ok(LogCopier { connection, main_file })
     }
 
-    fn of(path: &Path, readers: usize) -> Store {
+    fn of(path: &Path, readers: usize, main_file: Option<MainFile>) -> Store {
         let idle = Mutex::new(Idle { connections: Vec::new(), unopened: readers.max(1) });
-        Store { pool: Arc::new(Pool { path: path.to_owned(), idle, returned: Condvar::new() }) }
+        Store { pool: Arc::new(Pool { path: path.to_owned(), idle, returned: Condvar::new(), main_file }) }
     }
 
     /// Runs `ask` in one snapshot of the database; waits for a free connection, [`StoreError::Busy`] when none comes
@@ -138,6 +155,33 @@ impl Store {
         let snapshot = lent.connection().unchecked_transaction()?;
         ask(&Reader { connection: &snapshot })
     }
+}
+
+/// Copies the write-ahead log into the main file beside the writer.
+pub struct LogCopier {
+    connection: Connection,
+    main_file: MainFile,
+}
+
+impl LogCopier {
+    /// Copies what is committed from the log into the main file, as far as readers allow, without stopping the writer;
+    /// answers the pages in the log. What is copied may still be in the system's memory: the log counts until
+    /// [`Writer::end_log`].
+    pub fn copy(&self) -> Result<u64, StoreError> {
+        copy_log(&self.connection)
+    }
+
+    /// Puts on disk what was copied. Blocks for as long as the disk takes, which [`Writer::end_log`] then does not.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.main_file.0.sync_data().map_err(|error| io(&error))
+    }
+}
+
+/// Copies as much of the log as can be copied without waiting for anybody; answers the pages in the log.
+pub(crate) fn copy_log(connection: &Connection) -> Result<u64, StoreError> {
+    let pages: i64 = connection.prepare_cached(CHECKPOINT)?.query_row([], |row| row.get(1))?;
+    // -1 when somebody else is copying.
+    Ok(pages.max(0) as u64)
 }
 
 /// A connection out of the pool; goes back when dropped.
@@ -232,11 +276,13 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
     match read {
         Ok(()) if head == *MAGIC => Ok(()),
         Ok(()) => Err(StoreError::Corrupt { what: format!("{} is no SQLite database", path.display()) }),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            Err(StoreError::Corrupt { what: format!("{} is too short to be a database", path.display()) })
-        }
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(too_short(path)),
         Err(error) => Err(io(&error)),
     }
+}
+
+fn too_short(path: &Path) -> StoreError {
+    StoreError::Corrupt { what: format!("{} is too short to be a database", path.display()) }
 }
 
 /// Reads back what decides whether an acknowledged commit survives a loss of power.

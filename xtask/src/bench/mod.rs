@@ -39,6 +39,9 @@ impl Effort {
     /// What is committed.
     pub(crate) const FULL: Effort =
         Effort { rounds: 3, warm_up: Duration::from_secs(1), measured: Duration::from_secs(6) };
+    /// Long enough for a tail, for one run.
+    pub(crate) const PACED: Effort =
+        Effort { rounds: 1, warm_up: Duration::from_secs(1), measured: Duration::from_secs(12) };
     /// Enough to see whether everything still runs; its figures are not written down.
     pub(crate) const QUICK: Effort =
         Effort { rounds: 1, warm_up: Duration::from_millis(500), measured: Duration::from_secs(1) };
@@ -105,6 +108,17 @@ pub(crate) fn command(root: &Path, effort: Effort, quick: bool, large: Option<u6
     if !quick {
         report.write(&root.join("docs/benchmarks.md"))?;
     }
+    Ok(())
+}
+
+/// Measures and prints the latency at `rate` debits a second alone, for work on the tail.
+pub(crate) fn paced(root: &Path, rate: u64) -> Result<(), String> {
+    let target = repo::target_folder(root)?;
+    let program = build_server(root, &target, "release")?;
+    let pace = Pace::PerSecond(rate);
+    let measured = debits::ledger(&program, Wallets::Many(debits::WALLETS), pace, Effort::PACED)?;
+    let [p50, p99, p999] = [500, 990, 999].map(|part| measured.latency.percentile(part).as_secs_f64() * 1e3);
+    println!("{} answers: p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms", measured.answered);
     Ok(())
 }
 

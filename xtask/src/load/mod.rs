@@ -212,21 +212,16 @@ impl<S: FnMut(&mut Vec<u8>) -> bool> Worker<S> {
         Ok(())
     }
 
-    /// Waits for answers, but not past the next request of the timetable. The poll counts in whole
-    /// milliseconds, so a shorter wait is slept: answers are then seen late by less than one gap.
+    /// Waits for answers, but not past the next request of the timetable. The poll counts in whole milliseconds, so what
+    /// is due within one is asked at its end, and timed from when it was due: to wake for each request alone would take
+    /// from the server what it is measured on.
     fn wait(&mut self, events: &mut mio::Events, now: Instant) -> Result<(), String> {
         let mut timeout = Duration::from_millis(100);
         if let Some(table) = &self.timetable
             && !self.idle.is_empty()
             && table.next < self.end
         {
-            let left = table.next.saturating_duration_since(now);
-            if left < Duration::from_millis(2) {
-                std::thread::sleep(left);
-                timeout = Duration::ZERO;
-            } else {
-                timeout = left - Duration::from_millis(1);
-            }
+            timeout = table.next.saturating_duration_since(now).max(Duration::from_millis(1));
         }
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => Err(format!("poll: {error}")),

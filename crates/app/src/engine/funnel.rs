@@ -6,6 +6,7 @@
 
 use super::job::{ColdJob, Done, Job, Outcome};
 use super::live::Live;
+use super::unsaved::{Behind, Unsaved};
 use super::work::{Work, Working, fault, known_answer, unavailable};
 use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
@@ -13,16 +14,15 @@ use crate::error::AppError;
 use purser_core::{Timestamp, WalletKey};
 use purser_store::{Batch, CommitError, Position, Store, StoreError, Writer};
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Rows of a wallet are saved at the latest when about this many entries were appended since it changed.
+/// Rows of a wallet are saved when about this many entries were appended since it changed.
 const SAVE_WINDOW: u64 = 65_536;
 /// Wallets kept in memory, as far as their rows are exact.
 const LIVE_MAX: usize = 200_000;
-/// Entries behind the folded ones at which the funnel folds before it takes more.
-const TAIL_MAX: u64 = 100_000;
+/// Entries after which what is behind the funnel is folded along with a batch.
+const FOLD_EVERY: u64 = 64;
 /// Wallets saved, rows folded or answers forgotten in one step between two batches: few enough that whoever arrives
 /// meanwhile waits a millisecond or two, not ten.
 const STEP_ROWS: usize = 256;
@@ -49,19 +49,34 @@ pub struct FunnelParts {
 pub struct Funnel {
     parts: FunnelParts,
     batches: u64,
-    /// Wallets whose rows are behind, by the position since which they are.
-    dirty: VecDeque<(Position, WalletKey)>,
+    unsaved: Unsaved,
+    pace: Pace,
+}
+
+/// What batches owe to the work behind them. Done in proportion to what they append, it costs each batch a little;
+/// left until it must be done, it would make a few batches in a row wait for all of it.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    /// Entries since the last folding.
+    fold: u64,
+    /// Wallets to save, in parts of a [`SAVE_WINDOW`].
+    save: u64,
 }
 
 impl Funnel {
     /// A funnel with nothing in memory.
     pub fn new(parts: FunnelParts) -> Funnel {
-        Funnel { parts, batches: 0, dirty: VecDeque::new() }
+        Funnel { parts, batches: 0, unsaved: Unsaved::default(), pace: Pace::default() }
     }
 
     /// Reads, and copies of the log.
     pub(super) fn store(&self) -> Store {
         self.parts.store.clone()
+    }
+
+    /// Copies what is left of the log into the main file, so that the next batch writes it from its beginning.
+    pub(super) fn end_log(&mut self) -> Result<(), StoreError> {
+        self.parts.writer.end_log()
     }
 
     /// The writer: for the simulator, which makes it fail.
@@ -75,6 +90,7 @@ impl Funnel {
         let (monotonic, deadline) = (self.parts.clock.monotonic(), micros(self.parts.deadline));
         let config = self.parts.config.get();
         self.batches += 1;
+        let before = self.parts.writer.position();
         let batch = match self.parts.writer.begin() {
             Ok(batch) => batch,
             Err(error) => return all(jobs, || fault(&error)),
@@ -104,32 +120,42 @@ impl Funnel {
             return outcomes;
         }
         let (batch, changed) = work.into_changed();
-        match commit(batch, changed, &self.parts.live, &self.dirty) {
+        match commit(batch, changed, &self.parts.live, &mut self.unsaved, &mut self.pace) {
             Ok(kept) => self.keep(kept),
             Err(CommitError::Failed(error)) => return all(jobs, || fault(&error)),
-            Err(CommitError::Unknown(error)) => return self.look_up(jobs, outcomes, &error),
+            Err(CommitError::Unknown(error)) => return self.look_up(jobs, outcomes, before, &error),
         }
         outcomes
     }
 
     /// Shows the wallets of a committed batch to readers and remembers whose rows are behind.
     fn keep(&mut self, kept: Kept) {
-        self.dirty.drain(..kept.saved);
-        self.dirty.extend(kept.dirty);
+        self.unsaved.saved(kept.saved);
+        self.unsaved.push(kept.fallen);
         kept.wallets.into_iter().for_each(|working| self.parts.live.put(Arc::new(working.into_live())));
         if self.batches.is_multiple_of(64) && self.parts.live.len() > LIVE_MAX {
             self.parts.live.evict(self.batches.saturating_sub(1_024));
         }
     }
 
-    /// Nobody knows whether the batch was kept: the ledger is asked, by key. Commands are never decided again.
-    fn look_up(&mut self, jobs: &[Job], outcomes: Vec<Outcome>, error: &StoreError) -> Vec<Outcome> {
+    /// Nobody knows whether the batch was kept: the ledger is asked, by key. Commands are never decided again. If the writer's
+    /// position is still what it was `before`, nothing was kept, and what was refused was refused on a state that never was.
+    fn look_up(
+        &mut self,
+        jobs: &[Job],
+        outcomes: Vec<Outcome>,
+        before: Position,
+        error: &StoreError,
+    ) -> Vec<Outcome> {
         tracing::error!(%error, "the outcome of a commit is unknown; its keys are looked up");
         self.forget();
         let batch = match self.parts.writer.begin() {
             Ok(batch) => batch,
             Err(error) => return all(jobs, || fault(&error)),
         };
+        if batch.begun_at() == before {
+            return all(jobs, || unavailable("store_unavailable", 1));
+        }
         let ask = |(job, before): (&Job, Outcome)| {
             before.and_then(|Done { replayed, .. }| match known_answer(&batch, job) {
                 Ok(Some(known)) => known.map(|done| Done { replayed, ..done }).map_err(AppError::from),
@@ -143,7 +169,7 @@ impl Funnel {
     /// Throws away what is in memory and brings the rows up to the ledger.
     pub(super) fn forget(&mut self) {
         self.parts.live.clear();
-        self.dirty.clear();
+        self.unsaved.clear();
         if let Err(error) = self.parts.writer.recover() {
             // The next batch meets the same fault, if it lasts, before it decides anything.
             tracing::error!(%error, "the rows could not be brought up to the ledger");
@@ -169,31 +195,17 @@ impl Funnel {
         committed.map_err(known_error)
     }
 
-    /// Whether the tail is so long that it is folded before more is taken.
-    pub fn must_fold(&self) -> bool {
-        self.parts.writer.tail_len() > TAIL_MAX
-    }
-
     /// One step of folding; whether some is left.
     pub fn fold(&mut self) -> Result<bool, StoreError> {
-        self.fold_rows(STEP_ROWS)
-    }
-
-    /// Folds before a batch of `commands`: more than they will add, so that the tail shrinks under any load.
-    pub fn fold_for(&mut self, commands: usize) -> Result<bool, StoreError> {
-        self.fold_rows(STEP_ROWS + 3 * commands)
-    }
-
-    fn fold_rows(&mut self, rows: usize) -> Result<bool, StoreError> {
         let mut batch = self.parts.writer.begin()?;
-        let folded = batch.fold_step(rows)?;
+        let folded = batch.fold_step(STEP_ROWS)?;
         commit_cold(batch)?;
         Ok(folded.remaining > 0)
     }
 
     /// One step of work for quiet moments: saves rows, then folds; whether some is left.
     pub fn tidy(&mut self) -> Result<bool, StoreError> {
-        if self.dirty.is_empty() { self.fold() } else { self.save().map(|_| true) }
+        if self.unsaved.is_empty() { self.fold() } else { self.save().map(|_| true) }
     }
 
     /// Forgets answers whose time is over; whether some are left. Not while the clock is in doubt: one that jumped ahead
@@ -211,23 +223,26 @@ impl Funnel {
     fn save(&mut self) -> Result<bool, StoreError> {
         let position = self.parts.writer.position();
         let mut batch = self.parts.writer.begin()?;
-        let count = self.dirty.len().min(STEP_ROWS);
+        let next = self.unsaved.next(STEP_ROWS);
+        let count = next.len();
         let mut wallets = Vec::with_capacity(count);
-        for (since, key) in self.dirty.iter().take(count) {
-            if let Some(mut working) = unsaved(&self.parts.live, *key, *since) {
+        for (since, key) in next {
+            if let Some(mut working) = still_behind(&self.parts.live, *key, *since) {
                 working.save(&mut batch)?;
                 wallets.push(working);
             }
         }
-        batch.set_flushed(self.dirty.get(count).map_or(position, |(since, _)| *since))?;
+        if let Some(exact) = self.unsaved.exact_after(count, None, position) {
+            batch.set_flushed(exact)?;
+        }
         commit_cold(batch)?;
-        self.keep(Kept { wallets, saved: count, dirty: Vec::new() });
-        Ok(!self.dirty.is_empty())
+        self.keep(Kept { wallets, saved: count, fallen: Vec::new() });
+        Ok(!self.unsaved.is_empty())
     }
 
     /// Saves every row and closes the database.
     pub fn close(mut self) -> Result<(), StoreError> {
-        while !self.dirty.is_empty() {
+        while !self.unsaved.is_empty() {
             self.save()?;
         }
         self.parts.writer.close()
@@ -237,34 +252,40 @@ impl Funnel {
 /// What a committed batch leaves in memory.
 struct Kept {
     wallets: Vec<Working>,
-    /// How many of the oldest unsaved wallets were saved.
+    /// How many of the next unsaved wallets were saved.
     saved: usize,
     /// The wallets whose rows fell behind.
-    dirty: Vec<(Position, WalletKey)>,
+    fallen: Vec<Behind>,
 }
 
-/// Saves the rows that have waited long enough, and commits.
+/// Saves rows and folds as much as the batch owes, and commits.
 fn commit(
     mut batch: Batch<'_>,
     mut changed: Vec<Working>,
     live: &Live,
-    dirty: &VecDeque<(Position, WalletKey)>,
+    unsaved: &mut Unsaved,
+    pace: &mut Pace,
 ) -> Result<Kept, CommitError> {
     let newest = changed.iter().map(|working| working.head).max().unwrap_or_default();
-    // About as many wallets are saved as fall behind, so that no batch pays for others.
-    let budget = 16 + 2 * changed.len();
-    let waited = |since: &Position| since.seq() + SAVE_WINDOW < newest.seq();
-    let saved = dirty.iter().take(budget).take_while(|(since, _)| waited(since)).count();
+    pace.save += batch.appended() * unsaved.len() as u64;
+    let next = unsaved.next((pace.save / SAVE_WINDOW) as usize);
+    let saved = next.len();
+    pace.save %= SAVE_WINDOW;
+    pace.fold += batch.appended();
+    if pace.fold >= FOLD_EVERY {
+        batch.fold_along(pace.fold as usize).map_err(CommitError::Failed)?;
+        pace.fold = 0;
+    }
     let places: FxHashMap<WalletKey, usize> =
         changed.iter().enumerate().map(|(index, w)| (w.key(), index)).collect();
-    for (since, key) in dirty.iter().take(saved) {
+    for (since, key) in next {
         match places.get(key) {
             Some(index) if changed[*index].is_dirty_since(*since) => {
                 changed[*index].save(&mut batch).map_err(CommitError::Failed)?;
             }
             Some(_) => {}
             None => {
-                if let Some(mut working) = unsaved(live, *key, *since) {
+                if let Some(mut working) = still_behind(live, *key, *since) {
                     working.save(&mut batch).map_err(CommitError::Failed)?;
                     changed.push(working);
                 }
@@ -274,18 +295,17 @@ fn commit(
     for working in changed.iter_mut().filter(|working| working.is_heavy()) {
         working.save(&mut batch).map_err(CommitError::Failed)?;
     }
-    let mut fallen: Vec<(Position, WalletKey)> = changed.iter().filter_map(Working::newly_dirty).collect();
+    let mut fallen: Vec<Behind> = changed.iter().filter_map(Working::newly_dirty).collect();
     fallen.sort_unstable();
-    if saved > 0 {
-        let since = dirty.get(saved).or(fallen.first()).map_or(newest, |(since, _)| *since);
-        batch.set_flushed(since).map_err(CommitError::Failed)?;
+    if let Some(exact) = unsaved.exact_after(saved, fallen.first().map(|(since, _)| *since), newest) {
+        batch.set_flushed(exact).map_err(CommitError::Failed)?;
     }
     batch.commit()?;
-    Ok(Kept { wallets: changed, saved, dirty: fallen })
+    Ok(Kept { wallets: changed, saved, fallen })
 }
 
 /// The wallet, if its rows are still behind since then: it may have been saved early, and queued again since.
-fn unsaved(live: &Live, key: WalletKey, since: Position) -> Option<Working> {
+fn still_behind(live: &Live, key: WalletKey, since: Position) -> Option<Working> {
     let working = Working::from_live(&*live.get(key)?);
     working.is_dirty_since(since).then_some(working)
 }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod funnel;
 mod job;
 mod live;
+mod unsaved;
 mod work;
 
 pub use funnel::{Funnel, FunnelParts};
@@ -16,13 +17,12 @@ pub use live::{Live, LiveWallet};
 use crate::clock::SafeClock;
 use crate::error::AppError;
 use crate::metrics::BatchMetrics;
-use checkpoint::Checkpointer;
+use checkpoint::{Checkpointer, LogState};
 use job::Work;
 use parking_lot::Mutex;
 use purser_store::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,10 +45,10 @@ impl Engine {
     /// Starts the writer thread.
     pub fn start(funnel: Funnel, clock: SafeClock, queue_max: usize, batch_max: usize) -> Engine {
         let (queue, waiting) = sync_channel(queue_max);
-        let batches = Arc::new(AtomicU64::new(0));
-        let checkpointer = Checkpointer::start(funnel.store(), batches.clone());
+        let log = Arc::new(LogState::default());
+        let checkpointer = Checkpointer::start(funnel.store(), log.clone());
         let pruned_at = clock.monotonic();
-        let runner = Runner { funnel, clock: clock.clone(), batch_max, pruned_at, batches, checkpointer };
+        let runner = Runner { funnel, clock: clock.clone(), batch_max, pruned_at, log, checkpointer };
         let writer = std::thread::Builder::new()
             .name("purser-writer".into())
             .spawn(move || runner.run(&waiting))
@@ -127,8 +127,7 @@ struct Runner {
     clock: SafeClock,
     batch_max: usize,
     pruned_at: i64,
-    /// Counts what was committed, for whoever copies the log.
-    batches: Arc<AtomicU64>,
+    log: Arc<LogState>,
     checkpointer: Checkpointer,
 }
 
@@ -152,11 +151,10 @@ impl Runner {
                 self.change(cold);
             }
             if !jobs.is_empty() {
-                self.fold_if_needed(jobs.len());
                 let started = self.clock.monotonic();
                 let waited = started - jobs[0].queued_at;
                 let outcomes = self.process(&jobs);
-                self.batches.fetch_add(1, Ordering::Relaxed);
+                self.log.committed();
                 measure.record(&outcomes, waited, self.clock.monotonic() - started);
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // The caller may have gone away; what was done is done, and its key answers it again.
@@ -165,6 +163,9 @@ impl Runner {
             }
             if stop {
                 break;
+            }
+            if self.log.take_nearly_copied() {
+                self.end_log();
             }
         }
         drop(self.checkpointer);
@@ -200,11 +201,10 @@ impl Runner {
         }
     }
 
-    fn fold_if_needed(&mut self, commands: usize) {
-        if self.funnel.must_fold()
-            && let Err(error) = self.funnel.fold_for(commands)
-        {
-            tracing::error!(%error, "folding failed; it is tried again");
+    /// Copies the rest of the log, so that the next batch begins it again.
+    fn end_log(&mut self) {
+        if let Err(error) = self.funnel.end_log() {
+            tracing::warn!(%error, "the log was not begun again; it grows meanwhile");
         }
     }
 

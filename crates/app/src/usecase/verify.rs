@@ -123,7 +123,7 @@ impl Rebuild {
         let mut wallets = FxHashMap::default();
         let mut after = None;
         loop {
-            let rows = reader.all_wallets(after, STEP)?;
+            let rows = reader.every_wallet(after, STEP)?;
             let Some(last) = rows.last() else { return Ok(Rebuild { wallets }) };
             after = Some(last.loaded.wallet.key);
             for StoredWallet { loaded, .. } in rows {

@@ -69,7 +69,8 @@ impl Run<'_> {
 
     /// The next commit fails.
     pub(super) fn arm(&mut self) {
-        let fault = self.rng.pick(&[CommitFault::Before, CommitFault::After, CommitFault::Full]);
+        let fault =
+            self.rng.pick(&[CommitFault::Before, CommitFault::After, CommitFault::Lost, CommitFault::Full]);
         if self.node().armed.is_none() {
             self.node().arm(fault);
         }
@@ -84,7 +85,7 @@ impl Run<'_> {
     pub(super) fn crash(&mut self) {
         if self.rng.chance(40) {
             if self.rng.chance(30) {
-                let fault = self.rng.pick(&[CommitFault::Before, CommitFault::After]);
+                let fault = self.rng.pick(&[CommitFault::Before, CommitFault::After, CommitFault::Lost]);
                 self.node().arm(fault);
             }
             self.met.note("answers lost on the way");
@@ -184,7 +185,7 @@ impl Run<'_> {
         if changed.is_err() != fault.is_some() {
             self.fail(&format!("a cold change with {fault:?} answered {changed:?}"));
         }
-        if matches!(fault, Some(CommitFault::Before | CommitFault::Full)) {
+        if matches!(fault, Some(CommitFault::Before | CommitFault::Lost | CommitFault::Full)) {
             self.oracle = before;
         }
         self.oracle.reprice();

@@ -244,7 +244,7 @@ impl<'m> Run<'m> {
         }
         match fault {
             Some(CommitFault::Before) => self.nothing_happened(&jobs, &outcomes, "fault", before, requests),
-            Some(CommitFault::Full) => {
+            Some(CommitFault::Full | CommitFault::Lost) => {
                 self.nothing_happened(&jobs, &outcomes, "unavailable store_unavailable", before, requests);
             }
             Some(CommitFault::After) | None => {

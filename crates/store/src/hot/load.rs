@@ -62,6 +62,12 @@ pub(crate) fn complete(
     wallet.holds = all(connection, ACTIVE_HOLDS, of_wallet, read_hold)?;
     wallet.debts = if wallet.debt.is_zero() { Vec::new() } else { debts(connection, key)? };
     wallet.freezes = freezes(connection, key)?;
+    restored(wallet, head)
+}
+
+/// A wallet with all its parts, once they are found to belong together.
+pub(crate) fn restored(wallet: Wallet, head: Position) -> Result<LoadedWallet, StoreError> {
+    let key = wallet.key;
     let wallet = wallet
         .restore()
         .map_err(|equation| StoreError::inconsistent("wallet", key, format!("violates {equation}")))?;

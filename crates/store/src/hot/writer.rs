@@ -10,7 +10,7 @@ use crate::dialect::statements;
 use crate::error::{CommitError, StoreError};
 use crate::folder::Folder;
 use crate::position::Position;
-use crate::sqlite::OpenOptions;
+use crate::sqlite::{MainFile, OpenOptions, copy_log};
 use purser_core::wallet::{Hold, Lot};
 use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, WalletId, WalletKey};
 use rusqlite::{Connection, params};
@@ -40,6 +40,8 @@ pub struct Writer {
     fault: Option<CommitFault>,
     /// Held for as long as this process may write.
     _lock: File,
+    /// Behind the connection: see there.
+    _main_file: MainFile,
 }
 
 /// What the writer remembers between batches; always as committed, or thrown away.
@@ -79,6 +81,8 @@ pub enum CommitFault {
     Before,
     /// Keeps the batch, reports that the outcome is unknown.
     After,
+    /// Keeps nothing, reports that the outcome is unknown.
+    Lost,
     /// The disk is full: nothing is kept; reported as failed.
     Full,
 }
@@ -104,6 +108,7 @@ impl Writer {
     pub(crate) fn take(
         connection: Connection,
         lock: File,
+        main_file: MainFile,
         options: &OpenOptions,
     ) -> Result<Writer, StoreError> {
         connection.execute_batch(BEGIN)?;
@@ -111,7 +116,7 @@ impl Writer {
         connection.execute(SET_CLEAN, [0])?;
         connection.execute_batch(COMMIT)?;
         let state = State::load(&connection, options)?;
-        Ok(Writer { connection, state, fault: None, _lock: lock })
+        Ok(Writer { connection, state, fault: None, _lock: lock, _main_file: main_file })
     }
 
     /// Begins a transaction. Checks that no other writer took this one's slot.
@@ -152,7 +157,7 @@ impl Writer {
         Ok((changed_outside, closed_until))
     }
 
-    /// Entries behind the fold position.
+    /// Entries that are still to be folded.
     pub fn tail_len(&self) -> u64 {
         self.state.folder.tail_len()
     }
@@ -170,6 +175,12 @@ impl Writer {
     /// The position up to which all wallet rows are saved.
     pub fn flushed(&self) -> Position {
         self.state.flushed
+    }
+
+    /// Copies what is left of the log into the main file, so that the next batch overwrites the log from its beginning;
+    /// quick when a [`crate::LogCopier`] has just copied and flushed nearly all of it.
+    pub fn end_log(&mut self) -> Result<(), StoreError> {
+        copy_log(&self.connection).map(|_| ())
     }
 
     /// Makes the next commit fail: for the simulator and tests.
@@ -201,6 +212,16 @@ impl Batch<'_> {
     pub fn config_epoch(&self) -> Result<u64, StoreError> {
         let epoch: i64 = self.connection.prepare_cached(CONFIG_EPOCH)?.query_row([], |row| row.get(0))?;
         Ok(epoch as u64)
+    }
+
+    /// The position of the last row that was committed before this batch.
+    pub fn begun_at(&self) -> Position {
+        Position::new(WRITER_SLOT, self.seq_begun)
+    }
+
+    /// Positions that this batch has taken: one for each entry or answer without entries.
+    pub fn appended(&self) -> u64 {
+        self.seq - self.seq_begun
     }
 
     /// What was answered to this key before, in this batch or an earlier one.
@@ -253,7 +274,15 @@ impl Batch<'_> {
         self.dirty = true;
         self.state.folder.step(self.connection, budget_rows)?;
         self.state.answers.step(self.connection, budget_rows)?;
-        Ok(Folded { remaining: self.state.folder.tail_len() + self.state.answers.remaining() })
+        Ok(Folded { remaining: self.state.folder.remaining() + self.state.answers.remaining() })
+    }
+
+    /// The same along with a batch, for so many `entries` appended since it was last called: only what should not wait for
+    /// a quiet moment, and the more the longer the tails are, so that they stay bounded under any load.
+    pub fn fold_along(&mut self, entries: usize) -> Result<(), StoreError> {
+        self.dirty = true;
+        self.state.folder.step_along(self.connection, entries)?;
+        self.state.answers.step_along(self.connection, entries)
     }
 
     /// Forgets answers given before `before`, at most about `budget_rows` of them; whether some are left. Whole runs
@@ -275,6 +304,9 @@ impl Batch<'_> {
                 Err(CommitError::Failed(StoreError::Other("simulated fault before the commit".into())))
             }
             (Ok(()), Some(CommitFault::Full)) => Err(CommitError::Failed(StoreError::Full)),
+            (Ok(()), Some(CommitFault::Lost)) => {
+                Err(CommitError::Unknown(StoreError::Other("simulated loss of the commit".into())))
+            }
             (Ok(()), Some(CommitFault::After)) => match self.send_commit() {
                 Ok(()) => {
                     Err(CommitError::Unknown(StoreError::Other("simulated fault after the commit".into())))

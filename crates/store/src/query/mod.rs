@@ -4,6 +4,7 @@
 //! equal the ledger at every commit: what is folded, and the tail walked behind it (`history.rs`). Nothing read here
 //! ever authorises a movement.
 
+mod every_wallet;
 mod history;
 mod ledger;
 mod wallets;
@@ -22,7 +23,8 @@ use rusqlite::Connection;
 
 /// The statements of all reads.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 3] = [history::STATEMENTS, ledger::STATEMENTS, wallets::STATEMENTS];
+pub(crate) const ALL: [&[(&str, &str)]; 4] =
+    [every_wallet::STATEMENTS, history::STATEMENTS, ledger::STATEMENTS, wallets::STATEMENTS];
 
 /// One snapshot of the database.
 pub struct Reader<'c> {

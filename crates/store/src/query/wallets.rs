@@ -114,15 +114,6 @@ impl Reader<'_> {
         found.take(limit).collect()
     }
 
-    /// All wallets in the order of their keys, as last saved, behind `after`.
-    pub fn all_wallets(
-        &self,
-        after: Option<WalletKey>,
-        limit: usize,
-    ) -> Result<Vec<StoredWallet>, StoreError> {
-        self.wallets(&WalletFilter::default(), after, limit)
-    }
-
     /// A wallet's lots, spent ones too, newest first, below `before`, as last saved.
     pub fn lots(
         &self,
