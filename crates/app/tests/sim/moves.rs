@@ -194,8 +194,11 @@ impl Run<'_> {
 
     fn new_price(&mut self) -> ColdJob {
         self.met.note("cold: price");
-        let (id, from) =
-            (u128::from(self.rng.number()) << 32, self.node().wall() + self.rng.range(0, 30) * SECOND);
+        let action = self.oracle.actions.iter().find(|action| action.no == CHANGING);
+        // Time-ordered as the service's own: of two versions from one instant, the one that was added later is in force.
+        let versions = action.map_or(0, |action| action.prices.len()) as u128;
+        let id = (versions << 96) | u128::from(self.rng.number());
+        let from = self.node().wall() + self.rng.range(0, 30) * SECOND;
         let price = catalogue::price(id, &Unit::credit(), from, catalogue::flat(self.rng.range(1, 20)));
         let action = self.oracle.actions.iter_mut().find(|action| action.no == CHANGING);
         action.expect("it is one of them").prices.push(price.clone());
