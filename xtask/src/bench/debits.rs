@@ -40,9 +40,8 @@ pub(super) struct Measured {
     pub(super) per_second: f64,
     pub(super) answered: u64,
     pub(super) latency: Histogram,
-    /// Entries that `verify` went through, and how long it took.
+    /// Entries that `verify` went through afterwards.
     pub(super) entries: u64,
-    pub(super) verify_seconds: f64,
 }
 
 /// A running server and the key to it.
@@ -182,7 +181,7 @@ pub(super) fn measure(
     let target = Target::of(&server)?;
     target.prepare(wallets)?;
     let outcome = target.debit(wallets, pace, order, effort)?;
-    let (verify_seconds, entries) = verify(|arguments| server.stop_and_run(arguments))?;
+    let (_, entries) = verify(|arguments| server.stop_and_run(arguments))?;
     if entries != before + outcome.answered() + wallets.count() {
         return Err(format!(
             "the ledger holds {entries} entries; it held {before} before {} debits and {} grants were answered",
@@ -195,7 +194,6 @@ pub(super) fn measure(
         answered: outcome.answered(),
         latency: outcome.latency,
         entries,
-        verify_seconds,
     })
 }
 
