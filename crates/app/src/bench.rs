@@ -232,7 +232,7 @@ mod tests {
         // A second run finds its action and users, and gives the users more.
         engine(&app, EngineBench { debits: 1, ..bench }).await.unwrap();
         app.shutdown().await;
-        let verified = verify::verify(&path, |_, _| ()).unwrap();
+        let verified = verify::verify(&format!("sqlite:{}", path.display()), |_, _| ()).unwrap();
         assert_eq!((verified.entries, verified.wallets), (1_050 + 1 + 2 * 7, 7));
     }
 

@@ -2,21 +2,33 @@
 
 use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
 use crate::config::{Config, SharedConfig};
-use crate::engine::{Engine, Funnel, FunnelParts, Live};
+use crate::engine::{Behind, BehindParts, Engine, Funnel, FunnelParts, Live};
 use crate::names::NameCache;
 use crate::secret::Secrets;
 use crate::{App, Inner};
 use purser_core::time::SECOND;
-use purser_store::{OpenOptions, Store, StoreError};
+use purser_store::{DatabaseUrl, Keeper, OpenOptions, Store, StoreError, Target, Writer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the URL of a database says, without the password in it.
+pub mod database {
+    use purser_store::DatabaseUrl;
+
+    /// The URL as it may be shown. One that cannot be read is not shown at all: it may have a password anywhere.
+    pub fn shown(url: &str) -> String {
+        DatabaseUrl::parse(url).map_or_else(|_| "(set, not understood)".to_string(), |url| url.to_string())
+    }
+}
+
 /// Plain settings of a node.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
-    /// `sqlite:PATH`
+    /// `sqlite:PATH`, `postgres://…` or `mysql://…`.
     pub database_url: String,
+    /// The same database under a user that may change its schema; a server is migrated on start where this is set.
+    pub owner_url: Option<String>,
     /// The secret key in hexadecimal (32 bytes or more), newest first; when empty, SQLite keeps one beside the file.
     pub secret_keys: Vec<String>,
     /// How many commands may wait; when full, callers get 503.
@@ -29,6 +41,25 @@ pub struct Settings {
     pub readers: usize,
     /// How long answers to idempotency keys are kept.
     pub keep_keys: Duration,
+    /// How many writers share the tenants on a server database. An embedded one has one.
+    pub writers: usize,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Passwords and secrets are left out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("database_url", &database::shown(&self.database_url))
+            .field("owner_url", &self.owner_url.as_deref().map(database::shown))
+            .field("secret_keys", &self.secret_keys.len())
+            .field("queue_max", &self.queue_max)
+            .field("batch_max", &self.batch_max)
+            .field("deadline", &self.deadline)
+            .field("readers", &self.readers)
+            .field("keep_keys", &self.keep_keys)
+            .field("writers", &self.writers)
+            .finish()
+    }
 }
 
 impl Settings {
@@ -36,18 +67,45 @@ impl Settings {
     pub fn new(database_url: impl Into<String>) -> Settings {
         Settings {
             database_url: database_url.into(),
+            owner_url: None,
             secret_keys: Vec::new(),
             queue_max: 8_192,
             batch_max: 1_000,
             deadline: Duration::from_secs(10),
             readers: 4,
             keep_keys: Duration::from_secs(90 * 86_400),
+            writers: 1,
         }
     }
 
     /// The file of an embedded database, if it is one.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
-        self.database_url.strip_prefix("sqlite:").map(PathBuf::from)
+        match self.database() {
+            Ok(DatabaseUrl::Sqlite(path)) => Some(path),
+            Ok(DatabaseUrl::Server(_)) | Err(_) => None,
+        }
+    }
+
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// The URL cannot be read.
+    pub fn database(&self) -> Result<DatabaseUrl, BootError> {
+        DatabaseUrl::parse(&self.database_url)
+            .map_err(|why| BootError::Setting { setting: "database_url", why })
+    }
+
+    /// The database under its owner's user, where one is set.
+    ///
+    /// # Errors
+    /// The URL cannot be read, or is no server's.
+    pub fn owner(&self) -> Result<Option<Target>, BootError> {
+        let refused = |why: String| BootError::Setting { setting: "owner_url", why };
+        match self.owner_url.as_deref().map(DatabaseUrl::parse).transpose().map_err(refused)? {
+            None => Ok(None),
+            Some(DatabaseUrl::Server(target)) => Ok(Some(target)),
+            Some(DatabaseUrl::Sqlite(_)) => Err(refused("an embedded database has no owner".into())),
+        }
     }
 }
 
@@ -63,8 +121,13 @@ pub enum BootError {
         why: String,
     },
     /// The database refuses: read-only, locked by another process, damaged, newer than this program.
-    #[error("{0}")]
-    Database(String),
+    #[error("{what}")]
+    Database {
+        /// What it said, and which database.
+        what: String,
+        /// Whether another process has it; it may come free.
+        locked: bool,
+    },
     /// The clock is behind the ledger.
     #[error(
         "the clock is {behind_seconds} s behind the last entry of the ledger; set it right before starting"
@@ -94,60 +157,94 @@ impl App {
         random: Arc<dyn Random>,
     ) -> Result<App, BootError> {
         let opened = tokio::task::spawn_blocking(move || open(settings, clock, random)).await;
-        opened.map_err(|error| BootError::Database(error.to_string()))?
+        opened.map_err(|error| BootError::Database { what: error.to_string(), locked: false })?
     }
 }
 
 fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<App, BootError> {
-    let path = settings.sqlite_path().filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
-        BootError::Setting {
-            setting: "database_url",
-            why: format!("`{}` is not `sqlite:PATH`", settings.database_url),
-        }
-    })?;
-    if settings.queue_max == 0 || settings.batch_max == 0 || settings.readers == 0 {
+    if settings.queue_max == 0 || settings.batch_max == 0 || settings.readers == 0 || settings.writers == 0 {
         return Err(BootError::Setting {
             setting: "engine",
-            why: "queue, batch and readers must be at least 1".into(),
+            why: "queue, batch, readers and writers must be at least 1".into(),
         });
     }
     let clock = SafeClock::new(clock);
-    let (store, mut writer) =
-        Store::open(&path, &OpenOptions { readers: settings.readers, ..OpenOptions::default() })
-            .map_err(|error| refusal(&path, &error))?;
-    let secrets = Secrets::load(&settings.secret_keys, &path, &*random)?;
-    secrets.check(&mut writer)?;
-    let recovered = writer.recover().map_err(|error| refusal(&path, &error))?;
-    if recovered.entries > 0 {
-        tracing::info!(
-            entries = recovered.entries,
-            wallets = recovered.wallets,
-            "brought rows up to the ledger"
-        );
+    let database = settings.database()?;
+    let refusal = |error: StoreError| BootError::Database { locked: is_locked(&error), what: format!("{database}: {error}") };
+    let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
+    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), &*random)?;
+    secrets.check(&mut writers[0])?;
+    for writer in &mut writers {
+        let recovered = writer.recover().map_err(refusal)?;
+        if recovered.entries > 0 {
+            tracing::info!(
+                entries = recovered.entries,
+                wallets = recovered.wallets,
+                "brought rows up to the ledger"
+            );
+        }
     }
-    let last = store.read(|reader| reader.last_recorded_at()).map_err(|error| refusal(&path, &error))?;
+    let last = store.read(|reader| reader.last_recorded_at()).map_err(refusal)?;
     let behind = last.map_or(0, |last| last.0 - clock.wall().0);
     if behind > BEHIND_MAX {
         return Err(BootError::ClockBehind { behind_seconds: behind / SECOND });
     }
     let config = SharedConfig::default();
-    config.set(Config::new(store.read(|reader| reader.config()).map_err(|error| refusal(&path, &error))?));
+    config.set(Config::new(store.read(|reader| reader.config()).map_err(refusal)?));
     let live = Live::default();
-    let funnel = Funnel::new(FunnelParts {
-        store: store.clone(),
-        writer,
-        live: live.clone(),
-        config: config.clone(),
-        clock: clock.clone(),
-        deadline: settings.deadline,
-        keep_keys: settings.keep_keys,
+    let keep_keys = settings.keep_keys;
+    let funnel = |writer: Writer| {
+        Funnel::new(FunnelParts {
+            store: store.clone(),
+            writer,
+            live: live.clone(),
+            config: config.clone(),
+            clock: clock.clone(),
+            deadline: settings.deadline,
+            keep_keys,
+        })
+    };
+    let funnels = writers.into_iter().map(funnel).collect();
+    let behind = keeper.map(|keeper| {
+        let (store, config, clock) = (store.clone(), config.clone(), clock.clone());
+        Behind::start(BehindParts { keeper, store, config, clock, keep_keys })
     });
-    let engine = Engine::start(funnel, clock.clone(), settings.queue_max, settings.batch_max);
+    let engine = Engine::start(funnels, behind, clock.clone(), settings.queue_max, settings.batch_max);
     let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
     Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids, secrets }) })
 }
 
-fn refusal(path: &std::path::Path, error: &StoreError) -> BootError {
-    BootError::Database(format!("{}: {error}", path.display()))
+/// A database that is ready.
+struct Opened {
+    store: Store,
+    writers: Vec<Writer>,
+    keeper: Option<Keeper>,
+    /// Where an embedded database may keep its secret.
+    beside: Option<PathBuf>,
+}
+
+fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, BootError> {
+    let refusal = |error: StoreError| BootError::Database { locked: is_locked(&error), what: format!("{database}: {error}") };
+    let options = OpenOptions { readers: settings.readers, ..OpenOptions::default() };
+    match database {
+        DatabaseUrl::Sqlite(path) => {
+            let (store, writer) = Store::open(path, &options).map_err(refusal)?;
+            Ok(Opened { store, writers: vec![writer], keeper: None, beside: Some(path.clone()) })
+        }
+        DatabaseUrl::Server(target) => {
+            if let Some(owner) = settings.owner()? {
+                let applied = purser_store::migrate_server(&owner).map_err(refusal)?;
+                if !applied.is_empty() {
+                    tracing::info!(?applied, "migrated the database");
+                }
+            }
+            let (store, writers, keeper) = Store::connect(target, &options, settings.writers).map_err(refusal)?;
+            Ok(Opened { store, writers, keeper: Some(keeper), beside: None })
+        }
+    }
+}
+
+fn is_locked(error: &StoreError) -> bool {
+    matches!(error, StoreError::Locked { .. })
 }

@@ -82,11 +82,31 @@ impl Clock for ManualClock {
     }
 }
 
-/// The wall clock jumped against the monotonic one.
+/// The time cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockUnsafe {
-    /// By how many microseconds, forwards or backwards.
-    pub jump: i64,
+pub enum ClockUnsafe {
+    /// The wall clock jumped against the monotonic one.
+    Jumped {
+        /// By how many microseconds, forwards or backwards.
+        jump: i64,
+    },
+    /// The wall clock is not that of the database, which other nodes share.
+    Apart {
+        /// By how many microseconds it is ahead; less than nothing when it is behind.
+        ahead: i64,
+    },
+}
+
+impl std::fmt::Display for ClockUnsafe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ClockUnsafe::Jumped { jump } => write!(f, "the clock jumped by {} s", jump / SECOND),
+            ClockUnsafe::Apart { ahead } => {
+                let (seconds, way) = (ahead.abs() / SECOND, if *ahead < 0 { "behind" } else { "ahead of" });
+                write!(f, "the clock is {seconds} s {way} the clock of the database")
+            }
+        }
+    }
 }
 
 /// A clock that notices jumps.
@@ -95,28 +115,41 @@ pub struct SafeClock {
     clock: Arc<dyn Clock>,
     /// Wall clock minus monotonic clock, when both were last believed.
     offset: Arc<AtomicI64>,
+    /// Wall clock minus the database's, when that was last heard of.
+    ahead: Arc<AtomicI64>,
 }
 
 impl SafeClock {
     /// Believes the clock as it is now.
     pub fn new(clock: Arc<dyn Clock>) -> SafeClock {
         let offset = clock.wall().0 - clock.monotonic();
-        SafeClock { clock, offset: Arc::new(AtomicI64::new(offset)) }
+        SafeClock { clock, offset: Arc::new(AtomicI64::new(offset)), ahead: Arc::default() }
     }
 
     /// The time, unless the wall clock jumped. Small corrections are followed.
     ///
     /// # Errors
-    /// [`ClockUnsafe`] after a jump of more than [`JUMP_MAX`] either way.
+    /// [`ClockUnsafe`] after a jump of more than [`JUMP_MAX`] either way, or while it is as far from the database's clock.
     pub fn now(&self) -> Result<Timestamp, ClockUnsafe> {
         let (wall, monotonic) = (self.clock.wall(), self.clock.monotonic());
         let offset = wall.0 - monotonic;
         let jump = offset - self.offset.load(Ordering::Relaxed);
         if jump.abs() > JUMP_MAX {
-            return Err(ClockUnsafe { jump });
+            return Err(ClockUnsafe::Jumped { jump });
+        }
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        if ahead.abs() > JUMP_MAX {
+            return Err(ClockUnsafe::Apart { ahead });
         }
         self.offset.store(offset, Ordering::Relaxed);
         Ok(wall)
+    }
+
+    /// Compares the wall clock with that of the database, which said that it is `now`, asked between these two readings of the
+    /// wall clock: what lies between them is not held against anybody.
+    pub fn compare(&self, before: Timestamp, now: Timestamp, after: Timestamp) {
+        let ahead = (before.0 - now.0).max(0) - (now.0 - after.0).max(0);
+        self.ahead.store(ahead, Ordering::Relaxed);
     }
 
     /// The wall clock, believed or not: for reads and logs.
@@ -243,11 +276,25 @@ mod tests {
         manual.advance(60 * SECOND);
         assert_eq!(clock.now(), Ok(Timestamp(1_060 * SECOND)));
         manual.jump(-3_600 * SECOND);
-        assert_eq!(clock.now(), Err(ClockUnsafe { jump: -3_600 * SECOND }));
+        assert_eq!(clock.now(), Err(ClockUnsafe::Jumped { jump: -3_600 * SECOND }));
         manual.jump(3_602 * SECOND);
         assert_eq!(clock.now(), Ok(Timestamp(1_062 * SECOND)));
         manual.jump(JUMP_MAX + 1);
         assert!(clock.now().is_err());
+    }
+
+    #[test]
+    fn a_clock_apart_from_the_databases_is_refused_until_it_agrees_again() {
+        let manual = Arc::new(ManualClock::at(Timestamp(1_000 * SECOND)));
+        let clock = SafeClock::new(manual);
+        let at = |seconds: i64| Timestamp(seconds * SECOND);
+        clock.compare(at(1_000), at(1_008), at(1_001));
+        assert_eq!(clock.now(), Err(ClockUnsafe::Apart { ahead: -7 * SECOND }));
+        clock.compare(at(1_000), at(990), at(1_001));
+        assert_eq!(clock.now(), Err(ClockUnsafe::Apart { ahead: 10 * SECOND }));
+        // A slow answer alone says nothing about the clock.
+        clock.compare(at(1_000), at(1_010), at(1_020));
+        assert!(clock.now().is_ok());
     }
 
     #[test]

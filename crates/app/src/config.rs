@@ -90,7 +90,9 @@ impl SharedConfig {
     }
 
     /// Puts another one in force.
-    pub fn set(&self, config: Config) {
-        *self.current.write() = Arc::new(config);
+    pub fn set(&self, config: Config) -> Arc<Config> {
+        let config = Arc::new(config);
+        *self.current.write() = config.clone();
+        config
     }
 }

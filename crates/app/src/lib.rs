@@ -98,7 +98,7 @@ impl App {
             .clock
             .now()
             .err()
-            .map(|error| format!("the clock jumped by {} s", error.jump / 1_000_000));
+            .map(|error| error.to_string());
         let store =
             self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
         let engine = (!self.inner.engine.is_running()).then(|| "the writer has ended".to_string());
@@ -124,7 +124,8 @@ impl App {
         let store = self.inner.store.clone();
         let answer = tokio::task::spawn_blocking(move || store.read(ask)).await;
         answer.map_err(|error| AppError::Fault(error.to_string()))?.map_err(|error| match error {
-            StoreError::Busy => {
+            StoreError::Busy | StoreError::Conflict { .. } | StoreError::Unavailable { .. } => {
+                tracing::warn!(%error, "the store does not answer reads");
                 AppError::Unavailable { reason: "store_unavailable", retry_after: Duration::from_secs(1) }
             }
             error => AppError::Fault(error.to_string()),

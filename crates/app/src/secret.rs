@@ -30,15 +30,23 @@ impl Secrets {
     /// made on first start.
     pub(crate) fn load(
         configured: &[String],
-        database: &Path,
+        database: Option<&Path>,
         random: &dyn Random,
     ) -> Result<Secrets, BootError> {
-        let keys = if configured.is_empty() {
-            vec![beside(database, random)?]
-        } else {
-            let read =
-                |text: &String| parse(text).ok_or_else(|| refused("it is not 64 or more hexadecimal digits"));
-            configured.iter().map(read).collect::<Result<_, _>>()?
+        let keys = match (configured, database) {
+            ([], Some(database)) => vec![beside(database, random)?],
+            ([], None) => {
+                return Err(refused(
+                    "a server database needs one, the same on every node: 64 or more hexadecimal digits, such as \
+                     `openssl rand -hex 32` prints",
+                ));
+            }
+            (configured, _) => {
+                let read = |text: &String| {
+                    parse(text).ok_or_else(|| refused("it is not 64 or more hexadecimal digits"))
+                };
+                configured.iter().map(read).collect::<Result<_, _>>()?
+            }
         };
         Ok(Secrets { keys })
     }
@@ -57,7 +65,7 @@ impl Secrets {
 
     /// Refuses keys that are not those of this database, and remembers the newest.
     pub(crate) fn check(&self, writer: &mut Writer) -> Result<(), BootError> {
-        let fault = |error: StoreError| BootError::Database(error.to_string());
+        let fault = |error: StoreError| BootError::Database { what: error.to_string(), locked: false };
         let mut batch = writer.begin().map_err(fault)?;
         let newest = self.fingerprints().next().expect("there is at least one key");
         let known = batch.secret_fingerprint().map_err(fault)?;
@@ -70,7 +78,7 @@ impl Secrets {
             ));
         }
         batch.set_secret_fingerprint(newest).map_err(fault)?;
-        batch.commit().map_err(|error| BootError::Database(error.to_string()))
+        batch.commit().map_err(|error| BootError::Database { what: error.to_string(), locked: false })
     }
 }
 
@@ -131,8 +139,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("purser.db");
         let random = SeededRandom::new(1);
-        let made = Secrets::load(&[], &database, &random).expect("a key is made");
-        let again = Secrets::load(&[], &database, &random).expect("the key is read");
+        let made = Secrets::load(&[], Some(&database), &random).expect("a key is made");
+        let again = Secrets::load(&[], Some(&database), &random).expect("the key is read");
         assert_eq!(made.keys, again.keys);
         let mode = path_beside(&database).metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -147,7 +155,7 @@ mod tests {
         let (old, new) = ("0a".repeat(32), "0b".repeat(32));
         let secrets = |keys: &[&String]| {
             let keys: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
-            Secrets::load(&keys, &database, &SeededRandom::new(1)).expect("well-formed keys")
+            Secrets::load(&keys, Some(&database), &SeededRandom::new(1)).expect("well-formed keys")
         };
         assert!(secrets(&[&old]).check(&mut writer).is_ok());
         assert!(secrets(&[&new]).check(&mut writer).is_err(), "another key");

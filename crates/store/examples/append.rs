@@ -122,7 +122,7 @@ fn main() {
     let (store, mut writer) = Store::open(&folder.path().join("purser.db"), &OpenOptions::default()).unwrap();
     // As the service does it: checkpoints beside the writer, so that no batch has to wait for a whole one.
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let beside = store.log_copier().unwrap();
+    let beside = store.log_copier().unwrap().unwrap();
     let checkpoints = std::thread::spawn(move || {
         while stopped.recv_timeout(Duration::from_millis(200))
             == Err(std::sync::mpsc::RecvTimeoutError::Timeout)

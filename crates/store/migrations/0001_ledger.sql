@@ -1,8 +1,9 @@
 -- The first schema: identity, catalogue, the ledger and what is derived from it.
 --
 -- Type tokens are rendered per database: {int} 64 bits signed (tenant and user numbers are their bit pattern), {id} 16 bytes,
--- {digest} 32 bytes, {key} a product's key, {text}, {blob}. {rows} ends a table kept in order of its integer key, {keyed}
--- one kept in order of its primary key. Times are microseconds since 1970, UTC. Sort keys are never null.
+-- {digest} 32 bytes, {key} a product's key, {reference}, {answer_key}, {text}, {blob}. {rows} ends a table kept in order of its
+-- integer key, {keyed} one kept in order of its primary key. {position} is the key of what is appended; where data may be
+-- distributed by tenant, {primary} makes the tenant part of it. Times are microseconds since 1970, UTC. Sort keys are never null.
 
 -- Small facts about the database itself.
 CREATE TABLE meta (
@@ -10,12 +11,14 @@ CREATE TABLE meta (
     value {int} NOT NULL
 ){keyed};
 
--- A writer leases a slot; the epoch tells a writer that lost it. Slot 0 numbers cold transactions.
+-- A writer leases a slot; the epoch tells a writer that lost it. Slot 0 numbers cold transactions. The embedded database
+-- has one writer, whose lock is the file's: its slot is leased for ever.
 CREATE TABLE slot (
     slot         {int} NOT NULL PRIMARY KEY,
     epoch        {int} NOT NULL,
     seq          {int} NOT NULL,
-    closed_until {int} NOT NULL
+    closed_until {int} NOT NULL,
+    leased_until {int} NOT NULL
 ){rows};
 
 CREATE TABLE config_epoch (
@@ -23,10 +26,12 @@ CREATE TABLE config_epoch (
     epoch {int} NOT NULL
 ){rows};
 
--- How far what is indexed behind the funnel has come.
+-- How far what is derived behind the funnel has come in each slot.
 CREATE TABLE fold (
-    name     {key} NOT NULL PRIMARY KEY,
-    position {int} NOT NULL
+    name     {key} NOT NULL,
+    slot     {int} NOT NULL,
+    position {int} NOT NULL,
+    PRIMARY KEY (name, slot)
 ){keyed};
 
 -- kind 1: an organisation, named by its own key. kind 2: the personal tenant of one user, found by that user's key,
@@ -148,7 +153,7 @@ CREATE TABLE counter (
 -- The ledger. In order of position, so that every insert goes to the last page; a key that began with the tenant would
 -- make each entry of a batch dirty a page of its own.
 CREATE TABLE entry (
-    position      {int} NOT NULL PRIMARY KEY,
+    position      {position},
     prev_position {int} NOT NULL,
     tenant_no     {int} NOT NULL,
     wallet_id     {id} NOT NULL,
@@ -166,39 +171,41 @@ CREATE TABLE entry (
     allocations   {blob} NOT NULL,
     terms         {blob} NOT NULL,
     text_digest   {digest},
-    hash          {digest} NOT NULL
+    hash          {digest} NOT NULL{primary}
 ){rows};
 -- The only other index of the ledger. Subjects are time-ordered ids, so it grows at its end too.
 CREATE INDEX entry_by_subject ON entry (subject);
 
 -- Personal text under the salt of the entry's digest. A row may be deleted (erasure), never changed.
 CREATE TABLE entry_text (
-    position  {int} NOT NULL PRIMARY KEY,
+    position  {position},
+    tenant_no {int} NOT NULL,
     salt      {id} NOT NULL,
-    reference {text},
+    reference {reference},
     metadata  {text},
-    reason    {text}
+    reason    {text}{primary}
 ){rows};
 
 -- One row for each wallet that a decision changed, at the position of its first entry there.
 CREATE TABLE outbox (
-    position  {int} NOT NULL PRIMARY KEY,
+    position  {position},
     tenant_no {int} NOT NULL,
     wallet_id {id} NOT NULL,
     event     {int} NOT NULL,
     first_seq {int} NOT NULL,
-    entries   {int} NOT NULL
+    entries   {int} NOT NULL{primary}
 ){rows};
 
--- Answers to idempotency keys, in the order they were given. Clients choose keys at random, so there is no index on them
--- here: recent ones are found in memory, older ones in sorted runs.
+-- Answers to idempotency keys, in the order they were given. Clients choose keys at random, so the embedded database has no
+-- index on them: recent ones are found in memory, older ones in sorted runs. Server databases, which many nodes write, have
+-- a unique one, in which keys that begin with a time (UUIDv7) lie in the order of that time.
 CREATE TABLE answer (
-    position       {int} NOT NULL PRIMARY KEY,
+    position       {position},
     tenant_no      {int} NOT NULL,
-    key_digest     {id} NOT NULL,
+    key_digest     {answer_key} NOT NULL,
     request_digest {digest} NOT NULL,
     receipt        {blob} NOT NULL,
-    created_at     {int} NOT NULL
+    created_at     {int} NOT NULL{primary}
 ){rows};
 
 -- Sorted runs of answers. The digest covers the tenant. A run without a head is unfinished or left over.
@@ -219,8 +226,8 @@ CREATE TABLE answer_run_head (
     filter         {blob} NOT NULL
 ){rows};
 
--- Everything below is derived from entries. Wallet, lot, hold, debt and freeze rows follow the ledger up to the position
--- of fold 'wallet_rows'; what comes after it is replayed at the start.
+-- Everything below is derived from entries. On the embedded database wallet, lot, hold, debt and freeze rows follow the ledger
+-- up to the position of fold 'wallet_rows'; what comes after it is replayed at the start. Elsewhere they are exact.
 CREATE TABLE wallet (
     tenant_no     {int} NOT NULL,
     wallet_id     {id} NOT NULL,
@@ -295,7 +302,7 @@ CREATE TABLE debt (
     PRIMARY KEY (tenant_no, wallet_id, seq)
 ){keyed};
 
-CREATE TABLE freeze (
+CREATE TABLE open_freeze (
     tenant_no {int} NOT NULL,
     wallet_id {id} NOT NULL,
     ordinal   {int} NOT NULL,
@@ -317,15 +324,23 @@ CREATE TABLE wallet_history (
 
 CREATE TABLE entry_reference (
     tenant_no {int} NOT NULL,
-    reference {key} NOT NULL,
+    reference {reference} NOT NULL,
+    wallet_id {id} NOT NULL,
+    seq       {int} NOT NULL,
     position  {int} NOT NULL,
-    PRIMARY KEY (tenant_no, reference, position)
+    PRIMARY KEY (tenant_no, reference, wallet_id, seq)
 ){keyed};
 
 INSERT INTO meta (name, value) VALUES ('clean_shutdown', 1);
-INSERT INTO slot (slot, epoch, seq, closed_until) VALUES (0, 0, 0, 0);
-INSERT INTO slot (slot, epoch, seq, closed_until) VALUES (1, 0, 0, 0);
+INSERT INTO slot (slot, epoch, seq, closed_until, leased_until) VALUES
+    (0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0), (3, 0, 0, 0, 0), (4, 0, 0, 0, 0), (5, 0, 0, 0, 0), (6, 0, 0, 0, 0), (7, 0, 0, 0, 0),
+    (8, 0, 0, 0, 0), (9, 0, 0, 0, 0), (10, 0, 0, 0, 0), (11, 0, 0, 0, 0), (12, 0, 0, 0, 0), (13, 0, 0, 0, 0), (14, 0, 0, 0, 0), (15, 0, 0, 0, 0),
+    (16, 0, 0, 0, 0), (17, 0, 0, 0, 0), (18, 0, 0, 0, 0), (19, 0, 0, 0, 0), (20, 0, 0, 0, 0), (21, 0, 0, 0, 0), (22, 0, 0, 0, 0), (23, 0, 0, 0, 0),
+    (24, 0, 0, 0, 0), (25, 0, 0, 0, 0), (26, 0, 0, 0, 0), (27, 0, 0, 0, 0), (28, 0, 0, 0, 0), (29, 0, 0, 0, 0), (30, 0, 0, 0, 0), (31, 0, 0, 0, 0),
+    (32, 0, 0, 0, 0), (33, 0, 0, 0, 0), (34, 0, 0, 0, 0), (35, 0, 0, 0, 0), (36, 0, 0, 0, 0), (37, 0, 0, 0, 0), (38, 0, 0, 0, 0), (39, 0, 0, 0, 0),
+    (40, 0, 0, 0, 0), (41, 0, 0, 0, 0), (42, 0, 0, 0, 0), (43, 0, 0, 0, 0), (44, 0, 0, 0, 0), (45, 0, 0, 0, 0), (46, 0, 0, 0, 0), (47, 0, 0, 0, 0),
+    (48, 0, 0, 0, 0), (49, 0, 0, 0, 0), (50, 0, 0, 0, 0), (51, 0, 0, 0, 0), (52, 0, 0, 0, 0), (53, 0, 0, 0, 0), (54, 0, 0, 0, 0), (55, 0, 0, 0, 0),
+    (56, 0, 0, 0, 0), (57, 0, 0, 0, 0), (58, 0, 0, 0, 0), (59, 0, 0, 0, 0), (60, 0, 0, 0, 0), (61, 0, 0, 0, 0), (62, 0, 0, 0, 0), (63, 0, 0, 0, 0);
 INSERT INTO config_epoch (one, epoch) VALUES (1, 1);
-INSERT INTO fold (name, position) VALUES ('wallet_rows', 0);
-INSERT INTO fold (name, position) VALUES ('wallet_history', 0);
+INSERT INTO fold (name, slot, position) VALUES ('wallet_rows', 1, 0), ('folder', 0, 0);
 INSERT INTO unit (unit_code, scale, name, created_at) VALUES ('credit', 6, 'Credits', 0);

@@ -7,7 +7,7 @@ use purser_core::codec::Undecodable;
 use rusqlite::ErrorCode;
 
 /// A fault of the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Somebody else holds what is needed; trying again may help.
     #[error("the database is busy")]
@@ -50,13 +50,40 @@ pub enum StoreError {
         /// What is wrong with it.
         what: String,
     },
+    /// Others were in the way (a deadlock, a lock that did not come free, a key that was taken meanwhile). Nothing of the
+    /// transaction was kept, and it may be tried again.
+    #[error("the transaction met another one: {what}")]
+    Conflict {
+        /// What was met.
+        what: String,
+    },
+    /// The server cannot be reached, is starting or stopping, or has no place for a connection.
+    #[error("the database cannot be reached: {what}")]
+    Unavailable {
+        /// What was tried.
+        what: String,
+    },
+    /// The server refuses this user, its password, or what it wants to do.
+    #[error("the database refuses: {what}")]
+    Denied {
+        /// What it said.
+        what: String,
+    },
+    /// The schema is older than this program, and this user may not or should not change it.
+    #[error("the database has {found}, this program needs schema {known}: run `purser migrate` with the owner's URL")]
+    Older {
+        /// What was found: no schema, or its number.
+        found: String,
+        /// The newest schema that is known.
+        known: u32,
+    },
     /// Anything else, in the driver's words.
     #[error("the database failed: {0}")]
     Other(String),
 }
 
 /// Why a batch is not known to be committed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
     /// Nothing of the batch was kept.
     #[error("the batch was not committed: {0}")]

@@ -1,35 +1,47 @@
 //! Remembers: the only crate that knows SQL. Everything the engine records and everything anybody reads goes through here.
 //!
-//! [`Store::open`] gives a cheap handle for reads (each `read` is one snapshot) and the one [`Writer`]. A [`Batch`] of the
-//! writer is one transaction: entries, answers and outbox rows are always appended; wallet, lot and hold rows are
-//! saved when the engine says so, and [`Writer::recover`] brings them up to the ledger after a crash. This crate
-//! decides nothing, reads no clock and makes no numbers: all of that is handed in.
+//! [`Store::open`] opens the embedded database, [`Store::connect`] a server: both give a cheap handle for reads (each
+//! `read` is one snapshot) and a [`Writer`]. A [`Batch`] of the writer is one transaction: entries, answers and outbox rows
+//! are always appended; wallet, lot and hold rows are saved with it on a server and when the engine says so on the embedded
+//! database, where [`Writer::recover`] brings them up to the ledger after a crash. This crate decides nothing, reads no
+//! clock and makes no numbers: all of that is handed in.
 //!
-//! Read `hot/` for the funnel, `answers.rs` for idempotency keys, `folder.rs` for what is indexed behind the funnel,
-//! `query/` for reads, `table/` for the cold tables, and `migrations/` for the schema with its reasons.
+//! Read `hot/` for the funnel, `driver/` for how one text of SQL reaches every database, `query/` for reads, `table/` for the
+//! cold tables, and `migrations/` for the schema with its reasons.
 
-mod answers;
 mod dialect;
+mod driver;
 mod error;
-mod filter;
-mod folder;
 mod hot;
+mod inspect;
 mod migrate;
 mod position;
 mod query;
-mod recover;
 mod sqlite;
+mod store;
 mod table;
 
-pub use answers::{KeyDigest, StoredAnswer};
+pub use driver::{DatabaseUrl, Target};
 pub use error::{CommitError, StoreError};
+pub use hot::server::{Keeper, Observed};
 pub use hot::{
-    Batch, CommitFault, EntryText, Folded, LoadedWallet, NewAnswer, Recording, Recovered, Touched, Writer,
+    Batch, CommitFault, EntryText, Folded, KeyDigest, LoadedWallet, NewAnswer, Recording, Recovered, StoredAnswer,
+    Touched, Wanted, Writer,
 };
 pub use migrate::rendered_schema;
-pub use position::Position;
+pub use position::{Heads, Position};
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
-pub use sqlite::{LogCopier, OpenOptions, Store};
+pub use sqlite::LogCopier;
+pub use store::{OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
 };
+
+/// Brings a server database up to the schema this program knows; the numbers of the migrations that were applied. Safe to
+/// start on many nodes at once.
+///
+/// # Errors
+/// The user may not change the schema, or a newer program already did.
+pub fn migrate_server(target: &Target) -> Result<Vec<u32>, StoreError> {
+    migrate::migrate_server(target)
+}

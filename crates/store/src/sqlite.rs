@@ -1,20 +1,19 @@
-//! The embedded database: opening its file safely, and a bounded pool of connections that read.
+//! The embedded database: opening its file safely.
 //!
 //! Opening refuses what it cannot serve: a file that another process serves, that is read-only, that is no database or
 //! a damaged one, or that was written by a newer program. Durability settings are read back after they were set: a
 //! commit that is acknowledged must be on disk (law 5). Readers never block the writer, and the writer never blocks them.
 
+use crate::driver::Session;
 use crate::error::StoreError;
-use crate::hot::Writer;
-use crate::migrate::{migrate, refuse_newer, schema_found, schema_known};
-use crate::query::Reader;
-use parking_lot::{Condvar, Mutex};
+use crate::hot::sqlite::SqliteWriter;
+use crate::migrate::{migrate, refuse_newer, schema_found};
+use crate::store::{OpenOptions, PATIENCE};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Page size and log before anything else: they cannot be changed in a file that has tables or readers. The automatic
 /// checkpoint is rare, as each one writes every page that changed to a random place.
@@ -39,41 +38,8 @@ const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND na
 
 /// The first bytes of every SQLite file.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// How long a read waits for a free connection, and a statement for a lock.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 128;
-
-/// How to open a store.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// How many connections read at the same time.
-    pub readers: usize,
-    /// How many answers are found through memory before they become a sorted run.
-    pub answers_per_run: usize,
-    /// How many entries the folder sorts at a time.
-    pub fold_window: usize,
-}
-
-impl Default for OpenOptions {
-    fn default() -> OpenOptions {
-        OpenOptions { readers: 4, answers_per_run: 65_536, fold_window: 65_536 }
-    }
-}
-
-/// A handle for reads; cheap to clone. Writing is the [`Writer`]'s alone.
-#[derive(Clone)]
-pub struct Store {
-    pool: Arc<Pool>,
-}
-
-struct Pool {
-    path: PathBuf,
-    idle: Mutex<Idle>,
-    returned: Condvar,
-    /// Absent where nothing is written.
-    main_file: Option<MainFile>,
-}
 
 /// The main file, opened beside SQLite so that it can be flushed without the writer. To close any handle of a file ends
 /// all locks that this process has on it, SQLite's among them: this one is shared by everything that has a connection,
@@ -81,80 +47,40 @@ struct Pool {
 #[derive(Clone)]
 pub(crate) struct MainFile(Arc<File>);
 
-/// Connections that nobody reads with, and how many more may be opened.
-struct Idle {
-    connections: Vec<Connection>,
-    unopened: usize,
+/// Opens the database for this process alone, making and migrating it where needed.
+pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<(SqliteWriter, MainFile), StoreError> {
+    let lock = lock(path)?;
+    check_file(path)?;
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    let found = schema_found(Session::Sqlite(&connection))?;
+    refuse_newer(found)?;
+    connection.execute_batch(WRITER_PRAGMAS)?;
+    check_durability(&connection)?;
+    if found.is_some() {
+        check_soundness(&connection)?;
+    }
+    migrate(Session::Sqlite(&connection))?;
+    let main_file = MainFile(Arc::new(File::options().write(true).open(path).map_err(|error| io(&error))?));
+    let writer = SqliteWriter::take(connection, lock, main_file.clone(), options)?;
+    Ok((writer, main_file))
 }
 
-impl Store {
-    /// Opens the database for this process alone, making and migrating it where needed.
-    pub fn open(path: &Path, options: &OpenOptions) -> Result<(Store, Writer), StoreError> {
-        let lock = lock(path)?;
-        check_file(path)?;
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        let found = schema_found(&connection)?;
-        refuse_newer(found)?;
-        connection.execute_batch(WRITER_PRAGMAS)?;
-        check_durability(&connection)?;
-        if found.is_some() {
-            check_soundness(&connection)?;
-        }
-        migrate(&mut connection)?;
-        let main_file =
-            MainFile(Arc::new(File::options().write(true).open(path).map_err(|error| io(&error))?));
-        let writer = Writer::take(connection, lock, main_file.clone(), options)?;
-        Ok((Store::of(path, options.readers, Some(main_file)), writer))
-    }
+/// Refuses what is no database to read.
+pub(crate) fn check_readable(path: &Path) -> Result<(), StoreError> {
+    // Looked at, not opened: the server may run in this process (see `MainFile`).
+    let length = path.metadata().map_err(|error| io(&error))?.len();
+    if length < MAGIC.len() as u64 { Err(too_short(path)) } else { Ok(()) }
+}
 
-    /// Opens the database for reading only, without the lock that a serving process holds.
-    pub fn open_reader(path: &Path) -> Result<Store, StoreError> {
-        // Looked at, not opened: the server may run in this process (see `MainFile`).
-        let length = path.metadata().map_err(|error| io(&error))?.len();
-        if length < MAGIC.len() as u64 {
-            return Err(too_short(path));
-        }
-        let store = Store::of(path, 1, None);
-        store.read(|reader| {
-            let found = schema_found(reader.connection)?;
-            refuse_newer(found)?;
-            if found == Some(schema_known()) {
-                Ok(())
-            } else {
-                Err(StoreError::Other("the schema is older than this program: start `serve` once".into()))
-            }
-        })?;
-        Ok(store)
-    }
-
-    /// A connection of its own that copies the log; for a thread beside the writer.
-    ///
-    /// # Panics
-    /// On a store that was opened for reading.
-    pub fn log_copier(&self) -> Result<LogCopier, StoreError> {
-        let main_file = self.pool.main_file.clone().expect("a store that is written to");
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.pool.path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.execute_batch(COPIER_PRAGMAS)?;
-        Ok(LogCopier { connection, main_file })
-    }
-
-    fn of(path: &Path, readers: usize, main_file: Option<MainFile>) -> Store {
-        let idle = Mutex::new(Idle { connections: Vec::new(), unopened: readers.max(1) });
-        Store { pool: Arc::new(Pool { path: path.to_owned(), idle, returned: Condvar::new(), main_file }) }
-    }
-
-    /// Runs `ask` in one snapshot of the database; waits for a free connection, [`StoreError::Busy`] when none comes
-    /// free. Blocks: call it where blocking is allowed.
-    pub fn read<T>(&self, ask: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let lent = self.pool.lend()?;
-        // Deferred: the first read takes the snapshot. Dropped at the end, also when `ask` panics.
-        let snapshot = lent.connection().unchecked_transaction()?;
-        ask(&Reader { connection: &snapshot })
-    }
+/// A connection of its own that copies the log.
+pub(crate) fn log_copier(path: &Path, main_file: MainFile) -> Result<LogCopier, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.execute_batch(COPIER_PRAGMAS)?;
+    Ok(LogCopier { connection, main_file })
 }
 
 /// Copies the write-ahead log into the main file beside the writer.
@@ -166,12 +92,12 @@ pub struct LogCopier {
 impl LogCopier {
     /// Copies what is committed from the log into the main file, as far as readers allow, without stopping the writer;
     /// answers the pages in the log. What is copied may still be in the system's memory: the log counts until
-    /// [`Writer::end_log`].
+    /// [`crate::Writer::end_log`].
     pub fn copy(&self) -> Result<u64, StoreError> {
         copy_log(&self.connection)
     }
 
-    /// Puts on disk what was copied. Blocks for as long as the disk takes, which [`Writer::end_log`] then does not.
+    /// Puts on disk what was copied. Blocks for as long as the disk takes, which [`crate::Writer::end_log`] then does not.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.main_file.0.sync_data().map_err(|error| io(&error))
     }
@@ -184,54 +110,8 @@ pub(crate) fn copy_log(connection: &Connection) -> Result<u64, StoreError> {
     Ok(pages.max(0) as u64)
 }
 
-/// A connection out of the pool; goes back when dropped.
-struct Lent<'p> {
-    pool: &'p Pool,
-    connection: Option<Connection>,
-}
-
-impl Lent<'_> {
-    fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("taken on drop only")
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        let mut idle = self.pool.idle.lock();
-        match self.connection.take() {
-            Some(connection) if connection.is_autocommit() => idle.connections.push(connection),
-            // One that cannot even end its snapshot is closed, and another may be opened in its place.
-            Some(_) | None => idle.unopened += 1,
-        }
-        drop(idle);
-        self.pool.returned.notify_one();
-    }
-}
-
-impl Pool {
-    fn lend(&self) -> Result<Lent<'_>, StoreError> {
-        let mut idle = self.idle.lock();
-        loop {
-            if let Some(connection) = idle.connections.pop() {
-                return Ok(Lent { pool: self, connection: Some(connection) });
-            }
-            if idle.unopened > 0 {
-                idle.unopened -= 1;
-                drop(idle);
-                // Made first, so that a failure to open gives the place back.
-                let mut lent = Lent { pool: self, connection: None };
-                lent.connection = Some(open_for_reading(&self.path)?);
-                return Ok(lent);
-            }
-            if self.returned.wait_for(&mut idle, PATIENCE).timed_out() {
-                return Err(StoreError::Busy);
-            }
-        }
-    }
-}
-
-fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+/// A connection that only reads.
+pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;

@@ -7,12 +7,12 @@
 use super::job::{ColdJob, Done, Job, Outcome};
 use super::live::Live;
 use super::unsaved::{Behind, Unsaved};
-use super::work::{Work, Working, fault, known_answer, unavailable};
+use super::work::{Work, Working, fault, known_answer, unavailable, wanted};
 use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use crate::error::AppError;
 use purser_core::{Timestamp, WalletKey};
-use purser_store::{Batch, CommitError, Position, Store, StoreError, Writer};
+use purser_store::{Batch, CommitError, Position, Store, StoreError, Wanted, Writer};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use std::time::Duration;
 const SAVE_WINDOW: u64 = 65_536;
 /// Wallets kept in memory, as far as their rows are exact.
 const LIVE_MAX: usize = 200_000;
+/// How often a batch is carried out again when others were in its way.
+const TRIES_MAX: usize = 8;
 /// Entries after which what is behind the funnel is folded along with a batch.
 const FOLD_EVERY: u64 = 64;
 /// Wallets saved, rows folded or answers forgotten in one step between two batches: few enough that whoever arrives
@@ -79,29 +81,61 @@ impl Funnel {
         self.parts.writer.end_log()
     }
 
+    /// Whether rows of wallets are written behind the ledger: see [`Writer::saves_later`].
+    pub(super) fn saves_later(&self) -> bool {
+        self.parts.writer.saves_later()
+    }
+
     /// The writer: for the simulator, which makes it fail.
     pub fn writer(&mut self) -> &mut Writer {
         &mut self.parts.writer
     }
 
-    /// Carries out a batch: one outcome for each job, in their order.
+    /// Carries out a batch: one outcome for each job, in their order. Where others were in the way (a deadlock, a key that was
+    /// taken meanwhile), nothing was kept and the batch is carried out again; callers do not hear of it.
     pub fn process(&mut self, jobs: &[Job]) -> Vec<Outcome> {
-        let Ok(now) = self.parts.clock.now() else { return all(jobs, || unavailable("clock_unsafe", 5)) };
+        for _ in 0..TRIES_MAX {
+            match self.attempt(jobs) {
+                Attempt::Done(outcomes) => return outcomes,
+                Attempt::Again(error) => tracing::debug!(%error, "the batch is carried out again"),
+                Attempt::Split => {
+                    let (one, other) = jobs.split_at(jobs.len() / 2);
+                    return self.process(one).into_iter().chain(self.process(other)).collect();
+                }
+            }
+        }
+        tracing::warn!(jobs = jobs.len(), "others were in the way of a batch {TRIES_MAX} times in a row");
+        all(jobs, || unavailable("store_unavailable", 1))
+    }
+
+    fn attempt(&mut self, jobs: &[Job]) -> Attempt {
+        let Ok(now) = self.parts.clock.now() else {
+            return Attempt::Done(all(jobs, || unavailable("clock_unsafe", 5)));
+        };
         let (monotonic, deadline) = (self.parts.clock.monotonic(), micros(self.parts.deadline));
-        let config = self.parts.config.get();
+        let mut config = self.parts.config.get();
         self.batches += 1;
-        let before = self.parts.writer.position();
-        let batch = match self.parts.writer.begin() {
+        let alone = self.parts.writer.saves_later();
+        let wanted = if alone { Wanted::default() } else { wanted(jobs, &config) };
+        let batch = match self.parts.writer.begin_for(&wanted) {
             Ok(batch) => batch,
-            Err(error) => return all(jobs, || fault(&error)),
+            Err(error) => return given_up(jobs, &error),
         };
         if batch.changed_outside() {
             // The lock keeps other servers away; if somebody wrote all the same, what is in memory is worth nothing.
             tracing::error!("the database was changed by another program; everything is loaded again");
             drop(batch);
             self.forget();
-            return all(jobs, || unavailable("store_unavailable", 1));
+            return Attempt::Done(all(jobs, || unavailable("store_unavailable", 1)));
         }
+        if !alone {
+            match current(&batch, &config) {
+                Ok(None) => {}
+                Ok(Some(moved)) => config = self.parts.config.set(moved),
+                Err(error) => return given_up(jobs, &error),
+            }
+        }
+        let before = batch.begun_at();
         let mut work = Work::new(batch, &self.parts.live, &config, now, self.batches);
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -112,27 +146,36 @@ impl Funnel {
             match work.carry_out(job) {
                 Ok(outcome) => outcomes.push(outcome),
                 // Something may be half recorded: the transaction is given up, and everybody may try again.
-                Err(error) => return all(jobs, || fault(&error)),
+                Err(error) => return given_up(jobs, &error),
             }
         }
         if !work.has_recorded() {
             // Refusals and replays leave nothing to commit.
-            return outcomes;
+            return Attempt::Done(outcomes);
         }
         let (batch, changed) = work.into_changed();
-        match commit(batch, changed, &self.parts.live, &mut self.unsaved, &mut self.pace) {
+        let committed = if alone {
+            commit(batch, changed, &self.parts.live, &mut self.unsaved, &mut self.pace)
+        } else {
+            commit_all(batch, changed)
+        };
+        match committed {
             Ok(kept) => self.keep(kept),
-            Err(CommitError::Failed(error)) => return all(jobs, || fault(&error)),
-            Err(CommitError::Unknown(error)) => return self.look_up(jobs, outcomes, before, &error),
+            Err(CommitError::Failed(error)) => return given_up(jobs, &error),
+            Err(CommitError::Unknown(error)) => {
+                return Attempt::Done(self.look_up(jobs, outcomes, before, &error));
+            }
         }
-        outcomes
+        Attempt::Done(outcomes)
     }
 
     /// Shows the wallets of a committed batch to readers and remembers whose rows are behind.
     fn keep(&mut self, kept: Kept) {
         self.unsaved.saved(kept.saved);
         self.unsaved.push(kept.fallen);
-        kept.wallets.into_iter().for_each(|working| self.parts.live.put(Arc::new(working.into_live())));
+        if self.parts.writer.saves_later() {
+            kept.wallets.into_iter().for_each(|working| self.parts.live.put(Arc::new(working.into_live())));
+        }
         if self.batches.is_multiple_of(64) && self.parts.live.len() > LIVE_MAX {
             self.parts.live.evict(self.batches.saturating_sub(1_024));
         }
@@ -140,6 +183,7 @@ impl Funnel {
 
     /// Nobody knows whether the batch was kept: the ledger is asked, by key. Commands are never decided again. If the writer's
     /// position is still what it was `before`, nothing was kept, and what was refused was refused on a state that never was.
+    /// A writer that lost its slot cannot tell by the position: then only what is found under its key counts.
     fn look_up(
         &mut self,
         jobs: &[Job],
@@ -156,7 +200,9 @@ impl Funnel {
         if batch.begun_at() == before {
             return all(jobs, || unavailable("store_unavailable", 1));
         }
+        let same_slot = batch.begun_at().slot() == before.slot();
         let ask = |(job, before): (&Job, Outcome)| {
+            let before = before.map_err(|error| if same_slot { error } else { unavailable("store_unavailable", 1) });
             before.and_then(|Done { replayed, .. }| match known_answer(&batch, job) {
                 Ok(Some(known)) => known.map(|done| Done { replayed, ..done }).map_err(AppError::from),
                 Ok(None) => Err(unavailable("store_unavailable", 1)),
@@ -176,8 +222,17 @@ impl Funnel {
         }
     }
 
-    /// Makes the cold changes that wait in one transaction. Configuration is replaced before anybody is answered.
-    pub fn change(&mut self, changes: Vec<ColdJob>) -> Result<(), StoreError> {
+    /// Makes the cold changes that wait: in one transaction where that saves an fsync, each in its own where they could meet
+    /// others. Configuration is replaced before anybody is answered.
+    pub fn change(&mut self, changes: Vec<ColdJob>) -> Vec<Result<(), StoreError>> {
+        if !self.parts.writer.saves_later() {
+            return changes.into_iter().map(|change| self.change_together(vec![change])).collect();
+        }
+        let count = changes.len();
+        vec![self.change_together(changes); count]
+    }
+
+    fn change_together(&mut self, changes: Vec<ColdJob>) -> Result<(), StoreError> {
         let mut batch = self.parts.writer.begin()?;
         let mut reload = false;
         for change in changes {
@@ -193,6 +248,11 @@ impl Funnel {
             self.parts.config.set(Config::new(rows));
         }
         committed.map_err(known_error)
+    }
+
+    /// Keeps the writer's place on a server while it has nothing to write.
+    pub(super) fn keep_lease(&mut self) -> Result<(), StoreError> {
+        self.parts.writer.keep_lease()
     }
 
     /// One step of folding; whether some is left.
@@ -249,6 +309,29 @@ impl Funnel {
     }
 }
 
+/// How a batch went.
+enum Attempt {
+    Done(Vec<Outcome>),
+    /// Nothing was kept; others were in the way.
+    Again(StoreError),
+    /// Nothing was kept, as one of the commands met a damaged row: the others must not suffer from it.
+    Split,
+}
+
+/// A batch of which nothing was kept.
+fn given_up(jobs: &[Job], error: &StoreError) -> Attempt {
+    match error {
+        StoreError::Conflict { .. } => Attempt::Again(error.clone()),
+        StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } if jobs.len() > 1 => Attempt::Split,
+        error => Attempt::Done(all(jobs, || fault(error))),
+    }
+}
+
+/// The configuration, if it moved since.
+fn current(batch: &Batch<'_>, known: &Config) -> Result<Option<Config>, StoreError> {
+    if batch.config_epoch()? == known.epoch { Ok(None) } else { Ok(Some(Config::new(batch.config()?))) }
+}
+
 /// What a committed batch leaves in memory.
 struct Kept {
     wallets: Vec<Working>,
@@ -302,6 +385,15 @@ fn commit(
     }
     batch.commit()?;
     Ok(Kept { wallets: changed, saved, fallen })
+}
+
+/// Writes the rows of every wallet that changed with the batch, and commits.
+fn commit_all(mut batch: Batch<'_>, mut changed: Vec<Working>) -> Result<Kept, CommitError> {
+    for working in &mut changed {
+        working.save(&mut batch).map_err(CommitError::Failed)?;
+    }
+    batch.commit()?;
+    Ok(Kept { wallets: changed, saved: 0, fallen: Vec::new() })
 }
 
 /// The wallet, if its rows are still behind since then: it may have been saved early, and queued again since.

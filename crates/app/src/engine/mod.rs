@@ -1,8 +1,11 @@
-//! The engine: a bounded queue in front of one writer thread that takes all that waits and commits it together.
+//! The engine: a bounded queue in front of each writer thread, which takes all that waits and commits it together.
 //!
 //! Batching needs no timer: while one batch commits, the next one gathers. With light load a batch is one command. When the
-//! queue is full, callers hear it at once. What the writer does with a batch is in `funnel.rs` and `work.rs`.
+//! queue is full, callers hear it at once. What a writer does with a batch is in `funnel.rs` and `work.rs`. An embedded database
+//! has one writer; on a server there may be several, each for its share of the tenants, and `behind.rs` does what is to be
+//! done beside them.
 
+mod behind;
 mod checkpoint;
 mod funnel;
 mod job;
@@ -10,6 +13,7 @@ mod live;
 mod unsaved;
 mod work;
 
+pub use behind::{Behind, BehindParts};
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
 pub use live::{Live, LiveWallet};
@@ -20,6 +24,7 @@ use crate::metrics::BatchMetrics;
 use checkpoint::{Checkpointer, LogState};
 use job::Work;
 use parking_lot::Mutex;
+use purser_core::TenantNo;
 use purser_store::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -32,28 +37,56 @@ use tokio::sync::oneshot;
 const QUIET: Duration = Duration::from_millis(200);
 /// How often answers whose time is over are looked for, in microseconds.
 const PRUNE_EVERY: i64 = 60 * 1_000_000;
+/// How often an idle writer says that it is still there, in microseconds.
+const LEASE_EVERY: i64 = 15 * 1_000_000;
 
-/// The queue's end that everybody holds. Cheap to clone.
+/// The queues' ends that everybody holds. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    queue: SyncSender<Work>,
+    /// One for each writer.
+    queues: Arc<[SyncSender<Work>]>,
     clock: SafeClock,
-    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    threads: Arc<Mutex<Threads>>,
+}
+
+/// What runs, until it is stopped.
+struct Threads {
+    writers: Vec<JoinHandle<()>>,
+    behind: Option<Behind>,
 }
 
 impl Engine {
-    /// Starts the writer thread.
-    pub fn start(funnel: Funnel, clock: SafeClock, queue_max: usize, batch_max: usize) -> Engine {
-        let (queue, waiting) = sync_channel(queue_max);
-        let log = Arc::new(LogState::default());
-        let checkpointer = Checkpointer::start(funnel.store(), log.clone());
-        let pruned_at = clock.monotonic();
-        let runner = Runner { funnel, clock: clock.clone(), batch_max, pruned_at, log, checkpointer };
-        let writer = std::thread::Builder::new()
-            .name("purser-writer".into())
-            .spawn(move || runner.run(&waiting))
-            .expect("a thread can be started when the service starts");
-        Engine { queue, clock, writer: Arc::new(Mutex::new(Some(writer))) }
+    /// Starts a writer thread for each funnel, each with a queue of its own, and what works behind them on a server.
+    pub fn start(
+        funnels: Vec<Funnel>,
+        behind: Option<Behind>,
+        clock: SafeClock,
+        queue_max: usize,
+        batch_max: usize,
+    ) -> Engine {
+        let start = |funnel: Funnel| {
+            let (queue, waiting) = sync_channel(queue_max);
+            let log = Arc::new(LogState::default());
+            let checkpointer = Checkpointer::start(funnel.store(), log.clone());
+            let tidied_at = clock.monotonic();
+            let runner = Runner { funnel, clock: clock.clone(), batch_max, tidied_at, log, checkpointer };
+            let writer = std::thread::Builder::new()
+                .name("purser-writer".into())
+                .spawn(move || runner.run(&waiting))
+                .expect("a thread can be started when the service starts");
+            (queue, writer)
+        };
+        let (queues, writers): (Vec<_>, Vec<_>) = funnels.into_iter().map(start).unzip();
+        assert!(!queues.is_empty(), "an engine has a writer");
+        let threads = Arc::new(Mutex::new(Threads { writers, behind }));
+        Engine { queues: queues.into(), clock, threads }
+    }
+
+    /// The queue of the writer that a tenant's commands go to: always the same one, so that they are carried out in the order
+    /// in which they came.
+    fn queue(&self, tenant: TenantNo) -> &SyncSender<Work> {
+        // Numbers of tenants are random.
+        &self.queues[(tenant.0 % self.queues.len() as u64) as usize]
     }
 
     /// Queues a command; the outcome arrives on the receiver once it is durable or refused.
@@ -62,7 +95,8 @@ impl Engine {
     /// `overloaded` when the queue is full, `shutting_down` when the writer has ended. Nothing was done then.
     pub fn submit(&self, job: Job) -> Result<oneshot::Receiver<Outcome>, AppError> {
         let (answer, outcome) = oneshot::channel();
-        self.queue.try_send(Work::Command(Box::new(job), answer)).map_err(refusal)?;
+        let queue = self.queue(job.command.tenant);
+        queue.try_send(Work::Command(Box::new(job), answer)).map_err(refusal)?;
         Ok(outcome)
     }
 
@@ -84,7 +118,7 @@ impl Engine {
             Ok(reload)
         });
         let (answer, done) = oneshot::channel();
-        self.queue.try_send(Work::Cold(job, answer)).map_err(refusal)?;
+        self.queues[0].try_send(Work::Cold(job, answer)).map_err(refusal)?;
         match done.await {
             Ok(Ok(())) => Ok(result.recv().expect("the change sends its value before it is committed")),
             Ok(Err(error)) => Err(work::fault(&error)),
@@ -92,9 +126,10 @@ impl Engine {
         }
     }
 
-    /// Whether the writer still takes work.
+    /// Whether every writer still takes work.
     pub fn is_running(&self) -> bool {
-        self.writer.lock().as_ref().is_some_and(|writer| !writer.is_finished())
+        let threads = self.threads.lock();
+        !threads.writers.is_empty() && threads.writers.iter().all(|writer| !writer.is_finished())
     }
 
     /// The time on the monotonic clock, for [`Job::queued_at`].
@@ -102,14 +137,18 @@ impl Engine {
         self.clock.monotonic()
     }
 
-    /// Carries out what is queued, saves what is in memory only, closes the database and ends the writer.
+    /// Carries out what is queued, saves what is in memory only, closes the database and ends the writers.
     pub fn stop(&self) {
-        let Some(writer) = self.writer.lock().take() else { return };
-        // The queue may be full: this waits for its place behind what was accepted.
-        if self.queue.send(Work::Stop).is_ok() && writer.join().is_err() {
-            tracing::error!(
-                "the writer thread panicked; rows are brought up to the ledger at the next start"
-            );
+        let Threads { writers, behind } =
+            std::mem::replace(&mut *self.threads.lock(), Threads { writers: Vec::new(), behind: None });
+        drop(behind);
+        for (queue, writer) in self.queues.iter().zip(writers) {
+            // The queue may be full: this waits for its place behind what was accepted.
+            if queue.send(Work::Stop).is_ok() && writer.join().is_err() {
+                tracing::error!(
+                    "a writer thread panicked; rows are brought up to the ledger at the next start"
+                );
+            }
         }
     }
 }
@@ -126,7 +165,8 @@ struct Runner {
     funnel: Funnel,
     clock: SafeClock,
     batch_max: usize,
-    pruned_at: i64,
+    /// When answers were last pruned, or the lease of a server's slot renewed.
+    tidied_at: i64,
     log: Arc<LogState>,
     checkpointer: Checkpointer,
 }
@@ -190,14 +230,12 @@ impl Runner {
 
     fn change(&mut self, cold: Vec<(ColdJob, oneshot::Sender<Result<(), StoreError>>)>) {
         let (changes, answers): (Vec<_>, Vec<_>) = cold.into_iter().unzip();
-        match self.funnel.change(changes) {
-            Ok(()) => answers.into_iter().for_each(|answer| drop(answer.send(Ok(())))),
-            Err(error) => {
+        for (outcome, answer) in self.funnel.change(changes).into_iter().zip(answers) {
+            if let Err(error) = &outcome {
                 tracing::error!(%error, "a change of configuration or identity failed");
-                answers
-                    .into_iter()
-                    .for_each(|answer| drop(answer.send(Err(StoreError::Other(error.to_string())))));
             }
+            // Nobody waits any more when the caller went away.
+            let _ = answer.send(outcome);
         }
     }
 
@@ -210,13 +248,22 @@ impl Runner {
 
     /// One step of tidying; whether more is left.
     fn tidy(&mut self) -> bool {
-        let now = self.clock.monotonic();
-        let due = now - self.pruned_at > PRUNE_EVERY;
+        let since = self.clock.monotonic() - self.tidied_at;
+        if !self.funnel.saves_later() {
+            if since > LEASE_EVERY {
+                self.tidied_at += since;
+                if let Err(error) = self.funnel.keep_lease() {
+                    tracing::warn!(%error, "the lease of this writer was not renewed; it is tried again");
+                }
+            }
+            return false;
+        }
+        let due = since > PRUNE_EVERY;
         let step = if due { self.funnel.prune() } else { self.funnel.tidy() };
         match step {
             Ok(more) => {
                 if due && !more {
-                    self.pruned_at = now;
+                    self.tidied_at += since;
                 }
                 more || due
             }

@@ -9,7 +9,7 @@ use purser_core::decide::{DUE_MAX, State, due_count};
 use purser_core::entry::{Actor, ActorKind, EntryKind, Target};
 use purser_core::wallet::Owner;
 use purser_core::{Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide};
-use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched};
+use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched, Wanted};
 use rustc_hash::FxHashMap;
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ impl<'a> Work<'a> {
         match known_answer(&self.batch, job) {
             Ok(Some(known)) => return Ok(known.map_err(AppError::from)),
             Ok(None) => {}
-            Err(error) => return Ok(Err(fault(&error))),
+            Err(error) => return self.fault(error),
         }
         if job.command.actor.kind == ActorKind::ApiKey && !self.config.has_key(job.command.actor.no) {
             // The key was revoked while the command waited.
@@ -164,7 +164,16 @@ impl<'a> Work<'a> {
         {
             Ok((history, keys)) => self.decide(job, &keys, history),
             Err(Unloadable::Rejected(rejection)) => Ok(Err(rejection.into())),
-            Err(Unloadable::Fault(error)) => Ok(Err(fault(&error))),
+            Err(Unloadable::Fault(error)) => self.fault(error),
+        }
+    }
+
+    /// A fault before anything was recorded for this command. A damaged row is this command's trouble alone; after any
+    /// other error a server does nothing more in this transaction.
+    fn fault(&self, error: StoreError) -> Result<Outcome, StoreError> {
+        match error {
+            StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } => Ok(Err(fault(&error))),
+            error => Err(error),
         }
     }
 
@@ -428,6 +437,43 @@ impl<'a> Work<'a> {
     }
 }
 
+/// What is known to be needed for these jobs before anything is loaded.
+pub(super) fn wanted(jobs: &[Job], config: &Config) -> Wanted {
+    let mut wanted = Wanted::default();
+    for job in jobs {
+        wanted.keys.extend(job.key.as_ref().map(|(key, _)| *key));
+        want(&mut wanted, &job.route, &job.command, config);
+    }
+    wanted
+}
+
+fn want(wanted: &mut Wanted, route: &Route, command: &Command, config: &Config) {
+    let tenant = command.tenant;
+    let mut owned = |owner: Owner, unit: &purser_core::Key| {
+        wanted.wallets.extend(config.catalogue.unit(unit).map(|unit| WalletKey::derive(tenant, owner, unit)));
+    };
+    match route {
+        Route::Action(owner) => {
+            let no = match &command.movement {
+                Movement::Debit(debit) => debit.action,
+                Movement::PlaceHold(place) => place.action,
+                _ => return,
+            };
+            let units = config.catalogue.action(no).map(|action| &action.units);
+            units.into_iter().flatten().for_each(|unit| owned(*owner, unit));
+        }
+        Route::Owned(owner, unit) => owned(*owner, unit),
+        Route::Wallet(key, _) => wanted.wallets.push(*key),
+        Route::Subject(subject) => wanted.subjects.push((tenant, *subject)),
+        Route::Pair(pair) => {
+            want(wanted, &pair.0, command, config);
+            want(wanted, &pair.1, command, config);
+        }
+        // Which wallets a purchase reached is found out under way.
+        Route::Origin(_, buyer) => wanted.wallets.extend(*buyer),
+    }
+}
+
 /// The debit or cause whose earlier entries a command looks at.
 fn undone(movement: &Movement) -> Option<Id> {
     match movement {
@@ -498,12 +544,19 @@ fn event_of(movement: &Movement) -> EntryKind {
 /// A fault of the store as callers see it: what passes by itself is retryable, the rest is opaque.
 pub(super) fn fault(error: &StoreError) -> AppError {
     match error {
-        StoreError::Busy | StoreError::Full | StoreError::ReadOnly | StoreError::Locked { .. } => {
+        StoreError::Busy
+        | StoreError::Full
+        | StoreError::ReadOnly
+        | StoreError::Locked { .. }
+        | StoreError::Conflict { .. }
+        | StoreError::Unavailable { .. } => {
             tracing::error!(%error, "the store refuses writes");
             unavailable("store_unavailable", 5)
         }
         StoreError::Corrupt { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::Denied { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }

@@ -5,14 +5,16 @@
 
 use purser_core::audit;
 use purser_core::id::{Prefix, render};
-use purser_core::{Wallet, WalletKey};
-use purser_store::{LedgerEntry, Position, Reader, Store, StoreError, StoredWallet};
+use purser_core::{Entry, Timestamp, Wallet, WalletKey};
+use purser_store::{DatabaseUrl, Heads, LedgerEntry, Position, Reader, Store, StoreError, StoredWallet};
 use rustc_hash::FxHashMap;
-use std::path::Path;
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Entries read at a time.
 const STEP: usize = 4_096;
+/// Entries of one wallet that may come before their turn: those of one instant.
+const EARLY_MAX: usize = 4_096;
 /// Steps read ahead.
 const AHEAD: usize = 4;
 /// Holds of one wallet beyond which those that are final are forgotten.
@@ -64,15 +66,20 @@ impl From<StoreError> for VerifyError {
     }
 }
 
-/// Verifies the ledger in a SQLite file. `progress` hears how many of how many entries are done.
+/// Verifies the ledger of the database at this URL. `progress` hears how many of how many entries are done.
 ///
 /// # Errors
 /// [`VerifyError::Broken`] names the first entry that is wrong.
-pub fn verify(path: &Path, mut progress: impl FnMut(u64, u64) + Send) -> Result<Verified, VerifyError> {
-    let store = Store::open_reader(path)?;
+pub fn verify(
+    database_url: &str,
+    mut progress: impl FnMut(u64, u64) + Send,
+) -> Result<Verified, VerifyError> {
+    let database = DatabaseUrl::parse(database_url).map_err(StoreError::Other)?;
+    let store = Store::open_reader(&database)?;
     let mut outcome = Ok(Verified::default());
     store.read(|reader| {
-        let total = reader.entries_at_most()?;
+        let heads = reader.heads()?;
+        let total = heads.total();
         let mut rebuild = Rebuild::of(reader)?;
         let (sender, chunks) = sync_channel(AHEAD);
         let (read, replayed) = std::thread::scope(|scope| {
@@ -80,7 +87,7 @@ pub fn verify(path: &Path, mut progress: impl FnMut(u64, u64) + Send) -> Result<
                 let replayed = rebuild.replay_all(&chunks, |done| progress(done, total));
                 (replayed, rebuild)
             });
-            let read = read_all(reader, &sender);
+            let read = read_all(reader, &heads, &sender);
             drop(sender);
             (read, replay.join().expect("replaying reports what is wrong and does not panic"))
         });
@@ -92,13 +99,48 @@ pub fn verify(path: &Path, mut progress: impl FnMut(u64, u64) + Send) -> Result<
     outcome
 }
 
-fn read_all(reader: &Reader<'_>, sender: &SyncSender<Vec<LedgerEntry>>) -> Result<(), StoreError> {
-    let mut after = Position::NONE;
+/// What one writer wrote, read a step at a time.
+struct Stream {
+    after: Position,
+    read: VecDeque<LedgerEntry>,
+    ended: bool,
+}
+
+impl Stream {
+    /// When its next entry was recorded; none at its end.
+    fn next_at(&mut self, reader: &Reader<'_>) -> Result<Option<Timestamp>, StoreError> {
+        if self.read.is_empty() && !self.ended {
+            self.read = reader.entries_of_slot(self.after, STEP)?.into();
+            self.after = self.read.back().map_or(self.after, |last| last.position);
+            self.ended = self.read.is_empty();
+        }
+        Ok(self.read.front().map(|next| next.entry.recorded_at))
+    }
+}
+
+/// Reads what every writer wrote, in the order in which it was recorded. A wallet's entries may come from several of them; those
+/// of one instant may change places, which the other side puts right.
+fn read_all(
+    reader: &Reader<'_>,
+    heads: &Heads,
+    sender: &SyncSender<Vec<LedgerEntry>>,
+) -> Result<(), StoreError> {
+    let stream = |head: Position| {
+        Stream { after: Position::new(head.slot(), 0), read: VecDeque::new(), ended: false }
+    };
+    let mut streams: Vec<Stream> = heads.written().map(stream).collect();
     loop {
-        let chunk = reader.entries_in_order(after, STEP)?;
-        let Some(last) = chunk.last() else { return Ok(()) };
-        after = last.position;
-        if sender.send(chunk).is_err() {
+        let mut nexts = Vec::with_capacity(streams.len());
+        for (index, stream) in streams.iter_mut().enumerate() {
+            nexts.extend(stream.next_at(reader)?.map(|at| (at, index)));
+        }
+        nexts.sort_unstable();
+        let Some((_, first)) = nexts.first().copied() else { return Ok(()) };
+        // Everything of the earliest stream up to the next one's next entry goes in one piece.
+        let until = nexts.get(1).map_or(Timestamp::NEVER, |(at, _)| *at);
+        let read = &mut streams[first].read;
+        let count = read.iter().take_while(|next| next.entry.recorded_at <= until).count().max(1);
+        if sender.send(read.drain(..count).collect()).is_err() {
             // The other side found something wrong: there is nothing more to read.
             return Ok(());
         }
@@ -114,6 +156,8 @@ struct Rebuilt {
     wallet: Wallet,
     stored: Wallet,
     compared: bool,
+    /// Entries that came before their turn.
+    early: Vec<Entry>,
 }
 
 impl Rebuild {
@@ -129,7 +173,8 @@ impl Rebuild {
             for StoredWallet { loaded, .. } in rows {
                 let stored = loaded.wallet;
                 let wallet = Wallet::new(stored.key.tenant, stored.owner, stored.unit.clone());
-                wallets.insert(stored.key, Rebuilt { wallet, stored, compared: false });
+                let rebuilt = Rebuilt { wallet, stored, compared: false, early: Vec::new() };
+                wallets.insert(rebuilt.stored.key, rebuilt);
             }
         }
     }
@@ -146,11 +191,16 @@ impl Rebuild {
                 let known = self.wallets.get_mut(&entry.wallet);
                 let rebuilt = known
                     .ok_or_else(|| broken(entry.wallet, entry.seq, "the entry's wallet does not exist"))?;
-                rebuilt.compare_when_reached()?;
-                audit::replay(&mut rebuilt.wallet, &entry)
-                    .map_err(|what| broken(entry.wallet, entry.seq, what))?;
-                if rebuilt.wallet.holds.len() > HOLDS_MAX {
-                    rebuilt.wallet.forget_final_holds();
+                if entry.seq > rebuilt.wallet.seq + 1 {
+                    rebuilt.early.push(entry);
+                    if rebuilt.early.len() > EARLY_MAX {
+                        rebuilt.give_up_waiting()?;
+                    }
+                    continue;
+                }
+                rebuilt.replay(&entry)?;
+                while let Some(next) = rebuilt.next_early() {
+                    rebuilt.replay(&next)?;
                 }
             }
             progress(done);
@@ -160,6 +210,7 @@ impl Rebuild {
 
     fn finish(mut self, entries: u64) -> Result<Verified, VerifyError> {
         for rebuilt in self.wallets.values_mut() {
+            rebuilt.give_up_waiting()?;
             rebuilt.compare_when_reached()?;
             let (reached, stored) = (rebuilt.wallet.seq, rebuilt.stored.seq);
             if !rebuilt.compared {
@@ -172,6 +223,27 @@ impl Rebuild {
 }
 
 impl Rebuilt {
+    fn replay(&mut self, entry: &Entry) -> Result<(), VerifyError> {
+        self.compare_when_reached()?;
+        audit::replay(&mut self.wallet, entry).map_err(|what| broken(entry.wallet, entry.seq, what))?;
+        if self.wallet.holds.len() > HOLDS_MAX {
+            self.wallet.forget_final_holds();
+        }
+        Ok(())
+    }
+
+    /// The entry before those that came early is missing, which the first of them shows.
+    fn give_up_waiting(&mut self) -> Result<(), VerifyError> {
+        let first = self.early.iter().min_by_key(|entry| entry.seq).cloned();
+        first.map_or(Ok(()), |entry| self.replay(&entry))
+    }
+
+    /// The entry whose turn it is now, if it came before.
+    fn next_early(&mut self) -> Option<Entry> {
+        let next = self.early.iter().position(|entry| entry.seq == self.wallet.seq + 1)?;
+        Some(self.early.swap_remove(next))
+    }
+
     /// Rows may be behind the ledger: they are compared at the entry they reflect.
     fn compare_when_reached(&mut self) -> Result<(), VerifyError> {
         if self.compared || self.wallet.seq != self.stored.seq {

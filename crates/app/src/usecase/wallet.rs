@@ -259,18 +259,17 @@ pub async fn entries(
     let (Current { wallet, head }, _) = named_wallet(app, caller, wallet_id).await?;
     let limit = parse::limit(&page)?;
     let before: Option<u64> = parse::cursor(&page)?;
-    let (key, by_reference) = (wallet.key, reference.is_some());
+    let key = wallet.key;
     let stored = app
         .read(move |reader| match &reference {
             None => reader.entries(key, head, before, limit),
             Some(reference) => {
-                reader.entries_by_reference(key.tenant, Some(key.id), reference, before.map(Position), limit)
+                reader.entries_by_reference(key, reference, before, limit)
             }
         })
         .await?;
     let last = stored.last().filter(|last| stored.len() == limit && last.entry.seq > 1);
-    let next_cursor =
-        last.map(|last| if by_reference { last.position.0 } else { last.entry.seq }.to_string());
+    let next_cursor = last.map(|last| last.entry.seq.to_string());
     let mut data = Vec::with_capacity(stored.len());
     for entry in stored {
         data.push(entry_view(app, entry, &wallet.unit).await?);

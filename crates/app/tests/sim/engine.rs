@@ -64,8 +64,8 @@ impl House {
             keep_keys: Duration::from_secs(86_400),
         };
         let mut funnel = Funnel::new(parts);
-        funnel.change(vec![Box::new(|batch| batch.insert_action(&scan(), Timestamp(1)))]).expect("an action");
-        House { folder, engine: Engine::start(funnel, clock, queue_max, batch_max), live }
+        funnel.change(vec![Box::new(|batch| batch.insert_action(&scan(), Timestamp(1)))]).remove(0).expect("an action");
+        House { folder, engine: Engine::start(vec![funnel], None, clock, queue_max, batch_max), live }
     }
 
     /// Holds the writer until the gate is opened.
@@ -98,6 +98,10 @@ impl House {
 
 fn wait_for<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+fn url(path: &std::path::Path) -> String {
+    format!("sqlite:{}", path.display())
 }
 
 fn scan() -> ActionRow {
@@ -206,7 +210,7 @@ fn stopping_carries_out_what_was_accepted_and_refuses_what_comes_after() {
     assert_eq!(reason(&wait_for(house.engine.change(|_| Ok(((), false))))), "shutting_down");
     house.engine.stop();
     let path = house.folder.path().join("purser.db");
-    assert_eq!(verify(&path, |_, _| {}).expect("it verifies").entries, 100);
+    assert_eq!(verify(&url(&path), |_, _| {}).expect("it verifies").entries, 100);
     let (_, mut writer) = Store::open(&path, &OpenOptions::default()).expect("the lock was given back");
     assert_eq!(writer.recover().expect("the rows are read").entries, 0, "everything was saved");
 }
@@ -241,7 +245,7 @@ fn sixty_four_threads_cannot_spend_more_than_there_is_nor_less() {
     assert_eq!(house.available(), 0);
     house.engine.stop();
     assert_eq!(
-        verify(&house.folder.path().join("purser.db"), |_, _| {}).expect("it verifies").entries,
+        verify(&url(&house.folder.path().join("purser.db")), |_, _| {}).expect("it verifies").entries,
         1_001
     );
 }

@@ -180,7 +180,7 @@ impl Run<'_> {
         if let Some(fault) = fault {
             self.met.note(format!("fault {fault:?}, cold"));
         }
-        let changed = self.node().funnel.change(vec![change]);
+        let changed = self.node().funnel.change(vec![change]).remove(0);
         self.say(format!("cold change with {fault:?}: {changed:?}"));
         if changed.is_err() != fault.is_some() {
             self.fail(&format!("a cold change with {fault:?} answered {changed:?}"));

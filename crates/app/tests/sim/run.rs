@@ -476,7 +476,9 @@ fn settle_in(node: &mut Node, rng: &mut Rng, actions: &[purser_core::catalogue::
         }
         Ok(false)
     });
-    node.funnel.change(vec![publish, meet]).expect("the world is set up");
+    for changed in node.funnel.change(vec![publish, meet]) {
+        changed.expect("the world is set up");
+    }
     let mut tenants: Vec<Tenant> =
         people.iter().map(|(_, fresh)| Tenant::new(fresh.tenant, &[Owner::User(fresh.user)])).collect();
     let owners = [Owner::User(first.user), Owner::User(second.user), Owner::Pool(7)];

@@ -71,11 +71,12 @@ pub async fn run(context: Context, arguments: DemoArguments) -> Result<ExitCode,
     // The demo's secret goes with its folder: whatever key this shell has is for another ledger.
     settings.secret_keys.clear();
     let folding = tokio::spawn(metrics::fold(metrics::install()));
+    let database_url = settings.database_url.clone();
     let app = App::open(settings).await?;
     let server = Server::start(&context, &app, arguments.listen).await;
     let shown = match &server {
         Ok(server) => tokio::select! {
-            shown = show(&context, &app, server.address, path) => shown.map(Some),
+            shown = show(&context, &app, server.address, database_url) => shown.map(Some),
             () = stop.asked() => Ok(None),
         },
         Err(error) => Err(error.to_string().into()),
@@ -154,7 +155,7 @@ async fn show(
     context: &Context,
     app: &App,
     address: SocketAddr,
-    path: std::path::PathBuf,
+    database_url: String,
 ) -> Result<Shown, CommandError> {
     let url = format!("http://{address}");
     let key = api_key::create(app, "demo", Scope::Write, None).await?;
@@ -180,7 +181,7 @@ async fn show(
     let bar = progress::bar("Charging", survey.rows);
     let report = target.replay(plan, rows()?, replay::told(&bar)).await;
     bar.finish();
-    let (report, verified) = (report?, verify::ledger(path, true).await);
+    let (report, verified) = (report?, verify::ledger(database_url, true).await);
     Ok(Shown { url, key, example, report, verified })
 }
 

@@ -102,9 +102,9 @@ pub async fn reach(config: &Config, ask: impl Fn() -> Ask) -> Result<Answer, Com
     }
 }
 
-/// Whether another process has the database. The application says so in words alone.
+/// Whether another process has the database.
 fn is_locked(error: &BootError) -> bool {
-    matches!(error, BootError::Database(why) if why.contains("lock"))
+    matches!(error, BootError::Database { locked: true, .. })
 }
 
 fn table(keys: &[KeyOut]) -> String {

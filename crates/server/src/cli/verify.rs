@@ -3,7 +3,6 @@
 //! The exit code is the answer: 0 it holds, 1 it does not (the first wrong entry is named), 2 it could not be read.
 //! What is checked is in `purser_app::usecase::verify`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -35,11 +34,7 @@ impl VerifyArguments {
 
 /// Verifies and says what came of it.
 pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCode, CommandError> {
-    let Some(path) = context.config.app.sqlite_path() else {
-        eprintln!("purser: only databases of the form sqlite:PATH can be verified");
-        return Ok(ExitCode::from(UNREADABLE));
-    };
-    match ledger(path, !arguments.quiet).await {
+    match ledger(context.config.app.database_url.clone(), !arguments.quiet).await {
         Ok(verified) => {
             if !arguments.quiet || context.json {
                 context.print(&answer(&verified), |_| sentence(&verified))?;
@@ -67,12 +62,12 @@ pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCod
     }
 }
 
-/// Verifies the ledger in a file, with a progress bar where somebody watches.
-pub async fn ledger(path: PathBuf, shown: bool) -> Result<Verified, VerifyError> {
+/// Verifies the ledger of the database at this URL, with a progress bar where somebody watches.
+pub async fn ledger(database_url: String, shown: bool) -> Result<Verified, VerifyError> {
     let bar = if shown { progress::bar("Verifying", 0) } else { Steps::hidden() };
     let heard = bar.clone();
     let verified =
-        tokio::task::spawn_blocking(move || verify(&path, |done, total| heard.set(done, total))).await;
+        tokio::task::spawn_blocking(move || verify(&database_url, |done, total| heard.set(done, total))).await;
     bar.finish();
     verified.expect("verification reports what is wrong and does not panic")
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use purser_app::boot::Settings;
+use purser_app::boot::{Settings, database};
 
 /// The defaults, with their explanations.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -23,6 +23,8 @@ const CONFIG: &str = "PURSER_CONFIG";
 pub const API_KEY: &str = "PURSER_API_KEY";
 /// Settings whose values are never shown.
 const SECRET: [&str; 1] = ["secret_key"];
+/// Settings whose values are shown without the password in them.
+const URLS: [&str; 2] = ["database_url", "database_owner_url"];
 
 /// Where a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl fmt::Display for Source {
 }
 
 /// A setting in force.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setting {
     /// Its name.
     pub name: String,
@@ -61,12 +63,19 @@ pub struct Setting {
 
 impl Setting {
     /// The value, unless it is a secret.
-    pub fn shown(&self) -> &str {
+    pub fn shown(&self) -> String {
         match self.value.as_str() {
-            "" => "(not set)",
-            _ if SECRET.contains(&self.name.as_str()) => "(set, not shown)",
-            value => value,
+            "" => "(not set)".to_string(),
+            _ if SECRET.contains(&self.name.as_str()) => "(set, not shown)".to_string(),
+            url if URLS.contains(&self.name.as_str()) => database::shown(url),
+            value => value.to_string(),
         }
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} ({})", self.name, self.shown(), self.source)
     }
 }
 
@@ -226,6 +235,8 @@ fn checked(
     };
     let mut app = Settings::new(&of("database_url").value);
     let secrets = of("secret_key").value.split(',').map(str::trim).filter(|key| !key.is_empty());
+    app.owner_url = Some(of("database_owner_url").value.clone()).filter(|url| !url.is_empty());
+    app.writers = size("writers", 16)?;
     app.secret_keys = secrets.map(str::to_string).collect();
     app.queue_max = size("queue_max", 1_000_000)?;
     app.batch_max = size("batch_max", 10_000)?;
@@ -326,6 +337,11 @@ mod tests {
         assert_eq!(config.app.secret_keys, ["c0ffee", "0ff1ce"]);
         let secret = config.settings.iter().find(|setting| setting.name == "secret_key").expect("a setting");
         assert_eq!(secret.shown(), "(set, not shown)");
+        let variables = [("PURSER_DATABASE_URL", "postgres://purser:hunter2@db/ledger")];
+        let config = Config::read(&surroundings(folder.path(), &variables)).expect("sound");
+        let url = config.settings.iter().find(|setting| setting.name == "database_url").expect("a setting");
+        assert_eq!(url.shown(), "postgres://purser@db:5432/ledger");
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 
     #[test]

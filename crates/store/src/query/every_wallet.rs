@@ -2,14 +2,14 @@
 
 use super::{Reader, StoredWallet};
 use crate::dialect::statements;
+use crate::driver::{Columns, values};
 use crate::error::StoreError;
-use crate::hot::load::{self, all};
+use crate::hot::load;
 use crate::hot::rows::{
-    hold_columns, id, lot_columns, number, read_debt, read_freeze, read_hold, read_lot, read_wallet_row,
-    wallet_columns,
+    hold_columns, lot_columns, read_debt, read_freeze, read_hold, read_lot, read_wallet_row, wallet_columns,
+    wallet_key,
 };
-use purser_core::{TenantNo, WalletId, WalletKey};
-use rusqlite::{Row, params};
+use purser_core::WalletKey;
 use rustc_hash::FxHashMap;
 
 /// The wallets from the key `?1, ?2` to the key `?3, ?4`.
@@ -33,7 +33,7 @@ statements! {
         "SELECT seq, cause, subject, origin, amount, tenant_no, wallet_id FROM debt
           WHERE", in_range!(), " ORDER BY tenant_no, wallet_id, seq");
     FREEZES = concat!(
-        "SELECT cause, lot_id, wanted, taken, tenant_no, wallet_id FROM freeze
+        "SELECT cause, lot_id, wanted, taken, tenant_no, wallet_id FROM open_freeze
           WHERE", in_range!(), " ORDER BY tenant_no, wallet_id, ordinal");
 }
 
@@ -49,7 +49,7 @@ impl Reader<'_> {
     ) -> Result<Vec<StoredWallet>, StoreError> {
         let after_id = after.map_or(Vec::new(), |key| key.id.0.to_bytes().to_vec());
         let tenant = after.map_or(i64::MIN, |key| key.tenant.0 as i64);
-        let rows = all(self.connection, WALLETS, params![tenant, after_id, limit as i64], read_wallet_row)?;
+        let rows = self.session.all(WALLETS, values![tenant, &after_id, limit], read_wallet_row)?;
         let (Some((first, ..)), Some((last, ..))) = (rows.first(), rows.last()) else {
             return Ok(Vec::new());
         };
@@ -73,19 +73,16 @@ impl Reader<'_> {
     /// The rows of one table for the wallets of a range; their tenant and wallet are in `column` and the one behind it.
     fn parts<T>(
         &self,
-        sql: &str,
+        sql: &'static str,
         (first, last): (WalletKey, WalletKey),
         column: usize,
-        read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+        read: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Parts<T>, StoreError> {
+        let (low, high) = (first.id.0.to_bytes(), last.id.0.to_bytes());
+        let range = values![first.tenant.0, &low, last.tenant.0, &high];
         let mut parts = Parts::default();
-        let range =
-            params![first.tenant.0 as i64, first.id.0.to_bytes(), last.tenant.0 as i64, last.id.0.to_bytes()];
-        for (key, part) in all(self.connection, sql, range, |row| {
-            let tenant = TenantNo(number(row, column)?);
-            Ok((WalletKey { tenant, id: WalletId(id(row, column + 1)?) }, read(row)?))
-        })? {
-            parts.entry(key).or_default().push(part);
+        for (key, part) in self.session.all(sql, range, |row| Ok((wallet_key(row, column)?, read(row)?)))? {
+            parts.entry(key).or_insert_with(Vec::new).push(part);
         }
         Ok(parts)
     }

@@ -4,17 +4,15 @@
 //! from its head by `prev_position`; the tail is bounded, as the funnel folds before it grows too long.
 
 use super::Reader;
-use crate::dialect::statements;
+use crate::dialect::{Dialect, statements};
+use crate::driver::{Columns, values};
 use crate::error::StoreError;
-use crate::hot::EntryText;
-use crate::hot::load::{self, all};
-use crate::hot::rows::{entry_columns, read_entry};
-use crate::position::Position;
-use purser_core::{Entry, Id, TenantNo, WalletId, WalletKey};
-use rusqlite::{OptionalExtension, params};
+use crate::hot::rows::{array, entry_columns, number, position, read_entry, text_option, wallet_key};
+use crate::hot::{EntryText, WRITER_SLOT, load};
+use crate::position::{Heads, Position};
+use purser_core::{Entry, Id, TenantNo, WalletKey};
 
 statements! {
-    FOLDED = "SELECT position FROM fold WHERE name = 'wallet_history'";
     ENTRY = concat!("SELECT ", entry_columns!(), " FROM entry WHERE position = ?1");
     /// One step of the walk: what decides whether the entry is wanted, without its payload.
     STEP = "SELECT prev_position, tenant_no, wallet_id, seq FROM entry WHERE position = ?1";
@@ -25,11 +23,13 @@ statements! {
         SELECT position FROM wallet_history
          WHERE tenant_no = ?1 AND wallet_id = ?2 AND seq > ?3 AND position <= ?4 ORDER BY seq LIMIT ?5";
     REFERENCE_TAIL = "
-        SELECT position FROM entry_text
-         WHERE position > ?1 AND position < ?2 AND reference = ?3 ORDER BY position DESC";
+        SELECT entry.seq, entry.position FROM entry_text JOIN entry ON entry.position = entry_text.position
+         WHERE entry_text.position > ?1 AND entry_text.position < ?2 AND entry_text.tenant_no = ?3
+           AND entry_text.reference = ?4 AND entry.wallet_id = ?5";
     REFERENCE_FOLDED = "
-        SELECT position FROM entry_reference
-         WHERE tenant_no = ?1 AND reference = ?2 AND position <= ?3 AND position < ?4 ORDER BY position DESC";
+        SELECT seq, position FROM entry_reference
+         WHERE tenant_no = ?1 AND reference = ?2 AND wallet_id = ?3 AND seq < ?4 AND position <= ?5
+         ORDER BY seq DESC LIMIT ?6";
     TEXT = "SELECT salt, reference, metadata, reason FROM entry_text WHERE position = ?1";
 }
 
@@ -44,6 +44,9 @@ pub struct StoredEntry {
     pub text: Option<EntryText>,
 }
 
+/// Entries by reference that are looked at beyond those that were asked for: texts may have been erased since.
+const ERASED_MAX: usize = 64;
+
 impl Reader<'_> {
     /// A wallet's entries, newest first, below `before_seq`. `head` is the position of its last entry, as the engine or
     /// the wallet's row knows it.
@@ -57,21 +60,15 @@ impl Reader<'_> {
         let before = before_seq.unwrap_or(i64::MAX as u64);
         let mut positions: Vec<Position> = Vec::new();
         let folded = self.folded()?;
-        self.walk_tail(wallet, head, folded, |position, seq| {
+        self.walk_tail(wallet, head, &folded, |position, seq| {
             if seq < before && positions.len() < limit {
                 positions.push(position);
             }
             positions.len() < limit
         })?;
-        let left = limit - positions.len();
-        let bounds = params![
-            wallet.tenant.0 as i64,
-            wallet.id.0.to_bytes(),
-            before as i64,
-            folded.to_sql(),
-            left as i64
-        ];
-        positions.extend(self.positions(NEWEST, bounds)?);
+        let id = wallet.id.0.to_bytes();
+        let bounds = values![wallet.tenant.0, &id, before, self.trusted(&folded), limit - positions.len()];
+        positions.extend(self.session.all(NEWEST, bounds, |row| position(row, 0))?);
         positions.into_iter().map(|position| self.stored_entry(position)).collect()
     }
 
@@ -84,17 +81,12 @@ impl Reader<'_> {
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let folded = self.folded()?;
-        let bounds = params![
-            wallet.tenant.0 as i64,
-            wallet.id.0.to_bytes(),
-            after_seq as i64,
-            folded.to_sql(),
-            limit as i64
-        ];
-        let mut positions = self.positions(OLDEST, bounds)?;
+        let id = wallet.id.0.to_bytes();
+        let bounds = values![wallet.tenant.0, &id, after_seq, self.trusted(&folded), limit];
+        let mut positions = self.session.all(OLDEST, bounds, |row| position(row, 0))?;
         if positions.len() < limit {
             let mut tail = Vec::new();
-            self.walk_tail(wallet, head, folded, |position, seq| {
+            self.walk_tail(wallet, head, &folded, |position, seq| {
                 if seq > after_seq {
                     tail.push(position);
                 }
@@ -105,43 +97,45 @@ impl Reader<'_> {
         positions.into_iter().map(|position| Ok(self.entry(position)?.0)).collect()
     }
 
-    /// A tenant's entries with this reference, newest first, before `before`.
+    /// A wallet's entries with this reference, newest first, below `before_seq`.
     pub fn entries_by_reference(
         &self,
-        tenant: TenantNo,
-        wallet: Option<WalletId>,
+        wallet: WalletKey,
         reference: &str,
-        before: Option<Position>,
+        before_seq: Option<u64>,
         limit: usize,
     ) -> Result<Vec<StoredEntry>, StoreError> {
-        let before = before.map_or(i64::MAX, Position::to_sql);
-        let folded = self.folded()?.to_sql();
+        let before = before_seq.unwrap_or(i64::MAX as u64);
+        let (folded, id) = (self.folded()?, wallet.id.0.to_bytes());
+        let place = |row: &dyn Columns| Ok((number(row, 0)?, position(row, 1)?));
+        let mut places: Vec<(u64, Position)> = Vec::new();
+        for head in self.heads()?.written() {
+            let (after, end) = (folded.of(head.slot()).to_sql(), head.end_of_slot().to_sql());
+            let bounds = values![after, end, wallet.tenant.0, reference, &id];
+            places.extend(self.session.all(REFERENCE_TAIL, bounds, place)?);
+        }
+        places.retain(|(seq, _)| *seq < before);
+        let (trusted, most) = (self.trusted(&folded), limit + ERASED_MAX);
+        let bounds = values![wallet.tenant.0, reference, &id, before, trusted, most];
+        places.extend(self.session.all(REFERENCE_FOLDED, bounds, place)?);
+        places.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
         let mut found = Vec::new();
-        let mut take = |sql: &str, bounds: &[&dyn rusqlite::ToSql]| -> Result<(), StoreError> {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let mut rows = statement.query(bounds)?;
-            while found.len() < limit
-                && let Some(row) = rows.next()?
-            {
-                let stored = self.stored_entry(Position::from_sql(row.get(0)?))?;
-                let of = stored.entry.wallet;
-                // The tail is not sorted by tenant; and a text may have been erased since it was folded.
-                let is_text =
-                    stored.text.as_ref().is_some_and(|text| text.reference.as_deref() == Some(reference));
-                if of.tenant == tenant && wallet.is_none_or(|wallet| of.id == wallet) && is_text {
-                    found.push(stored);
-                }
+        for (_, position) in places {
+            let stored = self.stored_entry(position)?;
+            let carried = stored.text.as_ref().and_then(|text| text.reference.as_deref());
+            if carried == Some(reference) {
+                found.push(stored);
             }
-            Ok(())
-        };
-        take(REFERENCE_TAIL, &[&folded, &before, &reference])?;
-        take(REFERENCE_FOLDED, &[&(tenant.0 as i64), &reference, &folded, &before])?;
+            if found.len() == limit {
+                break;
+            }
+        }
         Ok(found)
     }
 
     /// All entries of this subject, in order, with texts.
     pub fn history(&self, tenant: TenantNo, subject: Id) -> Result<Vec<StoredEntry>, StoreError> {
-        let found = load::history(self.connection, tenant, subject)?;
+        let found = load::history(self.session, tenant, subject)?;
         found
             .into_iter()
             .map(|(position, _, entry)| {
@@ -152,22 +146,23 @@ impl Reader<'_> {
 
     /// The text of an entry, unless there is none or it was erased.
     pub fn entry_text(&self, position: Position) -> Result<Option<EntryText>, StoreError> {
-        let mut statement = self.connection.prepare_cached(TEXT)?;
-        let text = statement.query_row([position.to_sql()], |row| {
+        self.session.first(TEXT, values![position.to_sql()], |row| {
             Ok(EntryText {
-                salt: row.get(0)?,
-                reference: row.get(1)?,
-                metadata: row.get(2)?,
-                reason: row.get(3)?,
+                salt: array(row, 0)?,
+                reference: text_option(row, 1)?,
+                metadata: text_option(row, 2)?,
+                reason: text_option(row, 3)?,
             })
-        });
-        Ok(text.optional()?)
+        })
     }
 
-    /// The position up to which the indices are complete.
-    pub(super) fn folded(&self) -> Result<Position, StoreError> {
-        let position = self.connection.prepare_cached(FOLDED)?.query_row([], |row| row.get(0))?;
-        Ok(Position::from_sql(position))
+    /// The last position up to which rows of the index are trusted, for databases on which a slice of it is written before
+    /// it counts. Elsewhere a fold is one transaction, and what is there counts.
+    fn trusted(&self, folded: &Heads) -> i64 {
+        match self.session.dialect() {
+            Dialect::Sqlite => folded.of(WRITER_SLOT).to_sql(),
+            Dialect::Postgres | Dialect::Mysql => i64::MAX,
+        }
     }
 
     /// Visits a wallet's entries behind the fold position, newest first, until `visit` has seen enough.
@@ -175,43 +170,30 @@ impl Reader<'_> {
         &self,
         wallet: WalletKey,
         head: Position,
-        folded: Position,
+        folded: &Heads,
         mut visit: impl FnMut(Position, u64) -> bool,
     ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached(STEP)?;
-        let mut position = head;
-        while position > folded {
-            let step = statement
-                .query_row([position.to_sql()], |row| {
-                    let of = (row.get::<_, i64>(1)? as u64, row.get::<_, [u8; 16]>(2)?);
-                    Ok((Position::from_sql(row.get(0)?), of, row.get::<_, i64>(3)? as u64))
-                })
-                .optional()?;
-            let (previous, of, seq) = step.ok_or_else(|| {
-                StoreError::inconsistent("entry", position, "an entry follows it, but it is gone")
-            })?;
-            if of != (wallet.tenant.0, wallet.id.0.to_bytes()) || previous >= position {
-                return Err(StoreError::inconsistent(
-                    "entry",
-                    position,
-                    "it is not in the chain it is reached by",
-                ));
+        let mut place = head;
+        let mut newer = u64::MAX;
+        while !folded.covers(place) {
+            let read = |row: &dyn Columns| Ok((position(row, 0)?, wallet_key(row, 1)?, number(row, 3)?));
+            let step = self.session.first(STEP, values![place.to_sql()], read)?;
+            let (previous, of, seq) = step
+                .ok_or_else(|| StoreError::inconsistent("entry", place, "an entry follows it, but it is gone"))?;
+            if of != wallet || seq >= newer {
+                let what = "it is not in the chain it is reached by";
+                return Err(StoreError::inconsistent("entry", place, what));
             }
-            if !visit(position, seq) {
+            if !visit(place, seq) {
                 return Ok(());
             }
-            position = previous;
+            (place, newer) = (previous, seq);
         }
         Ok(())
     }
 
-    fn positions(&self, sql: &str, bounds: &[&dyn rusqlite::ToSql]) -> Result<Vec<Position>, StoreError> {
-        all(self.connection, sql, bounds, |row| Ok(Position::from_sql(row.get(0)?)))
-    }
-
     fn entry(&self, position: Position) -> Result<(Entry, Position), StoreError> {
-        let mut found = all(self.connection, ENTRY, [position.to_sql()], read_entry)?;
-        match found.pop() {
+        match self.session.first(ENTRY, values![position.to_sql()], read_entry)? {
             Some((_, previous, entry)) => Ok((entry, previous)),
             None => Err(StoreError::inconsistent("entry", position, "an index names it, but it is gone")),
         }

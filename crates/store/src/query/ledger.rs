@@ -2,22 +2,24 @@
 
 use super::Reader;
 use crate::dialect::statements;
+use crate::driver::{Columns, values};
 use crate::error::StoreError;
-use crate::hot::load::all;
-use crate::hot::rows::{entry_columns, read_entry};
-use crate::position::Position;
+use crate::hot::rows::{entry_columns, int, number, position, read_entry, small};
+use crate::position::{Heads, Position};
 use purser_core::{Entry, Timestamp};
-use rusqlite::OptionalExtension;
 
 statements! {
     IN_ORDER = concat!(
-        "SELECT ", entry_columns!(), " FROM entry WHERE position > ?1 ORDER BY position LIMIT ?2");
-    FLUSHED = "SELECT position FROM fold WHERE name = 'wallet_rows'";
-    LAST_RECORDED_AT = "SELECT recorded_at FROM entry ORDER BY position DESC LIMIT 1";
+        "SELECT ", entry_columns!(), " FROM entry
+          WHERE position > ?1 AND position < ?2 ORDER BY position LIMIT ?3");
+    FLUSHED = "SELECT position FROM fold WHERE name = 'wallet_rows' AND slot = 1";
+    FOLDED = "SELECT position FROM fold WHERE name = 'wallet_history'";
+    LAST_RECORDED_AT = "
+        SELECT recorded_at FROM entry WHERE position > ?1 AND position < ?2 ORDER BY position DESC LIMIT 1";
     /// Positions are taken by entries, and by the few answers that moved nothing.
-    POSITIONS = "SELECT COALESCE(MAX(seq), 0) FROM slot WHERE slot > 0";
+    HEADS = "SELECT slot, seq FROM slot WHERE slot > 0 AND seq > 0";
     ENTRIES = "SELECT COUNT(*) FROM entry";
-    TAIL = "SELECT COUNT(*) FROM entry WHERE position > ?1";
+    TAIL = "SELECT COUNT(*) FROM entry WHERE position > ?1 AND position < ?2";
     TENANTS = "SELECT COUNT(*) FROM tenant";
     USERS = "SELECT COUNT(*) FROM users";
     WALLETS = "SELECT COUNT(*) FROM wallet";
@@ -56,47 +58,72 @@ pub struct Counts {
 }
 
 impl Reader<'_> {
-    /// The ledger in order, behind `after`.
+    /// The ledger in the order of positions, behind `after`: for each writer in the order in which it wrote.
     pub fn entries_in_order(&self, after: Position, limit: usize) -> Result<Vec<LedgerEntry>, StoreError> {
-        all(self.connection, IN_ORDER, (after.to_sql(), limit as i64), |row| {
+        self.entries_between(after, Position::from_sql(i64::MAX), limit)
+    }
+
+    /// The entries of one slot behind `after`, in their order.
+    pub fn entries_of_slot(&self, after: Position, limit: usize) -> Result<Vec<LedgerEntry>, StoreError> {
+        self.entries_between(after, after.end_of_slot(), limit)
+    }
+
+    fn entries_between(
+        &self,
+        after: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        self.session.all(IN_ORDER, values![after.to_sql(), before.to_sql(), limit], |row| {
             let (position, previous, entry) = read_entry(row)?;
             Ok(LedgerEntry { position, previous, entry })
         })
     }
 
-    /// The position up to which all wallet rows are saved.
+    /// The position up to which all wallet rows are saved, where they follow the ledger.
     pub fn flushed(&self) -> Result<Position, StoreError> {
-        let position = self.connection.prepare_cached(FLUSHED)?.query_row([], |row| row.get(0))?;
-        Ok(Position::from_sql(position))
+        self.session.one(FLUSHED, &[], |row| position(row, 0))
+    }
+
+    /// How far each writer has come.
+    pub fn heads(&self) -> Result<Heads, StoreError> {
+        let mut heads = Heads::default();
+        let read = |row: &dyn Columns| Ok(Position::new(small(row, 0)?, number(row, 1)?));
+        self.session.all(HEADS, &[], read)?.into_iter().for_each(|head| heads.set(head));
+        Ok(heads)
+    }
+
+    /// How far the indices behind the funnel are complete.
+    pub fn folded(&self) -> Result<Heads, StoreError> {
+        let mut heads = Heads::default();
+        self.session.all(FOLDED, &[], |row| position(row, 0))?.into_iter().for_each(|head| heads.set(head));
+        Ok(heads)
     }
 
     /// When the last entry was recorded.
     pub fn last_recorded_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let last =
-            self.connection.prepare_cached(LAST_RECORDED_AT)?.query_row([], |row| row.get(0)).optional()?;
+        let mut last = None;
+        for head in self.heads()?.written() {
+            let slot = values![Position::new(head.slot(), 0).to_sql(), head.end_of_slot().to_sql()];
+            last = last.max(self.session.first(LAST_RECORDED_AT, slot, |row| int(row, 0))?);
+        }
         Ok(last.map(Timestamp))
-    }
-
-    /// About how many entries there are, never fewer, without counting them: what progress is measured against.
-    pub fn entries_at_most(&self) -> Result<u64, StoreError> {
-        let seq: i64 = self.connection.prepare_cached(POSITIONS)?.query_row([], |row| row.get(0))?;
-        Ok(seq as u64)
     }
 
     /// How much there is. Counts rows, so it takes seconds on a ledger of many millions.
     pub fn counts(&self) -> Result<Counts, StoreError> {
-        let count = |sql: &str| -> Result<u64, StoreError> {
-            let count: i64 = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-            Ok(count as u64)
-        };
-        let folded = self.folded()?.to_sql();
-        let tail: i64 = self.connection.prepare_cached(TAIL)?.query_row([folded], |row| row.get(0))?;
+        let count = |sql: &'static str| self.session.one(sql, &[], |row| number(row, 0));
+        let (heads, folded, mut tail) = (self.heads()?, self.folded()?, 0);
+        for head in heads.written() {
+            let unfolded = values![folded.of(head.slot()).to_sql(), head.end_of_slot().to_sql()];
+            tail += self.session.one(TAIL, unfolded, |row| number(row, 0))?;
+        }
         Ok(Counts {
             tenants: count(TENANTS)?,
             users: count(USERS)?,
             wallets: count(WALLETS)?,
             entries: count(ENTRIES)?,
-            tail: tail as u64,
+            tail,
             answers: count(ANSWERS)?,
             outbox: count(OUTBOX)?,
         })

@@ -13,13 +13,13 @@ pub use history::StoredEntry;
 pub use ledger::{Counts, LedgerEntry};
 pub use wallets::{StoredWallet, WalletFilter};
 
+use crate::driver::Session;
 use crate::error::StoreError;
 use crate::hot::load;
 use crate::position::Position;
 use crate::table::{self, ApiKeyRow, AuditRow, ConfigRows, Names};
 use purser_core::wallet::{Hold, Lot};
 use purser_core::{Id, Key, LotId, TenantNo, UserNo, WalletId};
-use rusqlite::Connection;
 
 /// The statements of all reads.
 #[cfg(test)]
@@ -28,18 +28,23 @@ pub(crate) const ALL: [&[(&str, &str)]; 4] =
 
 /// One snapshot of the database.
 pub struct Reader<'c> {
-    pub(crate) connection: &'c Connection,
+    pub(crate) session: Session<'c>,
 }
 
 impl Reader<'_> {
     /// Everything that is configured.
     pub fn config(&self) -> Result<ConfigRows, StoreError> {
-        table::read_config(self.connection)
+        table::read_config(self.session)
+    }
+
+    /// The epoch of the configuration in force.
+    pub fn config_epoch(&self) -> Result<u64, StoreError> {
+        table::read_config_epoch(self.session)
     }
 
     /// All API keys, revoked ones too, newest first.
     pub fn api_keys(&self) -> Result<Vec<ApiKeyRow>, StoreError> {
-        table::read_api_keys(self.connection)
+        table::read_api_keys(self.session)
     }
 
     /// Lines of the audit trail, newest first, below `before`.
@@ -48,7 +53,7 @@ impl Reader<'_> {
         before: Option<Position>,
         limit: usize,
     ) -> Result<Vec<(Position, AuditRow)>, StoreError> {
-        table::read_audit(self.connection, before, limit)
+        table::read_audit(self.session, before, limit)
     }
 
     /// The numbers of a user and its tenant; its personal tenant where none is named.
@@ -57,31 +62,31 @@ impl Reader<'_> {
         tenant: Option<&Key>,
         user: &Key,
     ) -> Result<Option<(TenantNo, UserNo)>, StoreError> {
-        table::resolve_user(self.connection, tenant, user)
+        table::resolve_user(self.session, tenant, user)
     }
 
     /// The number of an organisation.
     pub fn resolve_tenant(&self, tenant: &Key) -> Result<Option<TenantNo>, StoreError> {
-        table::resolve_tenant(self.connection, tenant)
+        table::resolve_tenant(self.session, tenant)
     }
 
     /// The keys behind numbers.
     pub fn names(&self, tenant: TenantNo, user: Option<UserNo>) -> Result<Names, StoreError> {
-        table::names(self.connection, tenant, user)
+        table::names(self.session, tenant, user)
     }
 
     /// The wallet to which the thing with this id (grant, debit, hold, transfer, cause) belongs: that of its first entry.
     pub fn wallet_of(&self, tenant: TenantNo, subject: Id) -> Result<Option<WalletId>, StoreError> {
-        load::wallet_of(self.connection, tenant, subject)
+        load::wallet_of(self.session, tenant, subject)
     }
 
     /// A hold, as last saved.
     pub fn hold(&self, tenant: TenantNo, id: Id) -> Result<Option<(WalletId, Hold)>, StoreError> {
-        load::hold(self.connection, tenant, id)
+        load::hold(self.session, tenant, id)
     }
 
     /// A lot, as last saved.
     pub fn lot(&self, tenant: TenantNo, id: LotId) -> Result<Option<(WalletId, Lot)>, StoreError> {
-        load::lot(self.connection, tenant, id)
+        load::lot(self.session, tenant, id)
     }
 }

@@ -2,14 +2,14 @@
 
 use super::Reader;
 use crate::dialect::statements;
+use crate::driver::values;
 use crate::error::StoreError;
 use crate::hot::LoadedWallet;
-use crate::hot::load::{self, all};
+use crate::hot::load;
 use crate::hot::rows::{hold_columns, lot_columns, read_hold, read_lot, read_wallet_row, wallet_columns};
 use crate::table::read_units;
 use purser_core::wallet::{Hold, Lot, Owner};
 use purser_core::{Id, Key, LotId, TenantNo, Timestamp, UserNo, WalletKey};
-use rusqlite::params;
 
 statements! {
     WALLETS = concat!(
@@ -59,7 +59,7 @@ pub struct WalletFilter {
 impl Reader<'_> {
     /// A wallet as last saved.
     pub fn wallet(&self, key: WalletKey) -> Result<Option<StoredWallet>, StoreError> {
-        let found = load::wallet(self.connection, key)?;
+        let found = load::wallet(self.session, key)?;
         Ok(found.map(|(loaded, created_at)| StoredWallet { loaded, created_at }))
     }
 
@@ -83,14 +83,12 @@ impl Reader<'_> {
             (Some(_), Some(_)) => WALLETS_OF_TENANT_AND_UNIT,
         };
         let rows = match unit {
-            Some(unit) => {
-                all(self.connection, sql, params![first, after_id, limit as i64, unit], read_wallet_row)?
-            }
-            None => all(self.connection, sql, params![first, after_id, limit as i64], read_wallet_row)?,
+            Some(unit) => self.session.all(sql, values![first, &after_id, limit, unit], read_wallet_row)?,
+            None => self.session.all(sql, values![first, &after_id, limit], read_wallet_row)?,
         };
         rows.into_iter()
             .map(|(wallet, head, created_at)| {
-                Ok(StoredWallet { loaded: load::complete(self.connection, wallet, head)?, created_at })
+                Ok(StoredWallet { loaded: load::complete(self.session, wallet, head)?, created_at })
             })
             .collect()
     }
@@ -104,7 +102,7 @@ impl Reader<'_> {
         after: Option<WalletKey>,
         limit: usize,
     ) -> Result<Vec<StoredWallet>, StoreError> {
-        let units = read_units(self.connection)?;
+        let units = read_units(self.session)?;
         let wanted = units.iter().filter(|row| unit.is_none_or(|unit| row.unit.code == *unit));
         let mut keys: Vec<WalletKey> =
             wanted.map(|row| WalletKey::derive(tenant, Owner::User(user), &row.unit)).collect();
@@ -125,8 +123,8 @@ impl Reader<'_> {
         let before = before.map_or(AFTER_ALL.to_vec(), |id| id.to_bytes().to_vec());
         let mut lots = Vec::new();
         for is_open in [true, false] {
-            let bounds = params![tenant, id, is_open, before, limit as i64];
-            lots.extend(all(self.connection, LOTS, bounds, |row| Ok(read_lot(row)?.1))?);
+            let bounds = values![tenant, &id, is_open, &before, limit];
+            lots.extend(self.session.all(LOTS, bounds, |row| Ok(read_lot(row)?.1))?);
         }
         lots.sort_by_key(|lot| std::cmp::Reverse(lot.terms.id));
         lots.truncate(limit);
@@ -141,7 +139,7 @@ impl Reader<'_> {
         limit: usize,
     ) -> Result<Vec<Hold>, StoreError> {
         let before = before.map_or(AFTER_ALL.to_vec(), |id| id.to_bytes().to_vec());
-        let bounds = params![wallet.tenant.0 as i64, wallet.id.0.to_bytes(), before, limit as i64];
-        all(self.connection, HOLDS, bounds, read_hold)
+        let id = wallet.id.0.to_bytes();
+        self.session.all(HOLDS, values![wallet.tenant.0, &id, &before, limit], read_hold)
     }
 }

@@ -2,13 +2,12 @@
 
 use super::price::{insert_price, read_prices};
 use crate::dialect::statements;
+use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
-use crate::hot::load::all;
-use crate::hot::rows::{key, number};
+use crate::hot::rows::{flag, int, key, number, small, text, text_option};
 use purser_core::catalogue::{Action, Overage, Price};
 use purser_core::{Key, Timestamp};
-use rusqlite::{Connection, params};
 use std::collections::HashMap;
 
 statements! {
@@ -19,7 +18,8 @@ statements! {
         ON CONFLICT (action_key) DO NOTHING";
     INSERT_ACTION_UNIT = "INSERT INTO action_unit (action_no, ordinal, unit_code) VALUES (?1, ?2, ?3)";
     ACTION_UNITS = "SELECT action_no, unit_code FROM action_unit ORDER BY action_no, ordinal";
-    UNITS_OF_ACTION = "SELECT COUNT(*), COALESCE(SUM(unit_code = ?2), 0) FROM action_unit WHERE action_no = ?1";
+    UNITS_OF_ACTION = "SELECT COUNT(*), COUNT(CASE WHEN unit_code = ?2 THEN 1 END) FROM action_unit WHERE action_no = ?1";
+    KNOWN = "SELECT 1 FROM action WHERE action_no = ?1";
     SET_ACTIVE = "UPDATE action SET active = ?2 WHERE action_no = ?1";
     ACTIONS = "
         SELECT action_no, action_key, name, unit_label, description, category, active, overage, overage_percent
@@ -63,33 +63,33 @@ fn overage_from(kind: u8, percent: u16) -> Option<Overage> {
 }
 
 /// All actions with their units and prices, oldest first.
-pub(crate) fn read_actions(connection: &Connection) -> Result<Vec<ActionRow>, StoreError> {
+pub(crate) fn read_actions(session: Session<'_>) -> Result<Vec<ActionRow>, StoreError> {
     let mut units: HashMap<u64, Vec<Key>> = HashMap::new();
-    for (no, unit) in all(connection, ACTION_UNITS, [], |row| Ok((number(row, 0)?, key(row, 1)?)))? {
+    for (no, unit) in session.all(ACTION_UNITS, &[], |row| Ok((number(row, 0)?, key(row, 1)?)))? {
         units.entry(no).or_default().push(unit);
     }
     let mut prices: HashMap<u64, Vec<Price>> = HashMap::new();
-    for (no, price) in read_prices(connection)? {
+    for (no, price) in read_prices(session)? {
         prices.entry(no).or_default().push(price);
     }
-    all(connection, ACTIONS, [], |row| {
+    session.all(ACTIONS, &[], |row| {
         let no = number(row, 0)?;
-        let overage = overage_from(row.get(7)?, row.get(8)?)
+        let overage = overage_from(small(row, 7)?, small(row, 8)?)
             .ok_or_else(|| StoreError::inconsistent("action", no, "its overage is unknown"))?;
         let action = Action {
             no,
             key: key(row, 1)?,
-            active: row.get(6)?,
+            active: flag(row, 6)?,
             overage,
             units: units.remove(&no).unwrap_or_default(),
             prices: prices.remove(&no).unwrap_or_default(),
         };
         Ok(ActionRow {
             action,
-            name: row.get(2)?,
-            unit_label: row.get(3)?,
-            description: row.get(4)?,
-            category: row.get(5)?,
+            name: text(row, 2)?,
+            unit_label: text_option(row, 3)?,
+            description: text_option(row, 4)?,
+            category: text_option(row, 5)?,
         })
     })
 }
@@ -99,47 +99,47 @@ impl Batch<'_> {
     pub fn insert_action(&mut self, row: &NewAction, now: Timestamp) -> Result<bool, StoreError> {
         let action = &row.action;
         let (overage, percent) = overage_columns(action.overage);
-        let inserted = self.connection.prepare_cached(INSERT_ACTION)?.execute(params![
-            action.no as i64,
+        let session = self.session();
+        let values = values![
+            action.no,
             action.key.as_str(),
-            row.name,
-            row.unit_label,
-            row.description,
-            row.category,
+            &row.name,
+            row.unit_label.as_ref(),
+            row.description.as_ref(),
+            row.category.as_ref(),
             action.active,
             overage,
             percent,
             now.0
-        ])?;
+        ];
+        let inserted = session.execute(INSERT_ACTION, values)?;
         if inserted == 0 {
             return Ok(false);
         }
         for (ordinal, unit) in action.units.iter().enumerate() {
-            let values = params![action.no as i64, ordinal as i64, unit.as_str()];
-            self.connection.prepare_cached(INSERT_ACTION_UNIT)?.execute(values)?;
+            session.execute(INSERT_ACTION_UNIT, values![action.no, ordinal, unit.as_str()])?;
         }
         for price in &action.prices {
-            insert_price(self.connection, action.no, price, now)?;
+            insert_price(session, action.no, price, now)?;
         }
         Ok(true)
     }
 
     /// Adds a price version. A unit the action was not paid in so far becomes the last that is tried.
     pub fn insert_price(&mut self, action: u64, price: &Price, now: Timestamp) -> Result<(), StoreError> {
-        let values = params![action as i64, price.unit.as_str()];
-        let (units, known): (i64, bool) = self
-            .connection
-            .prepare_cached(UNITS_OF_ACTION)?
-            .query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let session = self.session();
+        let of_unit = values![action, price.unit.as_str()];
+        let (units, known) = session.one(UNITS_OF_ACTION, of_unit, |row| Ok((int(row, 0)?, flag(row, 1)?)))?;
         if !known {
-            let values = params![action as i64, units, price.unit.as_str()];
-            self.connection.prepare_cached(INSERT_ACTION_UNIT)?.execute(values)?;
+            session.execute(INSERT_ACTION_UNIT, values![action, units, price.unit.as_str()])?;
         }
-        insert_price(self.connection, action, price, now)
+        insert_price(session, action, price, now)
     }
 
     /// Switches an action on or off; false when there is none.
     pub fn set_action_active(&mut self, action: u64, active: bool) -> Result<bool, StoreError> {
-        Ok(self.connection.prepare_cached(SET_ACTIVE)?.execute(params![action as i64, active])? == 1)
+        let session = self.session();
+        session.execute(SET_ACTIVE, values![action, active])?;
+        Ok(session.first(KNOWN, values![action], |_| Ok(()))?.is_some())
     }
 }

@@ -1,12 +1,11 @@
 //! API keys: a hash of the secret, what it may do, and whose it is. The secret itself is never here.
 
 use crate::dialect::statements;
+use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
-use crate::hot::load::all;
-use crate::hot::rows::number;
+use crate::hot::rows::{array, int, key_option, number, text};
 use purser_core::{Key, TenantNo, Timestamp};
-use rusqlite::{Connection, params};
 
 statements! {
     INSERT_API_KEY = "
@@ -53,11 +52,11 @@ pub struct ApiKeyRow {
 }
 
 /// All API keys, newest first.
-pub(crate) fn read_api_keys(connection: &Connection) -> Result<Vec<ApiKeyRow>, StoreError> {
-    all(connection, API_KEYS, [], |row| {
+pub(crate) fn read_api_keys(session: Session<'_>) -> Result<Vec<ApiKeyRow>, StoreError> {
+    session.all(API_KEYS, &[], |row| {
         let no = number(row, 0)?;
-        let tenant_no = row.get::<_, Option<i64>>(4)?.map(|no| TenantNo(no as u64));
-        let tenant_key = row.get::<_, Option<String>>(7)?.as_deref().and_then(Key::parse);
+        let tenant_no = row.int(4)?.map(|no| TenantNo(no as u64));
+        let tenant_key = key_option(row, 7)?;
         let tenant = match (tenant_key, tenant_no) {
             (Some(key), Some(tenant)) => Some((key, tenant)),
             (None, None) => None,
@@ -68,12 +67,12 @@ pub(crate) fn read_api_keys(connection: &Connection) -> Result<Vec<ApiKeyRow>, S
         };
         Ok(ApiKeyRow {
             no,
-            name: row.get(2)?,
-            hash: row.get(1)?,
-            scope: row.get(3)?,
+            name: text(row, 2)?,
+            hash: array(row, 1)?,
+            scope: text(row, 3)?,
             tenant,
-            created_at: Timestamp(row.get(5)?),
-            revoked_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
+            created_at: Timestamp(int(row, 5)?),
+            revoked_at: row.int(6)?.map(Timestamp),
         })
     })
 }
@@ -81,19 +80,13 @@ pub(crate) fn read_api_keys(connection: &Connection) -> Result<Vec<ApiKeyRow>, S
 impl Batch<'_> {
     /// Inserts an API key; only its hash is kept.
     pub fn insert_api_key(&mut self, key: &NewApiKey, now: Timestamp) -> Result<(), StoreError> {
-        self.connection.prepare_cached(INSERT_API_KEY)?.execute(params![
-            key.no as i64,
-            key.hash,
-            key.name,
-            key.scope,
-            key.tenant.map(|tenant| tenant.0 as i64),
-            now.0
-        ])?;
-        Ok(())
+        let tenant = key.tenant.map(|tenant| tenant.0);
+        let values = values![key.no, &key.hash, &key.name, &key.scope, tenant, now.0];
+        self.session().execute(INSERT_API_KEY, values).map(|_| ())
     }
 
     /// Revokes an API key; false when there is none that is not revoked.
     pub fn revoke_api_key(&mut self, no: u64, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.connection.prepare_cached(REVOKE_API_KEY)?.execute(params![no as i64, now.0])? == 1)
+        Ok(self.session().execute(REVOKE_API_KEY, values![no, now.0])? == 1)
     }
 }

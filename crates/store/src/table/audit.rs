@@ -1,14 +1,13 @@
 //! The audit trail: administrative changes, append-only, numbered by slot 0.
 
 use crate::dialect::statements;
+use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
-use crate::hot::load::all;
-use crate::hot::rows::number;
+use crate::hot::rows::{int, number, position, small, text, text_option};
 use crate::position::Position;
 use purser_core::Timestamp;
 use purser_core::entry::{Actor, ActorKind};
-use rusqlite::{Connection, params};
 
 statements! {
     NEXT_COLD = "UPDATE slot SET seq = seq + 1 WHERE slot = 0";
@@ -42,44 +41,45 @@ pub struct AuditRow {
 
 /// Lines of the audit trail, newest first, below `before`.
 pub(crate) fn read_audit(
-    connection: &Connection,
+    session: Session<'_>,
     before: Option<Position>,
     limit: usize,
 ) -> Result<Vec<(Position, AuditRow)>, StoreError> {
     let before = before.map_or(i64::MAX, Position::to_sql);
-    all(connection, AUDIT, params![before, limit as i64], |row| {
-        let position = Position::from_sql(row.get(0)?);
-        let kind = ActorKind::from_number(row.get(1)?)
-            .ok_or_else(|| StoreError::inconsistent("audit", position, "its actor is unknown"))?;
+    session.all(AUDIT, values![before, limit], |row| {
+        let place = position(row, 0)?;
+        let kind = ActorKind::from_number(small(row, 1)?)
+            .ok_or_else(|| StoreError::inconsistent("audit", place, "its actor is unknown"))?;
         let line = AuditRow {
             actor: Actor { kind, no: number(row, 2)? },
-            what: row.get(3)?,
-            subject: row.get(4)?,
-            before: row.get(5)?,
-            after: row.get(6)?,
-            reason: row.get(7)?,
-            at: Timestamp(row.get(8)?),
+            what: text(row, 3)?,
+            subject: text(row, 4)?,
+            before: text_option(row, 5)?,
+            after: text_option(row, 6)?,
+            reason: text_option(row, 7)?,
+            at: Timestamp(int(row, 8)?),
         };
-        Ok((position, line))
+        Ok((place, line))
     })
 }
 
 impl Batch<'_> {
     /// Appends a line to the audit trail.
     pub fn insert_audit(&mut self, row: &AuditRow) -> Result<(), StoreError> {
-        self.connection.prepare_cached(NEXT_COLD)?.execute([])?;
-        let seq = self.connection.prepare_cached(COLD_SEQ)?.query_row([], |row| number(row, 0))?;
-        self.connection.prepare_cached(INSERT_AUDIT)?.execute(params![
+        let session = self.session();
+        session.execute(NEXT_COLD, &[])?;
+        let seq = session.one(COLD_SEQ, &[], |row| number(row, 0))?;
+        let values = values![
             Position::new(0, seq).to_sql(),
             row.actor.kind as u8,
-            row.actor.no as i64,
-            row.what,
-            row.subject,
-            row.before,
-            row.after,
-            row.reason,
+            row.actor.no,
+            &row.what,
+            &row.subject,
+            row.before.as_ref(),
+            row.after.as_ref(),
+            row.reason.as_ref(),
             row.at.0
-        ])?;
-        Ok(())
+        ];
+        session.execute(INSERT_AUDIT, values).map(|_| ())
     }
 }

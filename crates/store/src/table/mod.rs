@@ -24,11 +24,12 @@ pub(crate) use tenant::{names, read_standings, resolve_tenant, resolve_user};
 pub(crate) use unit::read_units;
 
 use crate::dialect::statements;
+use crate::driver::Session;
 use crate::error::StoreError;
 use crate::hot::Batch;
+use crate::hot::rows::number;
 use purser_core::TenantNo;
 use purser_core::decide::Standing;
-use rusqlite::Connection;
 
 statements! {
     BUMP_CONFIG_EPOCH = "UPDATE config_epoch SET epoch = epoch + 1 WHERE one = 1";
@@ -64,28 +65,33 @@ pub struct ConfigRows {
 }
 
 /// Reads everything that is configured; in one snapshot, so that it is of one epoch.
-pub(crate) fn read_config(connection: &Connection) -> Result<ConfigRows, StoreError> {
-    let epoch: i64 = connection.prepare_cached(CONFIG_EPOCH)?.query_row([], |row| row.get(0))?;
-    let mut api_keys = read_api_keys(connection)?;
+pub(crate) fn read_config(session: Session<'_>) -> Result<ConfigRows, StoreError> {
+    let epoch = read_config_epoch(session)?;
+    let mut api_keys = read_api_keys(session)?;
     api_keys.retain(|key| key.revoked_at.is_none());
     Ok(ConfigRows {
-        epoch: epoch as u64,
-        units: read_units(connection)?,
-        actions: read_actions(connection)?,
+        epoch,
+        units: read_units(session)?,
+        actions: read_actions(session)?,
         api_keys,
-        standings: read_standings(connection)?,
+        standings: read_standings(session)?,
     })
 }
 
 impl Batch<'_> {
     /// Everything that is configured, as this transaction sees it.
     pub fn config(&self) -> Result<ConfigRows, StoreError> {
-        read_config(self.connection)
+        read_config(self.session())
     }
 
     /// Moves the configuration's epoch; answers the new one.
     pub fn bump_config_epoch(&mut self) -> Result<u64, StoreError> {
-        self.connection.prepare_cached(BUMP_CONFIG_EPOCH)?.execute([])?;
-        self.config_epoch()
+        self.session().execute(BUMP_CONFIG_EPOCH, &[])?;
+        read_config_epoch(self.session())
     }
+}
+
+/// The epoch of the configuration in force.
+pub(crate) fn read_config_epoch(session: Session<'_>) -> Result<u64, StoreError> {
+    session.one(CONFIG_EPOCH, &[], |row| number(row, 0))
 }

@@ -4,13 +4,12 @@
 //! further kinds, and what is stored stays readable.
 
 use crate::dialect::statements;
+use crate::driver::{Session, values};
 use crate::error::StoreError;
-use crate::hot::load::all;
-use crate::hot::rows::{id, key, number};
+use crate::hot::rows::{bytes, id, int, key, number};
 use purser_core::catalogue::Price;
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::{Amount, Decimal, Rounding, Timestamp};
-use rusqlite::{Connection, params};
 
 statements! {
     INSERT_PRICE = "
@@ -24,33 +23,26 @@ statements! {
 const VERSION: u8 = 1;
 
 /// All price versions with their actions' numbers, by `valid_from` within a unit.
-pub(super) fn read_prices(connection: &Connection) -> Result<Vec<(u64, Price)>, StoreError> {
-    all(connection, PRICES, [], |row| {
+pub(super) fn read_prices(session: Session<'_>) -> Result<Vec<(u64, Price)>, StoreError> {
+    session.all(PRICES, &[], |row| {
         let price_id = id(row, 1)?;
-        let model = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
-        let model = decode_model(model)
+        let model = decode_model(bytes(row, 4)?)
             .ok_or_else(|| StoreError::inconsistent("price", price_id, "its model cannot be read"))?;
-        let valid_from = Timestamp(row.get(3)?);
+        let valid_from = Timestamp(int(row, 3)?);
         Ok((number(row, 0)?, Price { id: price_id, unit: key(row, 2)?, valid_from, model }))
     })
 }
 
 /// Inserts a price version.
 pub(super) fn insert_price(
-    connection: &Connection,
+    session: Session<'_>,
     action: u64,
     price: &Price,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    connection.prepare_cached(INSERT_PRICE)?.execute(params![
-        price.id.to_bytes(),
-        action as i64,
-        price.unit.as_str(),
-        price.valid_from.0,
-        encode_model(&price.model),
-        now.0
-    ])?;
-    Ok(())
+    let (id, model) = (price.id.to_bytes(), encode_model(&price.model));
+    let values = values![&id, action, price.unit.as_str(), price.valid_from.0, &model, now.0];
+    session.execute(INSERT_PRICE, values).map(|_| ())
 }
 
 fn encode_model(model: &Model) -> Vec<u8> {

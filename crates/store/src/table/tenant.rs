@@ -4,13 +4,12 @@
 //! named tenant has a personal one, which is found by the user's own key in a namespace of its own.
 
 use crate::dialect::statements;
+use crate::driver::{Session, Value, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
-use crate::hot::load::all;
-use crate::hot::rows::number;
+use crate::hot::rows::{int, key_option, number};
 use purser_core::decide::Standing;
 use purser_core::{Key, TenantNo, Timestamp, UserNo};
-use rusqlite::{Connection, OptionalExtension, params};
 
 statements! {
     INSERT_TENANT = "
@@ -20,6 +19,7 @@ statements! {
     TENANT_BY_KEY = "SELECT tenant_no FROM tenant WHERE kind = ?1 AND tenant_key = ?2";
     TENANT_KEY = "SELECT tenant_key FROM tenant WHERE tenant_no = ?1 AND kind = 1";
     STANDINGS = "SELECT tenant_no, standing FROM tenant WHERE standing <> 1";
+    KNOWN = "SELECT 1 FROM tenant WHERE tenant_no = ?1";
     SET_STANDING = "UPDATE tenant SET standing = ?2 WHERE tenant_no = ?1";
     INSERT_USER = "
         INSERT INTO users (tenant_no, user_no, user_key, created_at) VALUES (?1, ?2, ?3, ?4)
@@ -53,68 +53,54 @@ enum TenantKind {
     Personal = 2,
 }
 
-fn find_tenant(connection: &Connection, kind: TenantKind, key: &Key) -> Result<Option<TenantNo>, StoreError> {
-    let mut statement = connection.prepare_cached(TENANT_BY_KEY)?;
-    let found = statement.query_row(params![kind as u8, key.as_str()], |row| number(row, 0)).optional()?;
-    Ok(found.map(TenantNo))
+fn find_tenant(session: Session<'_>, kind: TenantKind, key: &Key) -> Result<Option<TenantNo>, StoreError> {
+    Ok(session.first(TENANT_BY_KEY, values![kind as u8, key.as_str()], |row| number(row, 0))?.map(TenantNo))
 }
 
-fn find_user(connection: &Connection, tenant: TenantNo, key: &Key) -> Result<Option<UserNo>, StoreError> {
-    let mut statement = connection.prepare_cached(USER_BY_KEY)?;
-    let found =
-        statement.query_row(params![tenant.0 as i64, key.as_str()], |row| number(row, 0)).optional()?;
-    Ok(found.map(UserNo))
+fn find_user(session: Session<'_>, tenant: TenantNo, key: &Key) -> Result<Option<UserNo>, StoreError> {
+    Ok(session.first(USER_BY_KEY, values![tenant.0, key.as_str()], |row| number(row, 0))?.map(UserNo))
 }
 
 /// The number of an organisation.
-pub(crate) fn resolve_tenant(connection: &Connection, key: &Key) -> Result<Option<TenantNo>, StoreError> {
-    find_tenant(connection, TenantKind::Organisation, key)
+pub(crate) fn resolve_tenant(session: Session<'_>, key: &Key) -> Result<Option<TenantNo>, StoreError> {
+    find_tenant(session, TenantKind::Organisation, key)
 }
 
 /// The numbers of a user and its tenant.
 pub(crate) fn resolve_user(
-    connection: &Connection,
+    session: Session<'_>,
     tenant: Option<&Key>,
     user: &Key,
 ) -> Result<Option<(TenantNo, UserNo)>, StoreError> {
     let found = match tenant {
-        Some(key) => find_tenant(connection, TenantKind::Organisation, key)?,
-        None => find_tenant(connection, TenantKind::Personal, user)?,
+        Some(key) => find_tenant(session, TenantKind::Organisation, key)?,
+        None => find_tenant(session, TenantKind::Personal, user)?,
     };
     let Some(tenant) = found else { return Ok(None) };
-    Ok(find_user(connection, tenant, user)?.map(|user| (tenant, user)))
+    Ok(find_user(session, tenant, user)?.map(|user| (tenant, user)))
 }
 
 /// The keys behind numbers.
 pub(crate) fn names(
-    connection: &Connection,
+    session: Session<'_>,
     tenant: TenantNo,
     user: Option<UserNo>,
 ) -> Result<Names, StoreError> {
-    let key_of = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<Option<Key>, StoreError> {
-        let found: Option<Option<String>> =
-            connection.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
-        match found.flatten() {
-            Some(text) => {
-                let damaged = || StoreError::inconsistent("tenant", tenant, format!("{text:?} is no key"));
-                Key::parse(&text).map(Some).ok_or_else(damaged)
-            }
-            None => Ok(None),
-        }
+    let key_of = |sql: &'static str, values: &[Value<'_>]| -> Result<Option<Key>, StoreError> {
+        Ok(session.first(sql, values, |row| key_option(row, 0))?.flatten())
     };
-    let tenant_no = tenant.0 as i64;
     let user = match user {
-        Some(user) => key_of(USER_KEY, &[&tenant_no, &(user.0 as i64)])?,
+        Some(user) => key_of(USER_KEY, values![tenant.0, user.0])?,
         None => None,
     };
-    Ok(Names { tenant: key_of(TENANT_KEY, &[&tenant_no])?, user })
+    Ok(Names { tenant: key_of(TENANT_KEY, values![tenant.0])?, user })
 }
 
 /// Tenants whose standing is not active.
-pub(crate) fn read_standings(connection: &Connection) -> Result<Vec<(TenantNo, Standing)>, StoreError> {
-    all(connection, STANDINGS, [], |row| {
+pub(crate) fn read_standings(session: Session<'_>) -> Result<Vec<(TenantNo, Standing)>, StoreError> {
+    session.all(STANDINGS, &[], |row| {
         let tenant = TenantNo(number(row, 0)?);
-        let standing = match row.get(1)? {
+        let standing = match int(row, 1)? {
             1 => Standing::Active,
             2 => Standing::Frozen,
             3 => Standing::Suspended,
@@ -144,9 +130,9 @@ impl Batch<'_> {
             Some(key) => self.ensure_tenant_of(TenantKind::Organisation, key, fresh.tenant, now)?,
             None => self.ensure_tenant_of(TenantKind::Personal, user, fresh.tenant, now)?,
         };
-        let values = params![tenant.0 as i64, fresh.user.0 as i64, user.as_str(), now.0];
-        self.connection.prepare_cached(INSERT_USER)?.execute(values)?;
-        let found = find_user(self.connection, tenant, user)?;
+        let session = self.session();
+        session.execute(INSERT_USER, values![tenant.0, fresh.user.0, user.as_str(), now.0])?;
+        let found = find_user(session, tenant, user)?;
         Ok((
             tenant,
             found
@@ -166,8 +152,9 @@ impl Batch<'_> {
 
     /// Sets what a tenant may do; false when there is none.
     pub fn set_standing(&mut self, tenant: TenantNo, standing: Standing) -> Result<bool, StoreError> {
-        let values = params![tenant.0 as i64, standing as u8];
-        Ok(self.connection.prepare_cached(SET_STANDING)?.execute(values)? == 1)
+        let session = self.session();
+        session.execute(SET_STANDING, values![tenant.0, standing as u8])?;
+        Ok(session.first(KNOWN, values![tenant.0], |_| Ok(()))?.is_some())
     }
 
     fn ensure_tenant_of(
@@ -177,9 +164,9 @@ impl Batch<'_> {
         fresh: TenantNo,
         now: Timestamp,
     ) -> Result<TenantNo, StoreError> {
-        let values = params![fresh.0 as i64, kind as u8, key.as_str(), now.0];
-        self.connection.prepare_cached(INSERT_TENANT)?.execute(values)?;
-        find_tenant(self.connection, kind, key)?
+        let session = self.session();
+        session.execute(INSERT_TENANT, values![fresh.0, kind as u8, key.as_str(), now.0])?;
+        find_tenant(session, kind, key)?
             .ok_or_else(|| StoreError::inconsistent("tenant", key, "it was inserted but is not there"))
     }
 }

@@ -1,13 +1,12 @@
 //! Units: what wallets count. A unit's code and scale never change once it exists.
 
 use crate::dialect::statements;
+use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
-use crate::hot::load::all;
-use crate::hot::rows::key;
+use crate::hot::rows::{key, small, text};
 use purser_core::catalogue::Unit;
 use purser_core::{Scale, Timestamp};
-use rusqlite::{Connection, params};
 
 statements! {
     INSERT_UNIT = "
@@ -26,19 +25,19 @@ pub struct UnitRow {
 }
 
 /// All units, oldest first.
-pub(crate) fn read_units(connection: &Connection) -> Result<Vec<UnitRow>, StoreError> {
-    all(connection, UNITS, [], |row| {
+pub(crate) fn read_units(session: Session<'_>) -> Result<Vec<UnitRow>, StoreError> {
+    session.all(UNITS, &[], |row| {
         let code = key(row, 0)?;
-        let scale = Scale::new(row.get(1)?)
+        let scale = Scale::new(small(row, 1)?)
             .ok_or_else(|| StoreError::inconsistent("unit", &code, "its scale is unknown"))?;
-        Ok(UnitRow { unit: Unit { code, scale }, name: row.get(2)? })
+        Ok(UnitRow { unit: Unit { code, scale }, name: text(row, 2)? })
     })
 }
 
 impl Batch<'_> {
     /// Inserts a unit; false when its code is taken.
     pub fn insert_unit(&mut self, row: &UnitRow, now: Timestamp) -> Result<bool, StoreError> {
-        let values = params![row.unit.code.as_str(), row.unit.scale.decimals(), row.name, now.0];
-        Ok(self.connection.prepare_cached(INSERT_UNIT)?.execute(values)? == 1)
+        let values = values![row.unit.code.as_str(), row.unit.scale.decimals(), &row.name, now.0];
+        Ok(self.session().execute(INSERT_UNIT, values)? == 1)
     }
 }

@@ -100,16 +100,16 @@ proptest! {
         }
         store.read(|reader| {
             let wanted = |account: &(Account, Vec<Entry>)| account.1[1..].iter().filter(|entry| entry.seq % 3 == 2).count();
-            let found = reader.entries_by_reference(TenantNo(1), None, "green", None, 1_000)?;
-            assert_eq!(found.len(), wanted(&accounts[0]) + wanted(&accounts[1]));
-            assert!(found.is_sorted_by(|left, right| left.position > right.position));
-            let one = accounts[1].0.wallet.key.id;
-            let in_wallet = reader.entries_by_reference(TenantNo(1), Some(one), "green", None, 1_000)?;
-            assert_eq!(in_wallet.len(), wanted(&accounts[1]));
-            assert!(in_wallet.iter().all(|stored| stored.entry.wallet.id == one));
-            if let [first, rest @ ..] = &found[..] {
-                assert_eq!(reader.entries_by_reference(TenantNo(1), None, "green", Some(first.position), 1_000)?, rest);
-                assert_eq!(reader.entries_by_reference(TenantNo(1), None, "green", None, 1)?, found[..1]);
+            for account in &accounts {
+                let key = account.0.wallet.key;
+                let found = reader.entries_by_reference(key, "green", None, 1_000)?;
+                assert_eq!(found.len(), wanted(account));
+                assert!(found.is_sorted_by(|left, right| left.entry.seq > right.entry.seq));
+                assert!(found.iter().all(|stored| stored.entry.wallet == key));
+                if let [first, rest @ ..] = &found[..] {
+                    assert_eq!(reader.entries_by_reference(key, "green", Some(first.entry.seq), 1_000)?, rest);
+                    assert_eq!(reader.entries_by_reference(key, "green", None, 1)?, found[..1]);
+                }
             }
             Ok::<_, StoreError>(())
         }).expect("read");

@@ -41,7 +41,7 @@ fn a_second_open_is_refused_until_the_first_is_gone() {
 fn a_reader_needs_no_lock_and_sees_what_was_committed() {
     let home = Home::new();
     let (_, mut writer) = home.open();
-    let reader = Store::open_reader(&home.path()).expect("beside the writer");
+    let reader = Store::open_reader(&home.url()).expect("beside the writer");
     assert_eq!(reader.read(|reader| reader.counts()).expect("read").entries, 0);
     let mut batch = writer.begin().expect("begin");
     let mut account = Account::open(&mut batch, 1, 1);
@@ -85,7 +85,7 @@ fn a_read_cannot_write() {
     let home = Home::new();
     let (_, writer) = home.open();
     drop(writer);
-    let offline = Store::open_reader(&home.path()).expect("open");
+    let offline = Store::open_reader(&home.url()).expect("open");
     let before = fs::read(home.path()).expect("bytes");
     offline.read(|reader| reader.config()).expect("read");
     assert_eq!(fs::read(home.path()).expect("bytes"), before);
@@ -108,7 +108,7 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
         let refused = refusal(&home);
         assert!(matches!(&refused, StoreError::Corrupt { .. }), "{refused}");
         assert_eq!(fs::read(home.path()).expect("read"), content);
-        assert!(matches!(Store::open_reader(&home.path()), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(Store::open_reader(&home.url()), Err(StoreError::Corrupt { .. })));
     }
 }
 
@@ -174,7 +174,7 @@ fn a_schema_from_the_future_is_refused_and_left_alone() {
     file.execute("UPDATE refinery_schema_history SET version = 99 WHERE version = 2", []).expect("changed");
     drop(file);
     assert!(matches!(refusal(&home), StoreError::Newer { found: 99, .. }));
-    assert!(matches!(Store::open_reader(&home.path()), Err(StoreError::Newer { found: 99, .. })));
+    assert!(matches!(Store::open_reader(&home.url()), Err(StoreError::Newer { found: 99, .. })));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_checkpoint_beside_the_writer_moves_the_log_into_the_file_and_changes_nothin
     account.record(&mut batch, &entries);
     batch.commit().expect("commit");
     let before = fs::metadata(home.path()).expect("metadata").len();
-    let copier = store.log_copier().expect("a connection");
+    let copier = store.log_copier().expect("a connection").expect("an embedded database");
     assert!(copier.copy().expect("copied") > 0);
     copier.flush().expect("flushed");
     assert!(fs::metadata(home.path()).expect("metadata").len() > before + 60_000);
@@ -243,6 +243,6 @@ fn a_checkpoint_beside_the_writer_moves_the_log_into_the_file_and_changes_nothin
 #[test]
 fn the_rendered_schema_is_the_committed_one() {
     let committed = include_str!("schema.sqlite.sql");
-    let rendered = purser_store::rendered_schema();
+    let rendered = purser_store::rendered_schema("sqlite").expect("a known system");
     assert!(rendered == committed, "the schema changed: a released migration never does\n{rendered}");
 }

@@ -10,7 +10,7 @@ use purser_core::{
     Wallet,
 };
 use purser_store::{
-    Batch, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched, Writer,
+    Batch, DatabaseUrl, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched, Writer,
 };
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -38,6 +38,10 @@ impl Home {
 
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("purser.db")
+    }
+
+    pub(crate) fn url(&self) -> DatabaseUrl {
+        DatabaseUrl::Sqlite(self.path())
     }
 
     pub(crate) fn open(&self) -> (Store, Writer) {

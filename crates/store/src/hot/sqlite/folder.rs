@@ -8,22 +8,25 @@ use crate::dialect::statements;
 use crate::error::StoreError;
 use crate::position::Position;
 use purser_core::{Id, TenantNo, WalletId, WalletKey};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
 statements! {
-    FOLDED = "SELECT position FROM fold WHERE name = 'wallet_history'";
-    SET_FOLDED = "UPDATE fold SET position = ?1 WHERE name = 'wallet_history'";
+    FOLDED = "SELECT position FROM fold WHERE name = 'wallet_history' AND slot = 1";
+    SET_FOLDED = "
+        INSERT INTO fold (name, slot, position) VALUES ('wallet_history', 1, ?1)
+        ON CONFLICT (name, slot) DO UPDATE SET position = excluded.position";
     TAIL = "SELECT position, tenant_no, wallet_id, seq FROM entry WHERE position > ?1 ORDER BY position";
     TAIL_REFERENCES = "
-        SELECT entry_text.position, entry.tenant_no, entry_text.reference
+        SELECT entry_text.position, entry.tenant_no, entry.wallet_id, entry.seq, entry_text.reference
           FROM entry_text JOIN entry ON entry.position = entry_text.position
          WHERE entry_text.position > ?1 AND entry_text.reference IS NOT NULL
          ORDER BY entry_text.position";
     INSERT_HISTORY = "
         INSERT OR IGNORE INTO wallet_history (tenant_no, wallet_id, seq, position) VALUES (?1, ?2, ?3, ?4)";
     INSERT_REFERENCE = "
-        INSERT OR IGNORE INTO entry_reference (tenant_no, reference, position) VALUES (?1, ?2, ?3)";
+        INSERT OR IGNORE INTO entry_reference (tenant_no, reference, wallet_id, seq, position)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
 }
 
 /// What is not folded yet. Kept in the order in which it is written, as to sort a window at once would hold up a batch.
@@ -47,6 +50,8 @@ struct TailEntry {
 struct TailReference {
     tenant: TenantNo,
     reference: String,
+    wallet: WalletId,
+    seq: u64,
     position: Position,
 }
 
@@ -60,7 +65,8 @@ struct Window {
 impl Folder {
     /// Finds what is not folded in the database.
     pub(crate) fn load(connection: &Connection, window_entries: usize) -> Result<Folder, StoreError> {
-        let folded: i64 = connection.query_row(FOLDED, [], |row| row.get(0))?;
+        let folded: Option<i64> = connection.query_row(FOLDED, [], |row| row.get(0)).optional()?;
+        let folded = folded.unwrap_or(0);
         let mut folder = Folder {
             tail: BTreeSet::new(),
             references: BTreeSet::new(),
@@ -82,7 +88,9 @@ impl Folder {
             folder.references.insert(TailReference {
                 position: Position::from_sql(row.get(0)?),
                 tenant: TenantNo(row.get::<_, i64>(1)? as u64),
-                reference: row.get(2)?,
+                wallet: WalletId(Id::from_bytes(row.get(2)?)),
+                seq: row.get::<_, i64>(3)? as u64,
+                reference: row.get(4)?,
             });
         }
         Ok(folder)
@@ -95,8 +103,10 @@ impl Folder {
     }
 
     /// Notes the reference of an entry that was appended.
-    pub(crate) fn push_reference(&mut self, tenant: TenantNo, reference: &str, position: Position) {
-        self.references.insert(TailReference { tenant, reference: reference.to_owned(), position });
+    pub(crate) fn push_reference(&mut self, wallet: WalletKey, seq: u64, reference: &str, position: Position) {
+        let WalletKey { tenant, id } = wallet;
+        let reference = reference.to_owned();
+        self.references.insert(TailReference { tenant, reference, wallet: id, seq, position });
     }
 
     /// Rows that are still to be written.
@@ -155,9 +165,10 @@ impl Window {
         }
         let mut insert = connection.prepare_cached(INSERT_REFERENCE)?;
         while left > 0
-            && let Some(TailReference { tenant, reference, position }) = self.references.pop_first()
+            && let Some(TailReference { tenant, reference, wallet, seq, position }) = self.references.pop_first()
         {
-            insert.execute(params![tenant.0 as i64, reference, position.to_sql()])?;
+            let values = params![tenant.0 as i64, reference, wallet.0.to_bytes(), seq as i64, position.to_sql()];
+            insert.execute(values)?;
             left -= 1;
         }
         Ok(self.entries.is_empty() && self.references.is_empty())

@@ -7,9 +7,10 @@
 
 use crate::dialect::statements;
 use crate::error::StoreError;
-use crate::filter::Filter;
+use super::filter::Filter;
+use crate::hot::{KeyDigest, StoredAnswer};
 use crate::position::Position;
-use purser_core::{TenantNo, Timestamp};
+use purser_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -44,20 +45,17 @@ statements! {
 /// So many runs of one level become one of the next.
 const MERGE_WIDTH: usize = 8;
 
-/// The first 16 bytes of BLAKE3 over tenant and idempotency key: what a key is stored and looked up by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyDigest(pub [u8; 16]);
+/// The digest of a tenant's key: see [`KeyDigest`], whose lead this database has no use for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Hashed(pub(crate) [u8; 16]);
 
-impl KeyDigest {
-    /// The digest of a tenant's key.
-    pub fn of(tenant: TenantNo, key: &str) -> KeyDigest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&tenant.0.to_be_bytes()).update(key.as_bytes());
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        KeyDigest(digest)
+impl From<KeyDigest> for Hashed {
+    fn from(key: KeyDigest) -> Hashed {
+        Hashed(key.digest())
     }
+}
 
+impl Hashed {
     /// Its two halves as numbers.
     pub(crate) fn halves(self) -> (u64, u64) {
         let number = u128::from_be_bytes(self.0);
@@ -65,27 +63,12 @@ impl KeyDigest {
     }
 }
 
-impl std::fmt::Debug for KeyDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-/// What was answered to a key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoredAnswer {
-    /// Digest of the request that was answered: another one under the same key is refused.
-    pub request_digest: [u8; 32],
-    /// The receipt, encoded.
-    pub receipt: Vec<u8>,
-}
-
 /// Where the answer to each key is.
 pub(crate) struct Answers {
     /// Keys that are in no run yet. In order, as to sort them when they become a run would hold up a batch.
-    tail: BTreeMap<KeyDigest, Position>,
+    tail: BTreeMap<Hashed, Position>,
     /// Keys of the run that is being built from a full tail.
-    frozen: BTreeMap<KeyDigest, Position>,
+    frozen: BTreeMap<Hashed, Position>,
     /// Complete runs, oldest first.
     runs: Vec<Run>,
     build: Option<Build>,
@@ -116,7 +99,7 @@ struct Build {
 
 enum Source {
     /// The frozen tail, written up to a key.
-    Tail { written_to: Option<KeyDigest> },
+    Tail { written_to: Option<Hashed> },
     /// Runs of the level below, taken in slices of the key space; digests are uniform, so slices are of one size.
     Runs { nos: Vec<i64>, answers: usize, slice: u128, slices: u128 },
 }
@@ -155,7 +138,7 @@ impl Answers {
         let mut statement = connection.prepare_cached(TAIL)?;
         let mut rows = statement.query([folded.to_sql()])?;
         while let Some(row) = rows.next()? {
-            answers.tail.insert(KeyDigest(row.get(1)?), Position::from_sql(row.get(0)?));
+            answers.tail.insert(Hashed(row.get(1)?), Position::from_sql(row.get(0)?));
         }
         Ok(answers)
     }
@@ -176,7 +159,7 @@ impl Answers {
     }
 
     /// Notes an answer that was appended.
-    pub(crate) fn push(&mut self, key: KeyDigest, position: Position) {
+    pub(crate) fn push(&mut self, key: Hashed, position: Position) {
         self.tail.insert(key, position);
     }
 
@@ -184,7 +167,7 @@ impl Answers {
     pub(crate) fn find(
         &self,
         connection: &Connection,
-        key: KeyDigest,
+        key: Hashed,
     ) -> Result<Option<StoredAnswer>, StoreError> {
         if let Some(position) = self.tail.get(&key).or_else(|| self.frozen.get(&key)) {
             return read_answer(connection, *position, key);
@@ -333,7 +316,7 @@ impl Build {
     fn write(
         &mut self,
         connection: &Connection,
-        frozen: &BTreeMap<KeyDigest, Position>,
+        frozen: &BTreeMap<Hashed, Position>,
         budget_rows: usize,
     ) -> Result<bool, StoreError> {
         let (rows, complete) = match &mut self.source {
@@ -364,7 +347,7 @@ impl Build {
     fn range(
         &self,
         connection: &Connection,
-        frozen: &BTreeMap<KeyDigest, Position>,
+        frozen: &BTreeMap<Hashed, Position>,
         runs: &[Run],
     ) -> Result<(Position, Position), StoreError> {
         match &self.source {
@@ -388,18 +371,18 @@ fn read_slice(
     nos: &[i64],
     slice: u128,
     slices: u128,
-) -> Result<Vec<(KeyDigest, Position)>, StoreError> {
+) -> Result<Vec<(Hashed, Position)>, StoreError> {
     let width = u128::MAX / slices;
     let low = (width * slice).to_be_bytes();
     // Longer than any digest, so that the last slice takes the largest one too.
     let high =
         if slice + 1 == slices { vec![0xff; 17] } else { (width * (slice + 1)).to_be_bytes().to_vec() };
-    let mut found: Vec<(KeyDigest, Position)> = Vec::new();
+    let mut found: Vec<(Hashed, Position)> = Vec::new();
     let mut statement = connection.prepare_cached(RUN_SLICE)?;
     for no in nos {
         let mut rows = statement.query(params![no, low, high])?;
         while let Some(row) = rows.next()? {
-            found.push((KeyDigest(row.get(0)?), Position::from_sql(row.get(1)?)));
+            found.push((Hashed(row.get(0)?), Position::from_sql(row.get(1)?)));
         }
     }
     found.sort_unstable_by_key(|(key, position)| (*key, std::cmp::Reverse(*position)));
@@ -410,7 +393,7 @@ fn read_slice(
 fn read_answer(
     connection: &Connection,
     position: Position,
-    key: KeyDigest,
+    key: Hashed,
 ) -> Result<Option<StoredAnswer>, StoreError> {
     let read = |row: &rusqlite::Row<'_>| {
         let found: [u8; 16] = row.get(0)?;

@@ -1,16 +1,16 @@
-//! State into rows: wallets, lots, holds, debts and freezes, written when the engine says so.
+//! State into rows of the embedded database: wallets, lots, holds, debts and freezes, written when the engine says so.
 //!
 //! The ledger is the truth in between (`recover.rs`), so a wallet that changes a thousand times is written once.
 
-use super::rows::encode_pins;
-use super::{Batch, Touched};
+use super::SqliteBatch;
 use crate::dialect::statements;
 use crate::error::StoreError;
+use crate::hot::Touched;
+use crate::hot::rows::encode_pins;
 use crate::position::Position;
 use purser_core::codec::encode_hold_terms;
-use purser_core::entry::{EntryKind, Target, Terms};
 use purser_core::wallet::{Hold, HoldState, Lot, Owner};
-use purser_core::{Entry, Id, LotId, Timestamp, Wallet, WalletKey};
+use purser_core::{Id, Timestamp, Wallet, WalletKey};
 use rusqlite::params;
 
 statements! {
@@ -48,55 +48,19 @@ statements! {
     INSERT_DEBT = "
         INSERT INTO debt (tenant_no, wallet_id, seq, cause, subject, origin, amount)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    DELETE_FREEZES = "DELETE FROM freeze WHERE tenant_no = ?1 AND wallet_id = ?2";
+    DELETE_FREEZES = "DELETE FROM open_freeze WHERE tenant_no = ?1 AND wallet_id = ?2";
     INSERT_FREEZE = "
-        INSERT INTO freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken)
+        INSERT INTO open_freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    SET_FLUSHED = "UPDATE fold SET position = ?1 WHERE name = 'wallet_rows'";
+    SET_FLUSHED = "UPDATE fold SET position = ?1 WHERE name = 'wallet_rows' AND slot = 1";
 }
 
-impl Touched {
-    /// Adds what `entry` changes.
-    pub fn add(&mut self, entry: &Entry) {
-        for allocation in &entry.allocations {
-            if let Target::Lot(lot) = allocation.target {
-                self.add_lot(lot);
-            }
-        }
-        for lot in entry.terms.new_lots() {
-            self.add_lot(lot.id);
-        }
-        if let Terms::Reverse { breakage, .. } | Terms::Reinstate { breakage, .. } = &entry.terms {
-            for part in breakage {
-                self.add_lot(part.lot);
-            }
-        }
-        let of_hold = matches!(
-            entry.kind,
-            EntryKind::Hold
-                | EntryKind::Extend
-                | EntryKind::Capture
-                | EntryKind::Release
-                | EntryKind::HoldExpire
-        );
-        if of_hold && !self.holds.contains(&entry.subject) {
-            self.holds.push(entry.subject);
-        }
-    }
-
-    fn add_lot(&mut self, lot: LotId) {
-        if !self.lots.contains(&lot) {
-            self.lots.push(lot);
-        }
-    }
-}
-
-impl Batch<'_> {
+impl SqliteBatch<'_> {
     /// Inserts the row of a wallet before its first entry.
     ///
     /// # Panics
     /// If the wallet has entries: its row is made before the first one.
-    pub fn insert_wallet(&mut self, wallet: &Wallet, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) fn insert_wallet(&mut self, wallet: &Wallet, now: Timestamp) -> Result<(), StoreError> {
         assert!(wallet.seq == 0, "the row of a wallet is made before its first entry");
         let (owner_kind, owner_no) = match wallet.owner {
             Owner::User(user) => (1, user.0),
@@ -121,7 +85,7 @@ impl Batch<'_> {
     ///
     /// # Panics
     /// If a touched lot or hold is not in the wallet: it was pruned before it was saved.
-    pub fn save_wallet(
+    pub(crate) fn save_wallet(
         &mut self,
         wallet: &Wallet,
         head: Position,
@@ -244,7 +208,7 @@ impl Batch<'_> {
     }
 
     /// States that every wallet row reflects at least all entries up to `position`.
-    pub fn set_flushed(&mut self, position: Position) -> Result<(), StoreError> {
+    pub(crate) fn set_flushed(&mut self, position: Position) -> Result<(), StoreError> {
         self.connection.prepare_cached(SET_FLUSHED)?.execute([position.to_sql()])?;
         self.state.flushed = position;
         self.dirty = true;

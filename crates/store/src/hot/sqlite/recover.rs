@@ -1,4 +1,4 @@
-//! Bringing wallet, lot and hold rows up to the ledger after a crash.
+//! The embedded database: bringing wallet, lot and hold rows up to the ledger after a crash.
 //!
 //! Rows are saved lazily, so after a crash they may be behind. The entries after the flush position are replayed,
 //! checked against their hash chain, on the rows that have not seen them. Each chunk is one transaction that moves
@@ -6,9 +6,10 @@
 
 use crate::dialect::statements;
 use crate::error::StoreError;
-use crate::hot::load::{self, all};
+use super::{SqliteBatch, SqliteWriter};
+use crate::driver::values;
 use crate::hot::rows::{entry_columns, read_entry};
-use crate::hot::{Batch, LoadedWallet, Recovered, Touched, Writer};
+use crate::hot::{LoadedWallet, Recovered, Touched, load};
 use crate::position::Position;
 use purser_core::audit::replay;
 use purser_core::{Entry, WalletKey};
@@ -29,14 +30,14 @@ struct Rebuilt {
     replayed: bool,
 }
 
-impl Writer {
+impl SqliteWriter {
     /// Brings wallet, lot and hold rows up to the ledger. Call it once, after opening and before the first batch.
-    pub fn recover(&mut self) -> Result<Recovered, StoreError> {
+    pub(crate) fn recover(&mut self) -> Result<Recovered, StoreError> {
         let mut recovered = Recovered::default();
         loop {
             let after = self.flushed();
             let mut batch = self.begin()?;
-            let entries = all(batch.connection, ENTRIES_AFTER, (after.to_sql(), CHUNK_ENTRIES), read_entry)?;
+            let entries = batch.session().all(ENTRIES_AFTER, values![after.to_sql(), CHUNK_ENTRIES], read_entry)?;
             let Some(last) = entries.last().map(|(position, ..)| *position) else { return Ok(recovered) };
             let rebuilt = replay_chunk(&batch, &entries)?;
             recovered.entries += entries.len() as u64;
@@ -51,7 +52,7 @@ impl Writer {
 }
 
 fn replay_chunk(
-    batch: &Batch<'_>,
+    batch: &SqliteBatch<'_>,
     entries: &[(Position, Position, Entry)],
 ) -> Result<FxHashMap<WalletKey, Rebuilt>, StoreError> {
     let mut wallets: FxHashMap<WalletKey, Rebuilt> = FxHashMap::default();
@@ -74,14 +75,14 @@ fn replay_chunk(
 }
 
 impl Rebuilt {
-    fn replay(&mut self, batch: &Batch<'_>, position: Position, entry: &Entry) -> Result<(), StoreError> {
+    fn replay(&mut self, batch: &SqliteBatch<'_>, position: Position, entry: &Entry) -> Result<(), StoreError> {
         let wallet = &mut self.loaded.wallet;
         let mut named = Touched::default();
         named.add(entry);
         // Spent lots and closed holds are not loaded with a wallet; an entry may name them all the same.
         for id in named.lots.iter().filter(|id| !entry.terms.new_lots().iter().any(|lot| lot.id == **id)) {
             if wallet.lot(*id).is_none()
-                && let Some((owner, lot)) = load::lot(batch.connection, entry.wallet.tenant, *id)?
+                && let Some((owner, lot)) = load::lot(batch.session(), entry.wallet.tenant, *id)?
                 && owner == entry.wallet.id
             {
                 wallet.load_lot(lot);
@@ -89,7 +90,7 @@ impl Rebuilt {
         }
         for id in &named.holds {
             if wallet.hold(*id).is_none()
-                && let Some(hold) = load::hold_in(batch.connection, entry.wallet, *id)?
+                && let Some(hold) = load::hold_in(batch.session(), entry.wallet, *id)?
             {
                 wallet.load_hold(hold);
             }

@@ -1,16 +1,16 @@
-//! Appending decisions: entries, texts, outbox rows and answers. Every row goes to the end of its table.
+//! Appending decisions to the embedded database: entries, texts, outbox rows and answers. Every row goes to the end of its table.
 //!
 //! Positions are given here, without a gap, in the order in which decisions are appended. Nothing that is written
 //! here is ever changed again; a text may be erased, an answer forgotten when its time is over.
 
-use super::Batch;
-use crate::answers::KeyDigest;
+use super::SqliteBatch;
 use crate::dialect::statements;
 use crate::error::StoreError;
+use crate::hot::{EntryText, NewAnswer, Recording};
 use crate::position::Position;
+use purser_core::Entry;
 use purser_core::codec::{encode_allocations, encode_terms};
-use purser_core::entry::{Digest, EntryKind};
-use purser_core::{Entry, TenantNo, Timestamp};
+use purser_core::entry::EntryKind;
 use rusqlite::{CachedStatement, Connection, params};
 
 statements! {
@@ -20,7 +20,8 @@ statements! {
                            text_digest, hash)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
     INSERT_TEXT = "
-        INSERT INTO entry_text (position, salt, reference, metadata, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
+        INSERT INTO entry_text (position, tenant_no, salt, reference, metadata, reason)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     INSERT_OUTBOX = "
         INSERT INTO outbox (position, tenant_no, wallet_id, event, first_seq, entries)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -29,62 +30,7 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 }
 
-/// What one decision leaves in the ledger.
-#[derive(Clone, Copy)]
-pub struct Recording<'a> {
-    /// The entries, by wallet, by seq within a wallet.
-    pub entries: &'a [Entry],
-    /// What the command was: the kind of event its outbox rows announce.
-    pub event: EntryKind,
-    /// The text behind the entries that have a text digest.
-    pub text: Option<&'a EntryText>,
-    /// What is answered to the command's key.
-    pub answer: Option<NewAnswer<'a>>,
-}
-
-/// Personal text beside entries, under the salt of their text digest. Erasable.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EntryText {
-    /// Makes the digest of a guessable text unguessable.
-    pub salt: [u8; 16],
-    /// The product's own reference.
-    pub reference: Option<String>,
-    /// JSON object as compact text.
-    pub metadata: Option<String>,
-    /// Why a person did it.
-    pub reason: Option<String>,
-}
-
-impl EntryText {
-    /// The salted digest that the entries carry.
-    pub fn digest(&self) -> Digest {
-        let mut text = Vec::new();
-        for part in [&self.reference, &self.metadata, &self.reason] {
-            // Presence and length before each part, so that no two texts have the same bytes.
-            let length = part.as_ref().map_or(u64::MAX, |part| part.len() as u64);
-            text.extend_from_slice(&length.to_le_bytes());
-            text.extend_from_slice(part.as_deref().unwrap_or("").as_bytes());
-        }
-        purser_core::chain::text_digest(&self.salt, &text)
-    }
-}
-
-/// An answer to be stored under a key.
-#[derive(Clone, Copy)]
-pub struct NewAnswer<'a> {
-    /// The tenant.
-    pub tenant: TenantNo,
-    /// The key.
-    pub key: KeyDigest,
-    /// Digest of the request.
-    pub request_digest: &'a [u8; 32],
-    /// The receipt, encoded.
-    pub receipt: &'a [u8],
-    /// When it was given.
-    pub created_at: Timestamp,
-}
-
-/// The statements of [`Batch::append`].
+/// The statements of [`SqliteBatch::append`].
 pub(super) struct Inserts<'c> {
     entry: CachedStatement<'c>,
     text: CachedStatement<'c>,
@@ -103,14 +49,14 @@ impl<'c> Inserts<'c> {
     }
 }
 
-impl Batch<'_> {
+impl SqliteBatch<'_> {
     /// Appends one decision. `heads` holds the head position of each wallet of `recording.entries`, in the order of
     /// their first entry there, and is moved to the new heads. Answers the position of the first entry; the others
     /// follow without a gap. (Without entries, the position of the answer.)
     ///
     /// # Panics
     /// If `heads` does not name one head for each wallet, or an entry's text digest is not that of the text.
-    pub fn append(
+    pub(crate) fn append(
         &mut self,
         recording: &Recording<'_>,
         heads: &mut [Position],
@@ -130,7 +76,7 @@ impl Batch<'_> {
                 self.insert_entry(position, previous, entry)?;
                 if entry.text_digest.is_some() {
                     assert!(entry.text_digest == digest, "an entry carries the digest of the text beside it");
-                    self.insert_text(position, entry.wallet.tenant, recording.text)?;
+                    self.insert_text(position, entry, recording.text)?;
                 }
                 previous = position;
             }
@@ -196,13 +142,15 @@ impl Batch<'_> {
     fn insert_text(
         &mut self,
         position: Position,
-        tenant: TenantNo,
+        entry: &Entry,
         text: Option<&EntryText>,
     ) -> Result<(), StoreError> {
         let EntryText { salt, reference, metadata, reason } = text.expect("its digest was compared");
-        self.inserts()?.text.execute(params![position.to_sql(), salt, reference, metadata, reason])?;
+        let tenant = entry.wallet.tenant.0 as i64;
+        let values = params![position.to_sql(), tenant, salt, reference, metadata, reason];
+        self.inserts()?.text.execute(values)?;
         if let Some(reference) = reference {
-            self.state.folder.push_reference(tenant, reference, position);
+            self.state.folder.push_reference(entry.wallet, entry.seq, reference, position);
         }
         Ok(())
     }
@@ -211,17 +159,17 @@ impl Batch<'_> {
         self.inserts()?.answer.execute(params![
             position.to_sql(),
             answer.tenant.0 as i64,
-            answer.key.0,
+            answer.key.digest(),
             answer.request_digest,
             answer.receipt,
             answer.created_at.0
         ])?;
-        self.state.answers.push(answer.key, position);
+        self.state.answers.push(answer.key.into(), position);
         Ok(())
     }
 }
 
-impl<'w> Batch<'w> {
+impl<'w> SqliteBatch<'w> {
     fn inserts(&mut self) -> Result<&mut Inserts<'w>, StoreError> {
         if self.inserts.is_none() {
             self.inserts = Some(Inserts::prepare(self.connection)?);

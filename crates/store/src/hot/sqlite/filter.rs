@@ -3,7 +3,7 @@
 //! It may take a new key for a known one (about once in a hundred), never a known key for a new one. The digests are
 //! uniform already, so their own bits are the hashes.
 
-use crate::answers::KeyDigest;
+use super::answers::Hashed;
 
 /// Bits for each key; with seven probes about 0.8 % of new keys are taken for known ones.
 const BITS_PER_KEY: usize = 10;
@@ -22,7 +22,7 @@ impl Filter {
     }
 
     /// Adds a key.
-    pub(crate) fn insert(&mut self, key: KeyDigest) {
+    pub(crate) fn insert(&mut self, key: Hashed) {
         for probe in 0..PROBES {
             let (word, bit) = self.place(key, probe);
             self.words[word] |= bit;
@@ -30,7 +30,7 @@ impl Filter {
     }
 
     /// False only when the key was never added.
-    pub(crate) fn may_contain(&self, key: KeyDigest) -> bool {
+    pub(crate) fn may_contain(&self, key: Hashed) -> bool {
         (0..PROBES).all(|probe| {
             let (word, bit) = self.place(key, probe);
             self.words[word] & bit != 0
@@ -50,7 +50,7 @@ impl Filter {
     }
 
     /// Double hashing: the probes walk from the first half of the digest in steps of the second.
-    fn place(&self, key: KeyDigest, probe: u64) -> (usize, u64) {
+    fn place(&self, key: Hashed, probe: u64) -> (usize, u64) {
         let (start, step) = key.halves();
         let hash = start.wrapping_add(probe.wrapping_mul(step | 1));
         let bits = self.words.len() as u128 * 64;
@@ -68,16 +68,16 @@ mod tests {
         #[test]
         fn a_key_that_was_added_is_always_found(keys in prop::collection::vec(any::<[u8; 16]>(), 1..300)) {
             let mut filter = Filter::with_capacity(keys.len());
-            keys.iter().for_each(|key| filter.insert(KeyDigest(*key)));
+            keys.iter().for_each(|key| filter.insert(Hashed(*key)));
             let stored = Filter::from_bytes(&filter.to_bytes()).expect("its own bytes");
             prop_assert_eq!(&stored, &filter);
-            prop_assert!(keys.iter().all(|key| stored.may_contain(KeyDigest(*key))));
+            prop_assert!(keys.iter().all(|key| stored.may_contain(Hashed(*key))));
         }
     }
 
     #[test]
     fn few_new_keys_are_taken_for_known_ones() {
-        let key = |number: u32| KeyDigest::of(purser_core::TenantNo(1), &number.to_string());
+        let key = |number: u32| Hashed::from(crate::KeyDigest::of(purser_core::TenantNo(1), &number.to_string()));
         let mut filter = Filter::with_capacity(10_000);
         (0..10_000).for_each(|number| filter.insert(key(number)));
         let mistaken = (10_000..110_000).filter(|number| filter.may_contain(key(*number))).count();

@@ -1,0 +1,60 @@
+//! What a decision leaves in the ledger, as the engine hands it over.
+
+use super::KeyDigest;
+use purser_core::entry::{Digest, EntryKind};
+use purser_core::{Entry, TenantNo, Timestamp};
+
+/// What one decision leaves in the ledger.
+#[derive(Clone, Copy)]
+pub struct Recording<'a> {
+    /// The entries, by wallet, by seq within a wallet.
+    pub entries: &'a [Entry],
+    /// What the command was: the kind of event its outbox rows announce.
+    pub event: EntryKind,
+    /// The text behind the entries that have a text digest.
+    pub text: Option<&'a EntryText>,
+    /// What is answered to the command's key.
+    pub answer: Option<NewAnswer<'a>>,
+}
+
+/// Personal text beside entries, under the salt of their text digest. Erasable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EntryText {
+    /// Makes the digest of a guessable text unguessable.
+    pub salt: [u8; 16],
+    /// The product's own reference.
+    pub reference: Option<String>,
+    /// JSON object as compact text.
+    pub metadata: Option<String>,
+    /// Why a person did it.
+    pub reason: Option<String>,
+}
+
+impl EntryText {
+    /// The salted digest that the entries carry.
+    pub fn digest(&self) -> Digest {
+        let mut text = Vec::new();
+        for part in [&self.reference, &self.metadata, &self.reason] {
+            // Presence and length before each part, so that no two texts have the same bytes.
+            let length = part.as_ref().map_or(u64::MAX, |part| part.len() as u64);
+            text.extend_from_slice(&length.to_le_bytes());
+            text.extend_from_slice(part.as_deref().unwrap_or("").as_bytes());
+        }
+        purser_core::chain::text_digest(&self.salt, &text)
+    }
+}
+
+/// An answer to be stored under a key.
+#[derive(Clone, Copy)]
+pub struct NewAnswer<'a> {
+    /// The tenant.
+    pub tenant: TenantNo,
+    /// The key.
+    pub key: KeyDigest,
+    /// Digest of the request.
+    pub request_digest: &'a [u8; 32],
+    /// The receipt, encoded.
+    pub receipt: &'a [u8],
+    /// When it was given.
+    pub created_at: Timestamp,
+}

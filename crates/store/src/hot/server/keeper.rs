@@ -1,0 +1,138 @@
+//! What a node does behind the funnel of a server database: it folds, forgets old answers, and watches clock and
+//! configuration. On a connection of its own, beside its writers.
+//!
+//! A fold takes the heads of all slots in one statement, which is one snapshot, and moves everything up to them in one
+//! transaction. Within such a cut a wallet's entries have no gap, whichever nodes wrote them: each was written under the lock
+//! of the wallet, after the one before was committed. One node folds at a time; another finds the row locked and leaves.
+
+use super::super::rows::{int, number, position, small};
+use super::lease;
+use crate::dialect::{Dialect, statements};
+use crate::driver::{Columns, Link, Session, Target, mysql as mysql_driver, postgres as postgres_driver, values};
+use crate::error::StoreError;
+use crate::position::{Heads, Position};
+use purser_core::Timestamp;
+
+statements! {
+    LOCK_FOLDER = "SELECT position FROM fold WHERE name = 'folder' AND slot = 0 FOR UPDATE SKIP LOCKED";
+    HEADS = "SELECT slot, seq FROM slot WHERE slot > 0 AND seq > 0";
+    FOLDED = "SELECT position FROM fold WHERE name = 'wallet_history'";
+    FOLD_HISTORY = "
+        INSERT INTO wallet_history (tenant_no, wallet_id, seq, position)
+        SELECT tenant_no, wallet_id, seq, position FROM entry WHERE position > ?1 AND position <= ?2
+         ORDER BY tenant_no, wallet_id, seq";
+    FOLD_REFERENCES = "
+        INSERT INTO entry_reference (tenant_no, reference, wallet_id, seq, position)
+        SELECT entry_text.tenant_no, entry_text.reference, entry.wallet_id, entry.seq, entry_text.position
+          FROM entry_text JOIN entry ON entry.position = entry_text.position
+         WHERE entry_text.position > ?1 AND entry_text.position <= ?2 AND entry_text.reference IS NOT NULL
+         ORDER BY entry_text.tenant_no, entry_text.reference, entry.wallet_id, entry.seq";
+    SET_FOLDED = "
+        INSERT INTO fold (name, slot, position) VALUES ('wallet_history', ?1, ?2)
+        ON CONFLICT (name, slot) DO UPDATE SET position = excluded.position";
+    OLDEST_ANSWERS = "
+        SELECT position, created_at FROM answer WHERE position > ?1 AND position < ?2 ORDER BY position LIMIT ?3";
+    DELETE_ANSWERS = "DELETE FROM answer WHERE position > ?1 AND position <= ?2";
+}
+
+/// What a node looks at every moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Observed {
+    /// The epoch of the configuration in force.
+    pub config_epoch: u64,
+    /// The database's own time.
+    pub now: Timestamp,
+}
+
+/// One node's worker behind the funnel of a server database.
+pub struct Keeper {
+    target: Target,
+    link: Option<Link>,
+}
+
+impl Keeper {
+    /// A worker that connects when it first has something to do.
+    pub(crate) fn new(target: Target) -> Keeper {
+        Keeper { target, link: None }
+    }
+
+    /// Looks at the configuration's epoch and at the database's clock.
+    pub fn observe(&mut self) -> Result<Observed, StoreError> {
+        self.with(|session| {
+            let config_epoch = crate::table::read_config_epoch(session)?;
+            Ok(Observed { config_epoch, now: Timestamp(lease::now(session)?) })
+        })
+    }
+
+    /// Folds everything that is committed into the indices behind the funnel; how many positions that were. 0 as well while
+    /// another node does it.
+    pub fn fold(&mut self) -> Result<u64, StoreError> {
+        self.in_transaction(|session| {
+            if session.first(LOCK_FOLDER, &[], |row| int(row, 0))?.is_none() {
+                return Ok(0);
+            }
+            let (mut heads, mut folded) = (Heads::default(), Heads::default());
+            let head = |row: &dyn Columns| Ok(Position::new(small(row, 0)?, number(row, 1)?));
+            session.all(HEADS, &[], head)?.into_iter().for_each(|head| heads.set(head));
+            session.all(FOLDED, &[], |row| position(row, 0))?.into_iter().for_each(|head| folded.set(head));
+            for head in heads.written().filter(|head| !folded.covers(*head)) {
+                let range = values![folded.of(head.slot()).to_sql(), head.to_sql()];
+                session.execute(FOLD_HISTORY, range)?;
+                session.execute(FOLD_REFERENCES, range)?;
+                session.execute(SET_FOLDED, values![head.slot(), head.to_sql()])?;
+            }
+            Ok(heads.total() - folded.total())
+        })
+    }
+
+    /// Forgets answers given before `before`, at most so many of each writer's; whether some are left.
+    pub fn prune_answers(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
+        self.in_transaction(|session| {
+            let head = |row: &dyn Columns| Ok(Position::new(small(row, 0)?, number(row, 1)?));
+            let mut left = false;
+            for head in session.all(HEADS, &[], head)? {
+                let start = Position::new(head.slot(), 0).to_sql();
+                let oldest = values![start, head.end_of_slot().to_sql(), budget_rows];
+                let answers = session.all(OLDEST_ANSWERS, oldest, |row| Ok((int(row, 0)?, int(row, 1)?)))?;
+                // In the order they were given, so up to the first that is kept.
+                let old = answers.iter().take_while(|(_, created_at)| *created_at < before.0);
+                if let Some((last, _)) = old.last() {
+                    session.execute(DELETE_ANSWERS, values![start, *last])?;
+                    left |= answers.len() == budget_rows && answers.last().is_some_and(|(place, _)| place == last);
+                }
+            }
+            Ok(left)
+        })
+    }
+
+    /// Asks on the connection, made where it is not there.
+    fn with<T>(&mut self, ask: impl FnOnce(Session<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let link = match self.link.take().filter(Link::is_sound) {
+            Some(link) => link,
+            None => Link::connect(&self.target)?,
+        };
+        let answer = ask(link.session());
+        // After an error the connection may be in any state: the next question gets a new one.
+        if answer.is_ok() {
+            self.link = Some(link);
+        }
+        answer
+    }
+
+    fn in_transaction<T>(&mut self, ask: impl FnOnce(Session<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.with(|session| {
+            begin_writing(session)?;
+            let answer = ask(session)?;
+            session.script("COMMIT")?;
+            Ok(answer)
+        })
+    }
+}
+
+/// Begins a transaction that writes.
+pub(crate) fn begin_writing(session: Session<'_>) -> Result<(), StoreError> {
+    match session.dialect() {
+        Dialect::Mysql => session.script(mysql_driver::BEGIN_WRITING),
+        Dialect::Postgres | Dialect::Sqlite => session.script(&postgres_driver::begin_writing()),
+    }
+}

@@ -1,0 +1,443 @@
+//! The funnel's statements on PostgreSQL: arrays unnested, so that a text is the same however many rows it is for, and
+//! pipelined, so that a batch costs two round trips.
+//!
+//! Every statement of a pipeline is sent before the first is answered; PostgreSQL carries them out in order, each on a
+//! snapshot of its own, so what is read after a lock is what the lock protects. When one fails, those behind it do
+//! nothing, the COMMIT among them.
+
+use super::super::rows::{
+    array, bytes, hold_columns, id, int, lot_columns, number, read_debt, read_freeze, read_hold, read_lot,
+    read_wallet_row, wallet_columns, wallet_key,
+};
+use super::super::{KeyDigest, StoredAnswer};
+use super::lease::Seal;
+use super::loaded::{Opened, SlotRow, WalletRows, Wanted};
+use super::pending::{HoldRow, LotRow, Pending, WalletRow, owner_columns};
+use super::postgres_call::{Call, send};
+use crate::driver::Columns;
+use crate::driver::postgres::{PostgresLink, begin_writing, classify};
+use crate::error::{CommitError, StoreError};
+use purser_core::{Id, TenantNo, Timestamp, WalletId, WalletKey};
+use tokio_postgres::Row;
+
+const SLOT: &str = "
+    SELECT epoch, seq, closed_until, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT),
+           (SELECT config_epoch.epoch FROM config_epoch WHERE one = 1)
+      FROM slot WHERE slot = $1 FOR UPDATE";
+const OWNERS: &str = "
+    SELECT DISTINCT ON (entry.tenant_no, entry.subject) entry.tenant_no, entry.subject, entry.wallet_id
+      FROM unnest($1, $2) AS asked (of_tenant, of_subject)
+      JOIN entry ON entry.subject = of_subject AND entry.tenant_no = of_tenant
+     ORDER BY entry.tenant_no, entry.subject, entry.recorded_at, entry.position";
+/// Locked in the order of their keys, which is the same for every node.
+const WALLETS: &str = concat!(
+    "SELECT ", wallet_columns!(), " FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+       JOIN wallet ON wallet.tenant_no = of_tenant AND wallet.wallet_id = of_wallet
+      ORDER BY wallet.tenant_no, wallet.wallet_id FOR UPDATE OF wallet");
+const LOTS: &str = concat!(
+    "SELECT ", lot_columns!(), ", tenant_no FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+       JOIN lot ON lot.tenant_no = of_tenant AND lot.wallet_id = of_wallet AND lot.is_open = 1");
+const HOLDS: &str = concat!(
+    "SELECT ", hold_columns!(), ", tenant_no, wallet_id FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+       JOIN hold ON hold.tenant_no = of_tenant AND hold.wallet_id = of_wallet AND hold.state = 1");
+const DEBTS: &str = "
+    SELECT seq, cause, subject, origin, amount, tenant_no, wallet_id
+      FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+      JOIN debt ON debt.tenant_no = of_tenant AND debt.wallet_id = of_wallet
+     ORDER BY tenant_no, wallet_id, seq";
+const FREEZES: &str = "
+    SELECT cause, lot_id, wanted, taken, tenant_no, wallet_id
+      FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+      JOIN open_freeze ON open_freeze.tenant_no = of_tenant AND open_freeze.wallet_id = of_wallet
+     ORDER BY tenant_no, wallet_id, ordinal";
+const ANSWERS: &str = "
+    SELECT key_digest, request_digest, receipt FROM unnest($1) AS asked (of_key) JOIN answer ON key_digest = of_key";
+
+const INSERT_ENTRIES: &str = "
+    INSERT INTO entry (position, prev_position, tenant_no, wallet_id, seq, kind, subject, amount, held_delta,
+                       settled_after, user_no, actor_kind, actor_no, occurred_at, recorded_at, allocations, terms,
+                       text_digest, hash)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+const INSERT_TEXTS: &str = "
+    INSERT INTO entry_text (position, tenant_no, salt, reference, metadata, reason)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
+const INSERT_OUTBOX: &str = "
+    INSERT INTO outbox (position, tenant_no, wallet_id, event, first_seq, entries)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
+const INSERT_ANSWERS: &str = "
+    INSERT INTO answer (position, tenant_no, key_digest, request_digest, receipt, created_at)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
+const INSERT_WALLETS: &str = "
+    INSERT INTO wallet (tenant_no, wallet_id, owner_kind, owner_no, unit_code, scale, seq, head, head_position,
+                        recorded_at, settled, held, frozen, debt, last_topup, created_at)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+/// The rows are locked, so their seq is what was loaded; if ever it were not, dividing by zero undoes the batch before its
+/// COMMIT, which is under way already.
+const UPDATE_WALLETS: &str = "
+    WITH changed AS (
+        UPDATE wallet
+           SET seq = new.seq, head = new.head, head_position = new.head_position, recorded_at = new.recorded_at,
+               settled = new.settled, held = new.held, frozen = new.frozen, debt = new.debt, last_topup = new.last_topup
+          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+               AS new (tenant_no, wallet_id, before, seq, head, head_position, recorded_at, settled, held, frozen, debt,
+                       last_topup)
+         WHERE wallet.tenant_no = new.tenant_no AND wallet.wallet_id = new.wallet_id AND wallet.seq = new.before
+        RETURNING 1)
+    SELECT 1 / (CASE WHEN COUNT(*) = $13 THEN 1 ELSE 0 END) FROM changed";
+const INSERT_LOTS: &str = "
+    INSERT INTO lot (tenant_no, lot_id, wallet_id, is_open, kind, priority, effective_at, expires_at, granted, remaining,
+                     held, frozen, paid_minor, paid_currency, money, expired, expired_money, origin, parent)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+/// Lots that stay open: no column of an index is assigned, so the row stays where it is.
+const UPDATE_OPEN_LOTS: &str = "
+    UPDATE lot SET remaining = new.remaining, held = new.held, frozen = new.frozen, money = new.money,
+                   expired = new.expired, expired_money = new.expired_money
+      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+           AS new (tenant_no, lot_id, remaining, held, frozen, money, expired, expired_money)
+     WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id";
+const UPDATE_LOTS: &str = "
+    UPDATE lot SET remaining = new.remaining, held = new.held, frozen = new.frozen, money = new.money,
+                   expired = new.expired, expired_money = new.expired_money, is_open = new.is_open
+      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+           AS new (tenant_no, lot_id, remaining, held, frozen, money, expired, expired_money, is_open)
+     WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id";
+const INSERT_HOLDS: &str = "
+    INSERT INTO hold (tenant_no, wallet_id, hold_id, state, terms, pins, held, captured, user_no, placed_at, expires_at)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const UPDATE_HOLDS: &str = "
+    UPDATE hold SET state = new.state, terms = new.terms, pins = new.pins, held = new.held, captured = new.captured,
+                    expires_at = new.expires_at
+      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+           AS new (tenant_no, wallet_id, hold_id, state, terms, pins, held, captured, expires_at)
+     WHERE hold.tenant_no = new.tenant_no AND hold.wallet_id = new.wallet_id AND hold.hold_id = new.hold_id";
+const DELETE_DEBTS: &str = "
+    DELETE FROM debt USING unnest($1, $2) AS gone (of_tenant, of_wallet)
+     WHERE debt.tenant_no = of_tenant AND debt.wallet_id = of_wallet";
+const INSERT_DEBTS: &str = "
+    INSERT INTO debt (tenant_no, wallet_id, seq, cause, subject, origin, amount)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)";
+const DELETE_FREEZES: &str = "
+    DELETE FROM open_freeze USING unnest($1, $2) AS gone (of_tenant, of_wallet)
+     WHERE open_freeze.tenant_no = of_tenant AND open_freeze.wallet_id = of_wallet";
+const INSERT_FREEZES: &str = "
+    INSERT INTO open_freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)";
+const SEAL_SLOT: &str = "UPDATE slot SET seq = $3, leased_until = $4 WHERE slot = $1 AND epoch = $2";
+
+/// Takes and loads what a batch was told of: see [`super::ServerWriter::begin`].
+pub(super) fn open(link: &PostgresLink, slot: u8, wanted: &Wanted) -> Result<Opened, StoreError> {
+    let owners = owners(link, wanted)?;
+    let asked = wanted.in_lock_order(&owners);
+    let begin = begin_writing();
+    let mut calls = vec![Call::new(SLOT).int(i64::from(slot))];
+    if !asked.is_empty() {
+        calls.extend(loads(&asked));
+    }
+    if !wanted.keys.is_empty() {
+        calls.push(Call::new(ANSWERS).bytes(wanted.keys.iter().map(|key| key.bytes())));
+    }
+    let sent = send(link, Some(&begin), &calls, None)?;
+    let mut answers = sent.into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| classify(&error));
+    let slot = read_slot(&next()?)?;
+    let rows = if asked.is_empty() { WalletRows::default() } else { read_wallets(&mut next)? };
+    let answers = if wanted.keys.is_empty() { Vec::new() } else { read_answers(&next()?)? };
+    Ok(Opened { slot, asked, owners, rows, answers })
+}
+
+/// Wallets under lock, within a transaction.
+pub(super) fn wallets(link: &PostgresLink, asked: &[WalletKey]) -> Result<WalletRows, StoreError> {
+    let mut answers = send(link, None, &loads(asked), None)?.into_iter();
+    read_wallets(&mut || answers.next().expect("one answer for each call").map_err(|error| classify(&error)))
+}
+
+/// The answers to keys, as committed now.
+pub(super) fn answers(
+    link: &PostgresLink,
+    keys: &[KeyDigest],
+) -> Result<Vec<(KeyDigest, StoredAnswer)>, StoreError> {
+    let call = Call::new(ANSWERS).bytes(keys.iter().map(|key| key.bytes()));
+    let rows = send(link, None, &[call], None)?.remove(0).map_err(|error| classify(&error))?;
+    read_answers(&rows)
+}
+
+/// The wallets of subjects. They never change, so they are looked up before anything is locked.
+fn owners(link: &PostgresLink, wanted: &Wanted) -> Result<Vec<(TenantNo, Id, WalletId)>, StoreError> {
+    if wanted.subjects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let call = Call::new(OWNERS)
+        .ints(wanted.subjects.iter().map(|(tenant, _)| tenant.0 as i64))
+        .fixed(wanted.subjects.iter().map(|(_, subject)| subject.to_bytes()));
+    let rows = send(link, None, &[call], None)?.remove(0).map_err(|error| classify(&error))?;
+    rows.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?, WalletId(id(row, 2)?)))).collect()
+}
+
+fn loads(asked: &[WalletKey]) -> Vec<Call<'static>> {
+    [WALLETS, LOTS, HOLDS, DEBTS, FREEZES].into_iter().map(|sql| Call::new(sql).wallets(asked)).collect()
+}
+
+fn read_wallets(next: &mut impl FnMut() -> Result<Vec<Row>, StoreError>) -> Result<WalletRows, StoreError> {
+    fn each<T>(rows: Vec<Row>, read: impl Fn(&dyn Columns) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+        rows.iter().map(|row| read(row)).collect()
+    }
+    Ok(WalletRows {
+        wallets: each(next()?, read_wallet_row)?,
+        lots: each(next()?, |row| {
+            let (wallet, lot) = read_lot(row)?;
+            Ok((TenantNo(number(row, 17)?), wallet, lot))
+        })?,
+        holds: each(next()?, |row| Ok((wallet_key(row, 8)?, read_hold(row)?)))?,
+        debts: each(next()?, |row| Ok((wallet_key(row, 5)?, read_debt(row)?)))?,
+        freezes: each(next()?, |row| Ok((wallet_key(row, 4)?, read_freeze(row)?)))?,
+    })
+}
+
+fn read_slot(rows: &[Row]) -> Result<SlotRow, StoreError> {
+    let row = rows.first().ok_or_else(|| StoreError::Corrupt { what: "the row of a slot is gone".into() })?;
+    Ok(SlotRow {
+        epoch: int(row, 0)?,
+        seq: number(row, 1)?,
+        closed_until: Timestamp(int(row, 2)?),
+        now: int(row, 3)?,
+        config_epoch: number(row, 4)?,
+    })
+}
+
+fn read_answers(rows: &[Row]) -> Result<Vec<(KeyDigest, StoredAnswer)>, StoreError> {
+    let read = |row: &Row| {
+        let answer = StoredAnswer { request_digest: array(row, 1)?, receipt: bytes(row, 2)?.to_vec() };
+        Ok((KeyDigest::from_bytes(array(row, 0)?), answer))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Writes everything that is pending and commits, in one go.
+pub(super) fn record(link: &PostgresLink, pending: &Pending, seal: &Seal) -> Result<(), CommitError> {
+    let mut calls = Vec::with_capacity(16);
+    state_calls(pending, &mut calls);
+    ledger_calls(pending, &mut calls);
+    let seal = Call::new(SEAL_SLOT).int(seal.slot.into()).int(seal.epoch).int(seal.seq as i64).int(seal.leased_until);
+    calls.push(seal);
+    let sent = send(link, None, &calls, Some("COMMIT")).map_err(CommitError::Unknown)?;
+    for outcome in sent {
+        let Err(error) = outcome else { continue };
+        // What the server says of a statement it says before it would reach the COMMIT. Without its word, or when it ended the
+        // connection, nobody knows how far it came.
+        let said = error.as_db_error().is_some_and(|error| error.severity() == "ERROR");
+        let error = classify(&error);
+        return Err(if said { CommitError::Failed(error) } else { CommitError::Unknown(error) });
+    }
+    Ok(())
+}
+
+/// What can never change.
+fn ledger_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
+    let entries = &pending.entries;
+    if !entries.is_empty() {
+        calls.push(
+            Call::new(INSERT_ENTRIES)
+                .ints(entries.iter().map(|row| row.position.to_sql()))
+                .ints(entries.iter().map(|row| row.previous.to_sql()))
+                .ints(entries.iter().map(|row| row.entry.wallet.tenant.0 as i64))
+                .fixed(entries.iter().map(|row| row.entry.wallet.id.0.to_bytes()))
+                .ints(entries.iter().map(|row| row.entry.seq as i64))
+                .ints(entries.iter().map(|row| row.entry.kind as i64))
+                .fixed(entries.iter().map(|row| row.entry.subject.to_bytes()))
+                .ints(entries.iter().map(|row| row.entry.amount.0))
+                .ints(entries.iter().map(|row| row.entry.held_delta.0))
+                .ints(entries.iter().map(|row| row.entry.settled_after.0))
+                .int_options(entries.iter().map(|row| row.entry.user.map(|user| user.0 as i64)))
+                .ints(entries.iter().map(|row| row.entry.actor.kind as i64))
+                .ints(entries.iter().map(|row| row.entry.actor.no as i64))
+                .ints(entries.iter().map(|row| row.entry.occurred_at.0))
+                .ints(entries.iter().map(|row| row.entry.recorded_at.0))
+                .bytes(entries.iter().map(|row| row.allocations.as_slice()))
+                .bytes(entries.iter().map(|row| row.terms.as_slice()))
+                .byte_options(entries.iter().map(|row| row.entry.text_digest.as_ref().map(|digest| &digest[..])))
+                .bytes(entries.iter().map(|row| &row.entry.hash[..])),
+        );
+    }
+    let texts = &pending.texts;
+    if !texts.is_empty() {
+        calls.push(
+            Call::new(INSERT_TEXTS)
+                .ints(texts.iter().map(|row| row.position.to_sql()))
+                .ints(texts.iter().map(|row| row.tenant.0 as i64))
+                .bytes(texts.iter().map(|row| &row.text.salt[..]))
+                .text_options(texts.iter().map(|row| row.text.reference.as_deref()))
+                .text_options(texts.iter().map(|row| row.text.metadata.as_deref()))
+                .text_options(texts.iter().map(|row| row.text.reason.as_deref())),
+        );
+    }
+    let outbox = &pending.outbox;
+    if !outbox.is_empty() {
+        calls.push(
+            Call::new(INSERT_OUTBOX)
+                .ints(outbox.iter().map(|row| row.position.to_sql()))
+                .ints(outbox.iter().map(|row| row.wallet.tenant.0 as i64))
+                .fixed(outbox.iter().map(|row| row.wallet.id.0.to_bytes()))
+                .ints(outbox.iter().map(|row| row.event.into()))
+                .ints(outbox.iter().map(|row| row.first_seq as i64))
+                .ints(outbox.iter().map(|row| row.entries as i64)),
+        );
+    }
+    let answers = &pending.answers;
+    if !answers.is_empty() {
+        calls.push(
+            Call::new(INSERT_ANSWERS)
+                .ints(answers.iter().map(|row| row.position.to_sql()))
+                .ints(answers.iter().map(|row| row.tenant.0 as i64))
+                .bytes(answers.iter().map(|row| row.key.bytes()))
+                .bytes(answers.iter().map(|row| &row.answer.request_digest[..]))
+                .bytes(answers.iter().map(|row| row.answer.receipt.as_slice()))
+                .ints(answers.iter().map(|row| row.created_at.0)),
+        );
+    }
+}
+
+/// What is derived from entries.
+fn state_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
+    let (new, changed): (Vec<&WalletRow>, Vec<&WalletRow>) =
+        pending.wallets.iter().partition(|row| row.before.is_none());
+    if !new.is_empty() {
+        let owners: Vec<(i64, i64)> = new.iter().map(|row| owner_columns(row.wallet.owner)).collect();
+        let mut call = keys(Call::new(INSERT_WALLETS), &new)
+            .ints(owners.iter().map(|(kind, _)| *kind))
+            .ints(owners.iter().map(|(_, no)| *no))
+            .texts(new.iter().map(|row| row.wallet.unit.code.as_str()))
+            .ints(new.iter().map(|row| row.wallet.unit.scale.decimals().into()));
+        call = balances(call, &new);
+        calls.push(call.ints(new.iter().map(|row| row.created_at.0)));
+    }
+    if !changed.is_empty() {
+        let call = keys(Call::new(UPDATE_WALLETS), &changed)
+            .ints(changed.iter().map(|row| row.before.unwrap_or_default() as i64));
+        calls.push(balances(call, &changed).int(changed.len() as i64));
+    }
+    lot_calls(pending, calls);
+    hold_calls(pending, calls);
+    if !pending.owing.is_empty() {
+        calls.push(Call::new(DELETE_DEBTS).wallets(&pending.owing));
+    }
+    let debts = &pending.debts;
+    if !debts.is_empty() {
+        calls.push(
+            Call::new(INSERT_DEBTS)
+                .ints(debts.iter().map(|(key, _)| key.tenant.0 as i64))
+                .fixed(debts.iter().map(|(key, _)| key.id.0.to_bytes()))
+                .ints(debts.iter().map(|(_, debt)| debt.seq as i64))
+                .ints(debts.iter().map(|(_, debt)| debt.cause as i64))
+                .fixed(debts.iter().map(|(_, debt)| debt.subject.to_bytes()))
+                .fixed_options(debts.iter().map(|(_, debt)| debt.origin.map(Id::to_bytes)))
+                .ints(debts.iter().map(|(_, debt)| debt.amount.0)),
+        );
+    }
+    if !pending.freezing.is_empty() {
+        calls.push(Call::new(DELETE_FREEZES).wallets(&pending.freezing));
+    }
+    let freezes = &pending.freezes;
+    if !freezes.is_empty() {
+        calls.push(
+            Call::new(INSERT_FREEZES)
+                .ints(freezes.iter().map(|(key, ..)| key.tenant.0 as i64))
+                .fixed(freezes.iter().map(|(key, ..)| key.id.0.to_bytes()))
+                .ints(freezes.iter().map(|(_, ordinal, _)| *ordinal as i64))
+                .fixed(freezes.iter().map(|(.., freeze)| freeze.cause.to_bytes()))
+                .fixed(freezes.iter().map(|(.., freeze)| freeze.lot.to_bytes()))
+                .ints(freezes.iter().map(|(.., freeze)| freeze.wanted.0))
+                .ints(freezes.iter().map(|(.., freeze)| freeze.taken.0)),
+        );
+    }
+}
+
+fn keys<'a>(call: Call<'a>, rows: &[&'a WalletRow]) -> Call<'a> {
+    call.ints(rows.iter().map(|row| row.wallet.key.tenant.0 as i64))
+        .fixed(rows.iter().map(|row| row.wallet.key.id.0.to_bytes()))
+}
+
+fn balances<'a>(call: Call<'a>, rows: &[&'a WalletRow]) -> Call<'a> {
+    call.ints(rows.iter().map(|row| row.wallet.seq as i64))
+        .bytes(rows.iter().map(|row| &row.wallet.head[..]))
+        .ints(rows.iter().map(|row| row.head.to_sql()))
+        .ints(rows.iter().map(|row| row.wallet.recorded_at.0))
+        .ints(rows.iter().map(|row| row.wallet.settled.0))
+        .ints(rows.iter().map(|row| row.wallet.held.0))
+        .ints(rows.iter().map(|row| row.wallet.frozen.0))
+        .ints(rows.iter().map(|row| row.wallet.debt.0))
+        .ints(rows.iter().map(|row| row.wallet.last_topup.0))
+}
+
+fn lot_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
+    let new = &pending.lots_new;
+    if !new.is_empty() {
+        calls.push(
+            Call::new(INSERT_LOTS)
+                .ints(new.iter().map(|row| row.wallet.tenant.0 as i64))
+                .fixed(new.iter().map(|row| row.lot.terms.id.to_bytes()))
+                .fixed(new.iter().map(|row| row.wallet.id.0.to_bytes()))
+                .ints(new.iter().map(LotRow::is_open))
+                .ints(new.iter().map(|row| row.lot.terms.kind as i64))
+                .ints(new.iter().map(|row| row.lot.terms.priority.into()))
+                .ints(new.iter().map(|row| row.lot.terms.effective_at.0))
+                .ints(new.iter().map(|row| row.lot.terms.expires_at.unwrap_or(Timestamp::NEVER).0))
+                .ints(new.iter().map(|row| row.lot.terms.granted.0))
+                .ints(new.iter().map(|row| row.lot.remaining.0))
+                .ints(new.iter().map(|row| row.lot.held.0))
+                .ints(new.iter().map(|row| row.lot.frozen.0))
+                .int_options(new.iter().map(|row| row.lot.terms.paid.as_ref().map(|money| money.minor)))
+                .text_options(new.iter().map(|row| row.lot.terms.paid.as_ref().map(|money| money.currency.code())))
+                .ints(new.iter().map(|row| row.lot.money))
+                .ints(new.iter().map(|row| row.lot.expired.0))
+                .ints(new.iter().map(|row| row.lot.expired_money))
+                .fixed_options(new.iter().map(|row| row.lot.terms.origin.map(Id::to_bytes)))
+                .fixed_options(new.iter().map(|row| row.lot.terms.parent.map(Id::to_bytes))),
+        );
+    }
+    let (open, turned): (Vec<&LotRow>, Vec<&LotRow>) =
+        pending.lots_changed.iter().partition(|row| row.stays_open());
+    if !open.is_empty() {
+        calls.push(amounts(Call::new(UPDATE_OPEN_LOTS), &open));
+    }
+    if !turned.is_empty() {
+        calls.push(amounts(Call::new(UPDATE_LOTS), &turned).ints(turned.iter().map(|row| row.is_open())));
+    }
+}
+
+fn amounts<'a>(call: Call<'a>, rows: &[&'a LotRow]) -> Call<'a> {
+    call.ints(rows.iter().map(|row| row.wallet.tenant.0 as i64))
+        .fixed(rows.iter().map(|row| row.lot.terms.id.to_bytes()))
+        .ints(rows.iter().map(|row| row.lot.remaining.0))
+        .ints(rows.iter().map(|row| row.lot.held.0))
+        .ints(rows.iter().map(|row| row.lot.frozen.0))
+        .ints(rows.iter().map(|row| row.lot.money))
+        .ints(rows.iter().map(|row| row.lot.expired.0))
+        .ints(rows.iter().map(|row| row.lot.expired_money))
+}
+
+fn hold_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
+    fn head<'a>(call: Call<'a>, rows: &'a [HoldRow]) -> Call<'a> {
+        call.ints(rows.iter().map(|row| row.wallet.tenant.0 as i64))
+            .fixed(rows.iter().map(|row| row.wallet.id.0.to_bytes()))
+            .fixed(rows.iter().map(|row| row.hold.id.to_bytes()))
+            .ints(rows.iter().map(|row| row.hold.state as i64))
+            .bytes(rows.iter().map(|row| row.terms.as_slice()))
+            .bytes(rows.iter().map(|row| row.pins.as_slice()))
+            .ints(rows.iter().map(|row| row.hold.held.0))
+            .ints(rows.iter().map(|row| row.hold.captured.0))
+    }
+    let new = &pending.holds_new;
+    if !new.is_empty() {
+        calls.push(
+            head(Call::new(INSERT_HOLDS), new)
+                .int_options(new.iter().map(|row| row.hold.user.map(|user| user.0 as i64)))
+                .ints(new.iter().map(|row| row.hold.placed_at.0))
+                .ints(new.iter().map(|row| row.hold.terms.expires_at.0)),
+        );
+    }
+    let changed = &pending.holds_changed;
+    if !changed.is_empty() {
+        let call = head(Call::new(UPDATE_HOLDS), changed);
+        calls.push(call.ints(changed.iter().map(|row| row.hold.terms.expires_at.0)));
+    }
+}
