@@ -98,11 +98,8 @@ impl Postgres {
 
 /// The folder with `initdb`, `postgres`, `psql` and `pgbench`, after installing them if need be.
 fn programs() -> Result<PathBuf, String> {
-    if let Some(found) = find_programs() {
-        return Ok(found);
-    }
-    packages::install(&["postgresql", "postgresql-client"], "PostgreSQL")?;
-    find_programs().ok_or_else(|| "PostgreSQL was installed and is not below /usr/lib/postgresql".to_string())
+    let purpose = "PostgreSQL, below /usr/lib/postgresql,";
+    packages::find_or_install(find_programs, &["postgresql", "postgresql-client"], purpose)
 }
 
 fn find_programs() -> Option<PathBuf> {
@@ -172,7 +169,7 @@ fn launch(programs: &Path, folder: &Path, port: u16) -> Result<Process, String> 
     }
     let errors = log.try_clone().map_err(|error| format!("log: {error}"))?;
     postgres.stdin(Stdio::null()).stdout(log).stderr(errors).current_dir(folder);
-    Process::start(&mut postgres, "INT")
+    Process::start(postgres, "INT")
 }
 
 #[cfg(test)]
