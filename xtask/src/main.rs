@@ -46,7 +46,7 @@ enum Task {
     },
     /// Private database servers on free ports, until Ctrl-C.
     Services {
-        /// Start them, ask each one question, stop them.
+        /// Start them, ask each what it promises, kill -9 and start those again that can be, stop them.
         #[arg(long)]
         check: bool,
     },
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         Task::Test => test::test(&root),
         Task::Tidy { record_migrations: true } => tidy::record_migrations(&root),
         Task::Tidy { record_migrations: false } => tidy::run(&root),
-        Task::Services { check } => services::command(check),
+        Task::Services { check } => services::command(services::Wanted { check }),
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),

@@ -1,0 +1,97 @@
+//! What must hold of the private servers before a test may rely on them: versions, settings of
+//! durability, what is still there after `kill -9`, and that what stands together does.
+//!
+//! Each check answers one line that says what was found.
+
+use std::time::Instant;
+
+use super::{MariaDb, PgBouncer, Postgres, Redis};
+
+/// A database that only these checks use.
+const DATABASE: &str = "purser_check";
+
+/// Commits on the disk, and a commit that survives `kill -9`.
+pub(super) fn postgres(postgres: &mut Postgres) -> Result<String, String> {
+    let version = postgres.query("SHOW server_version")?;
+    let settings = "SELECT current_setting('fsync') || ' ' || current_setting('synchronous_commit')
+                    || ' ' || current_setting('full_page_writes')";
+    expect("fsync, synchronous_commit, full_page_writes", &postgres.query(settings)?, "on on on")?;
+    postgres.query("CREATE TABLE kept AS SELECT 42 AS answer")?;
+    let url = postgres.url();
+    let recovered = kill_and_restart(postgres, Postgres::kill, Postgres::restart)?;
+    expect("its URL after a restart", &postgres.url(), &url)?;
+    expect("what it kept", &postgres.query("SELECT answer FROM kept")?, "42")?;
+    postgres.query("DROP TABLE kept")?;
+    Ok(format!("PostgreSQL {version} syncs its commits and recovers from kill -9 in {recovered}"))
+}
+
+/// The same, and that clients have the rights to make what they need.
+pub(super) fn mariadb(mariadb: &mut MariaDb) -> Result<String, String> {
+    let version = mariadb.query("SELECT @@version")?;
+    let settings =
+        "SELECT @@innodb_flush_log_at_trx_commit, @@innodb_doublewrite, @@sync_binlog, @@skip_name_resolve";
+    let found = mariadb.query(settings)?;
+    expect("flush log, doublewrite, sync binlog, skip name resolve", &found, "1\t1\t1\t1")?;
+    mariadb.create_database(DATABASE)?;
+    let url = mariadb.url();
+    mariadb.query_as_client(DATABASE, "CREATE TABLE kept (answer INT) AS SELECT 42 AS answer")?;
+    let trigger = "CREATE TRIGGER stays BEFORE DELETE ON kept FOR EACH ROW SIGNAL SQLSTATE '45000'";
+    mariadb.query_as_client(DATABASE, trigger)?;
+    let recovered = kill_and_restart(mariadb, MariaDb::kill, MariaDb::restart)?;
+    expect("its URL after a restart", &mariadb.url(), &url)?;
+    expect("what it kept", &mariadb.query_as_client(DATABASE, "SELECT answer FROM kept")?, "42")?;
+    if mariadb.query_as_client(DATABASE, "DELETE FROM kept").is_ok() {
+        return Err("a trigger that forbids to delete did not".to_string());
+    }
+    mariadb.query(&format!("DROP DATABASE {DATABASE}"))?;
+    Ok(format!("MariaDB {version} syncs its commits and recovers from kill -9 in {recovered}"))
+}
+
+/// It forgets, when told to and when killed.
+pub(super) fn redis(redis: &mut Redis) -> Result<String, String> {
+    let info = redis.query(&["INFO", "server"])?;
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("?").trim();
+    let set = |redis: &Redis| redis.query(&["SET", "key", "value"]).and(redis.query(&["DBSIZE"]));
+    expect("its keys", &set(redis)?, "1")?;
+    redis.flush()?;
+    expect("its keys after FLUSHALL", &redis.query(&["DBSIZE"])?, "0")?;
+    expect("its keys", &set(redis)?, "1")?;
+    let url = redis.url();
+    let restarted = kill_and_restart(redis, Redis::kill, Redis::restart)?;
+    expect("its URL after a restart", &redis.url(), &url)?;
+    expect("its keys after kill -9", &redis.query(&["DBSIZE"])?, "0")?;
+    Ok(format!("Redis {version} answers, and is back and empty {restarted} after kill -9"))
+}
+
+/// It leads to the same server, pools transactions, and gives each another connection.
+pub(super) fn pgbouncer(pgbouncer: &PgBouncer, postgres: &Postgres) -> Result<String, String> {
+    let version = pgbouncer.console("SHOW VERSION")?;
+    let settings = pgbouncer.console("SHOW CONFIG")?;
+    let mode = settings.lines().find_map(|line| line.strip_prefix("pool_mode|")?.split('|').next());
+    expect("its pool mode", mode.unwrap_or("?"), "transaction")?;
+    postgres.create_database(DATABASE)?;
+    let asked = pgbouncer.query(DATABASE, "SELECT current_database() || ' ' || current_setting('port')");
+    let port = postgres.query("SHOW port")?;
+    expect("where it leads to", &asked?, &format!("{DATABASE} {port}"))?;
+    let connections = pgbouncer.session(DATABASE, &["SELECT pg_backend_pid()"; 2])?;
+    if connections.split_once('\n').is_none_or(|(first, second)| first == second) {
+        return Err(format!("two transactions of one client met the same connection: {connections}"));
+    }
+    postgres.query(&format!("DROP DATABASE {DATABASE} WITH (FORCE)"))?;
+    Ok(format!("{version} pools transactions in front of port {port}"))
+}
+
+fn kill_and_restart<T>(
+    server: &mut T,
+    kill: impl FnOnce(&mut T) -> Result<(), String>,
+    restart: impl FnOnce(&mut T) -> Result<(), String>,
+) -> Result<String, String> {
+    let started = Instant::now();
+    kill(server)?;
+    restart(server)?;
+    Ok(format!("{:.2} s", started.elapsed().as_secs_f64()))
+}
+
+fn expect(what: &str, found: &str, expected: &str) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}")) }
+}
