@@ -81,6 +81,26 @@ pub(super) fn pgbouncer(pgbouncer: &PgBouncer, postgres: &Postgres) -> Result<St
     Ok(format!("{version} pools transactions in front of port {port}"))
 }
 
+/// A commit that was answered is on the standby, which takes over with it.
+pub(super) fn replica(mut primary: Postgres, standby: Postgres) -> Result<String, String> {
+    primary.query("CREATE TABLE kept AS SELECT 42 AS answer")?;
+    if standby.query("CREATE TABLE refused (answer int)").is_ok() {
+        return Err("the standby takes writes before it is promoted".to_string());
+    }
+    primary.kill()?;
+    let started = Instant::now();
+    standby.promote()?;
+    standby.query("INSERT INTO kept SELECT answer + 1 FROM kept")?;
+    let seconds = started.elapsed().as_secs_f64();
+    let kept = standby.query("SELECT string_agg(answer::text, ',' ORDER BY answer) FROM kept")?;
+    expect("what the promoted standby holds", &kept, "42,43")?;
+    standby.stop()?;
+    primary.stop()?;
+    Ok(format!(
+        "the synchronous standby held the last commit of a killed primary and took writes after {seconds:.2} s"
+    ))
+}
+
 fn kill_and_restart<T>(
     server: &mut T,
     kill: impl FnOnce(&mut T) -> Result<(), String>,

@@ -92,6 +92,7 @@ impl Servers {
 pub(crate) struct Wanted {
     /// Ask, kill and stop them instead of keeping them.
     pub(crate) check: bool,
+    pub(crate) replica: bool,
 }
 
 /// `cargo xtask services`: starts them and keeps them until Ctrl-C, or checks and stops them.
@@ -100,8 +101,14 @@ pub(crate) fn command(wanted: Wanted) -> Result<(), String> {
     for (name, _, url) in servers.urls() {
         println!("{name} {url}");
     }
+    let pair = wanted.replica.then(|| timed("PostgreSQL with a standby", pair)).transpose()?;
+    for (name, one) in pair.iter().flat_map(|(primary, standby)| [("primary", primary), ("standby", standby)])
+    {
+        println!("{name} {}", one.url());
+    }
     if wanted.check {
-        let checked = servers.check();
+        let mut checked = servers.check().to_vec();
+        checked.extend(pair.map(|(primary, standby)| ("replica", check::replica(primary, standby))));
         return told(&checked).and(servers.stop());
     }
     println!();
@@ -117,6 +124,13 @@ pub(crate) fn command(wanted: Wanted) -> Result<(), String> {
 
 fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, String> {
     thread.join().unwrap_or_else(|_| Err("the thread for a server panicked".to_string()))
+}
+
+/// A primary and its synchronous standby.
+fn pair() -> Result<(Postgres, Postgres), String> {
+    let primary = Postgres::start()?;
+    let standby = primary.standby()?;
+    Ok((primary, standby))
 }
 
 /// Prints what holds and answers what does not.

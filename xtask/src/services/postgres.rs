@@ -1,6 +1,8 @@
 //! A private PostgreSQL: Debian's, installed where it is absent, with a cluster of its own.
 //!
-//! Read next: `pgbouncer` for what stands in front.
+//! Read next: `postgres/standby.rs` for a second one that follows it, `pgbouncer` for what stands in front.
+
+mod standby;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -123,6 +125,8 @@ impl Postgres {
             "max_wal_size=4GB".to_string(),
             "max_connections=200".to_string(),
             "jit=off".to_string(),
+            // A standby that has just lost its primary sleeps for so long before it hears of its promotion.
+            "wal_retrieve_retry_interval=200ms".to_string(),
             // As in production: a commit is on the disk before it is answered.
             "fsync=on".to_string(),
             "synchronous_commit=on".to_string(),
@@ -181,7 +185,7 @@ fn find_programs() -> Option<PathBuf> {
         .filter_map(|item| Some((item.file_name().to_str()?.parse().ok()?, item.path().join("bin"))))
         .collect();
     versions.sort();
-    let needed = ["initdb", "postgres", "psql", "pgbench"];
+    let needed = ["initdb", "postgres", "psql", "pgbench", "pg_ctl", "pg_basebackup"];
     let complete = |folder: &Path| needed.iter().all(|program| folder.join(program).is_file());
     versions.into_iter().rev().map(|(_, folder)| folder).find(|folder| complete(folder))
 }
