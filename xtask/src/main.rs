@@ -49,6 +49,9 @@ enum Task {
         /// Start them, ask each what it promises, kill -9 and start those again that can be, stop them.
         #[arg(long)]
         check: bool,
+        /// Also a Galera cluster of three nodes.
+        #[arg(long)]
+        galera: bool,
         /// Also a PostgreSQL with a synchronous standby.
         #[arg(long)]
         replica: bool,
@@ -86,7 +89,9 @@ fn main() -> ExitCode {
         Task::Test => test::test(&root),
         Task::Tidy { record_migrations: true } => tidy::record_migrations(&root),
         Task::Tidy { record_migrations: false } => tidy::run(&root),
-        Task::Services { check, replica } => services::command(services::Wanted { check, replica }),
+        Task::Services { check, galera, replica } => {
+            services::command(services::Wanted { check, galera, replica })
+        }
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),

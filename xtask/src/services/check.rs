@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{MariaDb, PgBouncer, Postgres, Redis};
+use super::{Galera, MariaDb, PgBouncer, Postgres, Redis};
 
 /// A database that only these checks use.
 const DATABASE: &str = "purser_check";
@@ -79,6 +79,36 @@ pub(super) fn pgbouncer(pgbouncer: &PgBouncer, postgres: &Postgres) -> Result<St
     }
     postgres.query(&format!("DROP DATABASE {DATABASE} WITH (FORCE)"))?;
     Ok(format!("{version} pools transactions in front of port {port}"))
+}
+
+/// What one node commits, another reads; with a node killed the others go on, and it comes back.
+pub(super) fn galera(mut cluster: Galera) -> Result<String, String> {
+    const READ: &str =
+        "SET SESSION wsrep_sync_wait = 1; SELECT GROUP_CONCAT(answer ORDER BY answer) FROM kept";
+    let database = "purser";
+    let version = cluster.node(0).query("SHOW STATUS LIKE 'wsrep_provider_version'")?;
+    let version = version.split('\t').nth(1).unwrap_or("?").to_string();
+    cluster.node(0).query_as_client(database, "CREATE TABLE kept (answer INT PRIMARY KEY)")?;
+    cluster.node(0).query_as_client(database, "INSERT INTO kept VALUES (42)")?;
+    expect("what node 1 reads", &cluster.node(1).query_as_client(database, READ)?, "42")?;
+    let killed = Instant::now();
+    cluster.kill(2)?;
+    cluster.node(1).query_as_client(database, "INSERT INTO kept VALUES (43)")?;
+    let paused = killed.elapsed().as_secs_f64();
+    cluster.wait_until_synced()?;
+    let started = Instant::now();
+    cluster.rejoin(2)?;
+    let rejoined = started.elapsed().as_secs_f64();
+    expect(
+        "what the node reads that was killed",
+        &cluster.node(2).query_as_client(database, READ)?,
+        "42,43",
+    )?;
+    cluster.stop()?;
+    Ok(format!(
+        "Galera {version}: after kill -9 of one of three nodes the next commit took {paused:.1} s, \
+         and it was back in step after {rejoined:.1} s"
+    ))
 }
 
 /// A commit that was answered is on the standby, which takes over with it.

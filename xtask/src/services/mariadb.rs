@@ -2,8 +2,9 @@
 //!
 //! Clients come over TCP as a user with the rights that a rented database gives its owner: everything in
 //! all databases, and nothing that would change the server. `query` comes over the unix socket as root.
+//! Read next: `galera`, three of these in step.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::daemon::{ANSWER_MAX, Daemon, Kind, START_MAX, plain_name};
@@ -61,6 +62,13 @@ impl MariaDb {
         self.daemon.prepare(install).map(drop)
     }
 
+    /// Empty, for a node that copies its data from another one.
+    pub(super) fn make_data_folder(&self) -> Result<(), String> {
+        let mut mkdir = self.daemon.command(Path::new("mkdir"));
+        mkdir.arg("data");
+        self.daemon.prepare(mkdir).map(drop)
+    }
+
     pub(super) fn admit_clients(&self) -> Result<(), String> {
         self.query(RIGHTS).map(drop)
     }
@@ -110,6 +118,10 @@ impl MariaDb {
     /// Stops it and says whether that went well.
     pub(crate) fn stop(mut self) -> Result<(), String> {
         self.daemon.stop()
+    }
+
+    pub(super) fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 
     /// Starts it with `once` added to its settings.

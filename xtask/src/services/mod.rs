@@ -6,12 +6,14 @@
 
 mod check;
 mod daemon;
+mod galera;
 mod mariadb;
 mod pgbouncer;
 mod ports;
 mod postgres;
 mod redis;
 
+pub(crate) use galera::Galera;
 pub(crate) use mariadb::MariaDb;
 pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use ports::free_port;
@@ -92,6 +94,7 @@ impl Servers {
 pub(crate) struct Wanted {
     /// Ask, kill and stop them instead of keeping them.
     pub(crate) check: bool,
+    pub(crate) galera: bool,
     pub(crate) replica: bool,
 }
 
@@ -101,6 +104,10 @@ pub(crate) fn command(wanted: Wanted) -> Result<(), String> {
     for (name, _, url) in servers.urls() {
         println!("{name} {url}");
     }
+    let cluster = wanted.galera.then(|| timed("Galera", Galera::start)).transpose()?;
+    for (number, url) in cluster.iter().flat_map(Galera::urls).enumerate() {
+        println!("galera_{number} {url}");
+    }
     let pair = wanted.replica.then(|| timed("PostgreSQL with a standby", pair)).transpose()?;
     for (name, one) in pair.iter().flat_map(|(primary, standby)| [("primary", primary), ("standby", standby)])
     {
@@ -108,6 +115,7 @@ pub(crate) fn command(wanted: Wanted) -> Result<(), String> {
     }
     if wanted.check {
         let mut checked = servers.check().to_vec();
+        checked.extend(cluster.map(|cluster| ("galera", check::galera(cluster))));
         checked.extend(pair.map(|(primary, standby)| ("replica", check::replica(primary, standby))));
         return told(&checked).and(servers.stop());
     }
