@@ -46,9 +46,15 @@ enum Task {
     },
     /// Private database servers on free ports, until Ctrl-C.
     Services {
-        /// Start them, ask each one question, stop them.
+        /// Start them, ask each what it promises, kill -9 and start those again that can be, stop them.
         #[arg(long)]
         check: bool,
+        /// Also a Galera cluster of three nodes.
+        #[arg(long)]
+        galera: bool,
+        /// Also a PostgreSQL with a synchronous standby.
+        #[arg(long)]
+        replica: bool,
     },
     /// The long counts, in the release profile; writes `docs/soak.md`.
     Soak {
@@ -83,7 +89,9 @@ fn main() -> ExitCode {
         Task::Test => test::test(&root),
         Task::Tidy { record_migrations: true } => tidy::record_migrations(&root),
         Task::Tidy { record_migrations: false } => tidy::run(&root),
-        Task::Services { check } => services::command(check),
+        Task::Services { check, galera, replica } => {
+            services::command(services::Wanted { check, galera, replica })
+        }
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),

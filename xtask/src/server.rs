@@ -50,7 +50,7 @@ impl Server {
         let errors = log.try_clone().map_err(|error| format!("log: {error}"))?;
         let mut command = purser(program, folder.path(), address);
         command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
-        let process = Process::start(&mut command, "TERM")?;
+        let process = Process::start(command, "TERM")?;
         let mut server = Server { process, address, program: program.to_path_buf(), folder };
         server.wait_until_ready(ready)?;
         Ok(server)

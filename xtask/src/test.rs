@@ -8,8 +8,9 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use crate::repo::{self, cargo};
+use crate::services::Servers;
 use crate::step::{self, Tally};
-use crate::{api_check, services, tidy};
+use crate::{api_check, tidy};
 
 /// Formatting, lints, tidy and the fast tests.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
@@ -27,8 +28,11 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     ]))?;
     step::announce("tidy");
     tidy::run(root)?;
+    step::announce("private servers");
+    let servers = Servers::start()?;
     step::announce("tests");
-    workspace_tests(root).1
+    workspace_tests(root, Some(&servers)).1?;
+    servers.stop()
 }
 
 /// Everything that holds the laws, on this machine, with nothing prepared but Rust.
@@ -38,14 +42,20 @@ pub(crate) fn test(root: &Path) -> Result<(), String> {
     let target = repo::target_folder(root)?;
     step::announce("tidy");
     steps.one("tidy", tidy::run(root));
+    step::announce("private servers");
+    let mut servers = steps.made("servers", Servers::start());
+    for (name, result) in servers.iter_mut().flat_map(Servers::check) {
+        steps.one(name, result.map(|holds| eprintln!("{name}: {holds}")));
+    }
     step::announce("tests of all crates");
-    let (tally, result) = workspace_tests(root);
+    let (tally, result) = workspace_tests(root, servers.as_ref());
     steps.many("tests", tally, result);
+    if let Some(servers) = servers {
+        steps.one("servers, when they were stopped", servers.stop());
+    }
     step::announce("examples in the documentation");
     let (tally, result) = step::run_tests(cargo(root).args(["test", "--workspace", "--doc", "--quiet"]));
     steps.many("examples", tally, result.map(drop));
-    step::announce("private services");
-    steps.one("services", services::command(true));
     step::announce("the API against its own description, by schemathesis");
     let checked = build_server(root, &target, "dev").and_then(|program| api_check::run(&target, &program));
     steps.one("API check", checked);
@@ -64,8 +74,12 @@ pub(crate) fn has_nextest(root: &Path) -> bool {
     asked.is_ok_and(|status| status.success())
 }
 
-fn workspace_tests(root: &Path) -> (Tally, Result<(), String>) {
+/// Without servers, the tests that need one fail, as they should.
+fn workspace_tests(root: &Path, servers: Option<&Servers>) -> (Tally, Result<(), String>) {
     let mut command = cargo(root);
+    if let Some(servers) = servers {
+        servers.hand_to(&mut command);
+    }
     if has_nextest(root) {
         command.args(["nextest", "run", "--workspace"]);
     } else {
@@ -89,6 +103,17 @@ impl Steps {
     fn one(&mut self, name: &str, result: Result<(), String>) {
         let tally = Tally::of(&result);
         self.many(name, tally, result);
+    }
+
+    /// Something that later steps need: a proof only where it fails, as those steps count what it is for.
+    fn made<T>(&mut self, name: &str, result: Result<T, String>) -> Option<T> {
+        match result {
+            Ok(made) => Some(made),
+            Err(error) => {
+                self.one(name, Err(error));
+                None
+            }
+        }
     }
 
     fn many(&mut self, name: &str, tally: Tally, result: Result<(), String>) {

@@ -1,187 +1,191 @@
 //! A private PostgreSQL: Debian's, installed where it is absent, with a cluster of its own.
 //!
-//! PostgreSQL refuses to run as root, so root becomes the user `postgres` for it, by `setpriv`, which
-//! also has the kernel stop the server when xtask dies in whatever way.
+//! Read next: `postgres/standby.rs` for a second one that follows it, `pgbouncer` for what stands in front.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+mod standby;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
-use crate::guard::{Process, TempFolder};
-use crate::packages;
+use super::daemon::{ANSWER_MAX, Daemon, Kind, START_MAX, plain_name};
+use super::ports::free_port;
+use crate::{guard, packages};
 
-/// How long it may take until it answers.
-const START_MAX: Duration = Duration::from_secs(60);
+/// Its user in Debian and its first role. `INT` lets no client finish: it is the fast shutdown.
+pub(super) const KIND: Kind = Kind { name: "PostgreSQL", account: "postgres", stop: "INT", code: 0 };
 
-/// The user that Debian's package makes.
-const USER: &str = "postgres";
+/// The role that owns everything.
+pub(super) const ROLE: &str = "postgres";
 
 /// A running server; dropped, it is stopped and its folder removed.
 pub(crate) struct Postgres {
-    // Stopped before its folder goes: fields drop in this order.
-    process: Option<Process>,
+    daemon: Daemon,
     programs: PathBuf,
     port: u16,
-    folder: TempFolder,
 }
 
 impl Postgres {
+    /// Installs it where it is absent, makes a cluster and starts it.
     pub(crate) fn start() -> Result<Self, String> {
-        let programs = programs()?;
-        let folder = TempFolder::new("postgres")?;
-        if packages::is_root() {
-            let (user, group) = ids_of(USER)?;
-            chown(folder.path(), Some(user), Some(group)).map_err(|error| format!("chown: {error}"))?;
-        }
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
-            .map_err(|error| format!("{}: {error}", folder.path().display()))?;
-        initialise(&programs, folder.path())?;
-        let port = super::free_port()?;
-        let process = launch(&programs, folder.path(), port)?;
-        let mut postgres = Postgres { process: Some(process), programs, port, folder };
-        postgres.wait_until_ready()?;
-        Ok(postgres)
+        let postgres = Self::empty()?;
+        let mut initdb = postgres.daemon.command(&postgres.programs.join("initdb"));
+        // Not synced: a power cut may take it, as it is made anew every time. What is committed is synced.
+        initdb.args(["--no-sync", "-U", ROLE, "--auth=trust", "--encoding=UTF8", "--locale=C", "-D", "data"]);
+        postgres.daemon.prepare(initdb)?;
+        postgres.started()
+    }
+
+    /// Without a data folder.
+    fn empty() -> Result<Self, String> {
+        let programs = packages::find_or_install(
+            find_programs,
+            &["postgresql", "postgresql-client"],
+            "PostgreSQL, below /usr/lib/postgresql,",
+        )?;
+        Ok(Postgres { daemon: Daemon::new(KIND)?, programs, port: free_port()? })
+    }
+
+    fn started(mut self) -> Result<Self, String> {
+        self.launch()?;
+        self.wait_until_ready()?;
+        Ok(self)
+    }
+
+    /// Where `psql` and the others lie.
+    pub(super) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// For clients over TCP.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/postgres", self.port)
+        self.url_of("postgres")
+    }
+
+    /// The same for another database.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        url(self.port, database)
+    }
+
+    pub(crate) fn create_database(&self, name: &str) -> Result<(), String> {
+        self.query(&format!("CREATE DATABASE {}", plain_name(name)?)).map(drop)
     }
 
     /// Arguments that lead `psql` or `pgbench` to this server over its unix socket.
     pub(crate) fn client(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        let socket = self.folder.path().display().to_string();
-        command.args(["-h", &socket, "-p", &self.port.to_string(), "-U", USER]);
-        // A desk's own settings for other servers must not lead elsewhere.
-        for variable in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGOPTIONS"] {
-            command.env_remove(variable);
-        }
+        let mut command = client(&self.programs, program);
+        let socket = self.daemon.folder().display().to_string();
+        command.args(["-h", &socket, "-p", &self.port.to_string(), "-U", ROLE]);
         command
     }
 
     /// Runs SQL and answers what it prints, without decoration.
     pub(crate) fn query(&self, sql: &str) -> Result<String, String> {
         let mut psql = self.client("psql");
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", sql]);
-        let output = psql.output().map_err(|error| format!("psql: {error}"))?;
-        if !output.status.success() {
-            return Err(format!("psql: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        psql.args(["-d", "postgres"]);
+        ask(psql, &[sql])
+    }
+
+    /// `kill -9` of the postmaster.
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
+        self.daemon.kill()
+    }
+
+    /// Starts it again after `kill`, on the same data and port, and waits until it has recovered.
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        let give_up = Instant::now() + START_MAX;
+        loop {
+            self.launch()?;
+            match self.wait_until_ready() {
+                // The killed postmaster's own children have not all noticed yet that it is gone.
+                Err(error) if error.contains("still in use") && Instant::now() < give_up => {}
+                done => return done,
+            }
         }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
     }
 
     /// Stops it and says whether that went well.
     pub(crate) fn stop(mut self) -> Result<(), String> {
-        let process = self.process.take().expect("taken only here");
-        process.stop().map_err(|error| format!("PostgreSQL: {error}"))
+        self.daemon.stop()
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), String> {
-        let give_up = Instant::now() + START_MAX;
-        loop {
-            let last = match self.query("SELECT 1") {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            let ended = self.process.as_mut().and_then(Process::ended);
-            if ended.is_some() || Instant::now() > give_up {
-                let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-                return Err(format!("PostgreSQL does not start ({last}):\n{log}"));
-            }
-            std::thread::sleep(Duration::from_millis(50));
+    fn launch(&mut self) -> Result<(), String> {
+        let mut postgres = self.daemon.command(&self.programs.join("postgres"));
+        postgres.args(["-D", "data"]);
+        let settings = [
+            "listen_addresses=127.0.0.1".to_string(),
+            format!("port={}", self.port),
+            format!("unix_socket_directories={}", self.daemon.folder().display()),
+            // The sizes of a small server of its own, so that the comparison in `bench` is a fair one.
+            "shared_buffers=1GB".to_string(),
+            "max_wal_size=4GB".to_string(),
+            "max_connections=200".to_string(),
+            "jit=off".to_string(),
+            // A standby that has just lost its primary sleeps for so long before it hears of its promotion.
+            "wal_retrieve_retry_interval=200ms".to_string(),
+            // As in production: a commit is on the disk before it is answered.
+            "fsync=on".to_string(),
+            "synchronous_commit=on".to_string(),
+        ];
+        for setting in settings {
+            postgres.arg("-c").arg(setting);
+        }
+        self.daemon.launch(postgres)
+    }
+
+    fn wait_until_ready(&self) -> Result<(), String> {
+        self.daemon.wait_until("answer", START_MAX, || self.query("SELECT 1").map(drop))
+    }
+}
+
+impl Drop for Postgres {
+    /// The shared memory of a server that was killed outlives it, until the next start on the same data
+    /// removes it; a machine that runs this often would be full of it.
+    fn drop(&mut self) {
+        let was_killed = || self.daemon.folder().join("data/postmaster.pid").exists();
+        if !self.daemon.is_running() && was_killed() {
+            drop(self.restart());
         }
     }
 }
 
-/// The folder with `initdb`, `postgres`, `psql` and `pgbench`, after installing them if need be.
-fn programs() -> Result<PathBuf, String> {
-    if let Some(found) = find_programs() {
-        return Ok(found);
+/// Where a role that needs no password finds a database.
+pub(super) fn url(port: u16, database: &str) -> String {
+    format!("postgres://{ROLE}@127.0.0.1:{port}/{database}")
+}
+
+/// A client program without the desk's own settings, which must not lead to other servers.
+pub(super) fn client(programs: &Path, program: &str) -> Command {
+    let mut command = Command::new(programs.join(program));
+    for variable in ["PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGOPTIONS"] {
+        command.env_remove(variable);
     }
-    packages::install(&["postgresql", "postgresql-client"], "PostgreSQL")?;
-    find_programs().ok_or_else(|| "PostgreSQL was installed and is not below /usr/lib/postgresql".to_string())
+    command.env("PGCONNECT_TIMEOUT", "5");
+    command
+}
+
+/// Has `psql`, which knows where to go, run transactions one after the other in one session.
+pub(super) fn ask(mut psql: Command, transactions: &[&str]) -> Result<String, String> {
+    psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+    for sql in transactions {
+        psql.args(["-c", sql]);
+    }
+    Ok(guard::output(psql, ANSWER_MAX)?.trim().to_string())
 }
 
 fn find_programs() -> Option<PathBuf> {
-    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|item| Some((item.file_name().to_str()?.parse().ok()?, item.path().join("bin"))))
         .collect();
     versions.sort();
-    let complete =
-        |folder: &Path| ["initdb", "postgres", "psql", "pgbench"].iter().all(|p| folder.join(p).is_file());
+    let needed = ["initdb", "postgres", "psql", "pgbench", "pg_ctl", "pg_basebackup"];
+    let complete = |folder: &Path| needed.iter().all(|program| folder.join(program).is_file());
     versions.into_iter().rev().map(|(_, folder)| folder).find(|folder| complete(folder))
-}
-
-/// User and group number, from the list of users.
-fn ids_of(user: &str) -> Result<(u32, u32), String> {
-    let list = fs::read_to_string("/etc/passwd").map_err(|error| format!("/etc/passwd: {error}"))?;
-    let line = list.lines().find(|line| line.split(':').next() == Some(user));
-    let mut numbers = line.into_iter().flat_map(|line| line.split(':').skip(2)).map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(user)), Some(Ok(group))) => Ok((user, group)),
-        _ => Err(format!("there is no user {user}: PostgreSQL cannot run as root")),
-    }
-}
-
-/// `program` as the user that PostgreSQL accepts.
-fn as_postgres(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "INT"]);
-    if packages::is_root() {
-        command.args(["--reuid", USER, "--regid", USER, "--init-groups"]);
-    }
-    command.arg(program);
-    command
-}
-
-fn initialise(programs: &Path, folder: &Path) -> Result<(), String> {
-    let mut initdb = as_postgres(&programs.join("initdb"));
-    initdb.args(["-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "-D"]).arg(folder.join("data"));
-    let output = initdb.current_dir(folder).output().map_err(|error| format!("initdb: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("initdb: {}", String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    Ok(())
-}
-
-fn launch(programs: &Path, folder: &Path, port: u16) -> Result<Process, String> {
-    let log = fs::File::create(folder.join("log")).map_err(|error| format!("log: {error}"))?;
-    let mut postgres = as_postgres(&programs.join("postgres"));
-    postgres.arg("-D").arg(folder.join("data"));
-    let settings = [
-        "listen_addresses=127.0.0.1".to_string(),
-        format!("port={port}"),
-        format!("unix_socket_directories={}", folder.display()),
-        // The sizes of a small server of its own, so that the comparison in `bench` is a fair one.
-        "shared_buffers=1GB".to_string(),
-        "max_wal_size=4GB".to_string(),
-        "max_connections=200".to_string(),
-        "jit=off".to_string(),
-        // As in production: a commit is on the disk before it is answered.
-        "fsync=on".to_string(),
-        "synchronous_commit=on".to_string(),
-    ];
-    for setting in settings {
-        postgres.arg("-c").arg(setting);
-    }
-    let errors = log.try_clone().map_err(|error| format!("log: {error}"))?;
-    postgres.stdin(Stdio::null()).stdout(log).stderr(errors).current_dir(folder);
-    Process::start(&mut postgres, "INT")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn root_is_in_the_list_of_users_and_a_stranger_is_not() {
-        assert_eq!(ids_of("root"), Ok((0, 0)));
-        assert!(ids_of("nobody-of-this-name").is_err());
-    }
 }
