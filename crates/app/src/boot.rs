@@ -170,7 +170,10 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     }
     let clock = SafeClock::new(clock);
     let database = settings.database()?;
-    let refusal = |error: StoreError| BootError::Database { locked: is_locked(&error), what: format!("{database}: {error}") };
+    let refusal = |error: StoreError| BootError::Database {
+        locked: is_locked(&error),
+        what: format!("{database}: {error}"),
+    };
     let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
     let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), &*random)?;
     secrets.check(&mut writers[0])?;
@@ -225,7 +228,10 @@ struct Opened {
 }
 
 fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, BootError> {
-    let refusal = |error: StoreError| BootError::Database { locked: is_locked(&error), what: format!("{database}: {error}") };
+    let refusal = |error: StoreError| BootError::Database {
+        locked: is_locked(&error),
+        what: format!("{database}: {error}"),
+    };
     let options = OpenOptions { readers: settings.readers, ..OpenOptions::default() };
     match database {
         DatabaseUrl::Sqlite(path) => {
@@ -239,7 +245,8 @@ fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, 
                     tracing::info!(?applied, "migrated the database");
                 }
             }
-            let (store, writers, keeper) = Store::connect(target, &options, settings.writers).map_err(refusal)?;
+            let (store, writers, keeper) =
+                Store::connect(target, &options, settings.writers).map_err(refusal)?;
             Ok(Opened { store, writers, keeper: Some(keeper), beside: None })
         }
     }

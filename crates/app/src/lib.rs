@@ -93,12 +93,7 @@ impl App {
 
     /// Whether the node can take work.
     pub async fn readiness(&self) -> Readiness {
-        let clock = self
-            .inner
-            .clock
-            .now()
-            .err()
-            .map(|error| error.to_string());
+        let clock = self.inner.clock.now().err().map(|error| error.to_string());
         let store =
             self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
         let engine = (!self.inner.engine.is_running()).then(|| "the writer has ended".to_string());

@@ -1,5 +1,11 @@
-//! Prints the schema as an empty database gets it; `tests/contract/schema.sqlite.sql` is its committed output.
+//! Prints the schema as an empty database of a system gets it; `tests/contract/schema.*.sql` are its committed outputs.
+//!
+//! `cargo run -p purser-store --example schema -- sqlite | postgres | mysql`
 
 fn main() {
-    print!("{}", purser_store::rendered_schema("sqlite").expect("a known system"));
+    let system = std::env::args().nth(1).unwrap_or_else(|| "sqlite".into());
+    match purser_store::rendered_schema(&system) {
+        Some(schema) => print!("{schema}"),
+        None => eprintln!("{system} is none of sqlite, postgres, mysql"),
+    }
 }

@@ -1,9 +1,9 @@
 -- The first schema: identity, catalogue, the ledger and what is derived from it.
 --
--- Type tokens are rendered per database: {int} 64 bits signed (tenant and user numbers are their bit pattern), {id} 16 bytes,
--- {digest} 32 bytes, {key} a product's key, {reference}, {answer_key}, {text}, {blob}. {rows} ends a table kept in order of its
--- integer key, {keyed} one kept in order of its primary key. {position} is the key of what is appended; where data may be
--- distributed by tenant, {primary} makes the tenant part of it. Times are microseconds since 1970, UTC. Sort keys are never null.
+-- Type tokens in braces are rendered per database: int is 64 bits signed (tenant and user numbers are their bit pattern), id 16
+-- bytes, digest 32 bytes, key a product's key, then reference, answer_key, text and blob. "rows" ends a table kept in order of
+-- its integer key, "keyed" one kept in order of its primary key. "position" is the key of what is appended; where data may be
+-- distributed by tenant, "primary" makes the tenant part of it. Times are microseconds since 1970, UTC. Sort keys are never null.
 
 -- Small facts about the database itself.
 CREATE TABLE meta (

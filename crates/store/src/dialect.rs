@@ -41,7 +41,10 @@ const TOKENS: [(&str, [&str; 3]); 12] = [
     ("{position}", ["INTEGER NOT NULL PRIMARY KEY", "BIGINT NOT NULL", "BIGINT NOT NULL"]),
     // Where data may be distributed by tenant, the tenant is part of every key; behind the position, so that rows still
     // go to the end.
-    ("{primary}", ["", ",\n    PRIMARY KEY (position, tenant_no)", ",\n    PRIMARY KEY (position, tenant_no)"]),
+    (
+        "{primary}",
+        ["", ",\n    PRIMARY KEY (position, tenant_no)", ",\n    PRIMARY KEY (position, tenant_no)"],
+    ),
     // STRICT keeps a wrong type out of a column: SQLite would otherwise store a text where an integer belongs.
     ("{rows}", [" STRICT", "", INNODB]),
     ("{keyed}", [" STRICT, WITHOUT ROWID", "", INNODB]),
@@ -62,7 +65,8 @@ impl Dialect {
 
     /// Renders a migration's text for this database.
     pub(crate) fn render(self, text: &str) -> String {
-        let typed = TOKENS.iter().fold(text.to_owned(), |text, (token, sql)| text.replace(token, sql[self.column()]));
+        let typed =
+            TOKENS.iter().fold(text.to_owned(), |text, (token, sql)| text.replace(token, sql[self.column()]));
         self.replace_conditions(&typed)
     }
 
@@ -140,7 +144,8 @@ fn on_duplicate_key(sql: &str) -> String {
             let set = action.trim_start().strip_prefix("SET").expect("an update sets something");
             let assigned = set.split(',').map(|part| {
                 let (column, value) = part.split_once('=').expect("an assignment");
-                let value = value.trim().strip_prefix("excluded.").expect("cold upserts assign what was offered");
+                let value =
+                    value.trim().strip_prefix("excluded.").expect("cold upserts assign what was offered");
                 format!("{} = VALUES({value})", column.trim())
             });
             assigned.collect::<Vec<_>>().join(", ")

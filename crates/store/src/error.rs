@@ -70,7 +70,9 @@ pub enum StoreError {
         what: String,
     },
     /// The schema is older than this program, and this user may not or should not change it.
-    #[error("the database has {found}, this program needs schema {known}: run `purser migrate` with the owner's URL")]
+    #[error(
+        "the database has {found}, this program needs schema {known}: run `purser migrate` with the owner's URL"
+    )]
     Older {
         /// What was found: no schema, or its number.
         found: String,

@@ -19,7 +19,9 @@ pub(crate) fn refuse_unsafe(session: Session<'_>) -> Result<(), StoreError> {
 }
 
 /// Settings that decide whether a commit is durable: name, value, and the values that are safe.
-fn durability(session: Session<'_>) -> Result<Vec<(&'static str, String, &'static [&'static str])>, StoreError> {
+fn durability(
+    session: Session<'_>,
+) -> Result<Vec<(&'static str, String, &'static [&'static str])>, StoreError> {
     const ON: &[&str] = &["on", "ON", "1"];
     let asked: &[(&'static str, &'static str, &'static [&'static str])] = match session.dialect() {
         Dialect::Sqlite => &[],

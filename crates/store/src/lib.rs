@@ -25,8 +25,8 @@ pub use driver::{DatabaseUrl, Target};
 pub use error::{CommitError, StoreError};
 pub use hot::server::{Keeper, Observed};
 pub use hot::{
-    Batch, CommitFault, EntryText, Folded, KeyDigest, LoadedWallet, NewAnswer, Recording, Recovered, StoredAnswer,
-    Touched, Wanted, Writer,
+    Batch, CommitFault, EntryText, Folded, KeyDigest, LoadedWallet, NewAnswer, Recording, Recovered,
+    StoredAnswer, Touched, Wanted, Writer,
 };
 pub use migrate::rendered_schema;
 pub use position::{Heads, Position};

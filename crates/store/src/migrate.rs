@@ -41,11 +41,13 @@ pub(crate) fn schema_known() -> u32 {
 /// The schema of the database; none when it is empty.
 pub(crate) fn schema_found(session: Session<'_>) -> Result<Option<u32>, StoreError> {
     if exists(session, "refinery_schema_history")? {
-        let newest = session.one(SCHEMA_FOUND, &[], |row| Ok(row.text(0)?.and_then(|text| text.trim().parse().ok())))?;
+        let newest = session
+            .one(SCHEMA_FOUND, &[], |row| Ok(row.text(0)?.and_then(|text| text.trim().parse().ok())))?;
         return Ok(newest);
     }
     if session.dialect() == Dialect::Sqlite {
-        let tables = session.one("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table'", &[], |row| int(row, 0))?;
+        let tables =
+            session.one("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table'", &[], |row| int(row, 0))?;
         if tables > 0 {
             return Err(StoreError::Corrupt { what: "it is the database of another program".into() });
         }
@@ -122,7 +124,10 @@ pub(crate) fn migrate_server(target: &Target) -> Result<Vec<u32>, StoreError> {
 
 fn take_lock(session: Session<'_>) -> Result<(), StoreError> {
     session.script("CREATE TABLE IF NOT EXISTS migration_lock (one BIGINT NOT NULL PRIMARY KEY)")?;
-    session.execute("INSERT INTO migration_lock (one) VALUES (?1) ON CONFLICT (one) DO NOTHING", &[1_i64.into()])?;
+    session.execute(
+        "INSERT INTO migration_lock (one) VALUES (?1) ON CONFLICT (one) DO NOTHING",
+        &[1_i64.into()],
+    )?;
     begin_writing(session)?;
     if session.dialect() == Dialect::Postgres {
         // The lock is held for as long as the migration takes, by a connection that says nothing meanwhile.
@@ -145,7 +150,8 @@ pub fn rendered_schema(system: &str) -> Option<String> {
         "mysql" => Dialect::Mysql,
         _ => return None,
     };
-    let texts = rendered(dialect).into_iter().map(|(number, name, text)| format!("-- {number:04} {name}\n{text}"));
+    let texts =
+        rendered(dialect).into_iter().map(|(number, name, text)| format!("-- {number:04} {name}\n{text}"));
     Some(texts.collect::<Vec<_>>().join("\n"))
 }
 

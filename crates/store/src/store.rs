@@ -50,7 +50,10 @@ struct Pool {
 /// Where connections come from.
 enum Source {
     /// The main file is absent where nothing is written.
-    File { path: PathBuf, main_file: Option<MainFile> },
+    File {
+        path: PathBuf,
+        main_file: Option<MainFile>,
+    },
     Server(Target),
 }
 

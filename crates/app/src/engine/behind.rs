@@ -49,7 +49,9 @@ impl Behind {
             while matches!(stopped.recv_timeout(EVERY), Err(RecvTimeoutError::Timeout)) {
                 let looked = parts.look(&mut pruned_at);
                 match &looked {
-                    Err(error) if !away => tracing::warn!(%error, "the database does not answer behind the writers"),
+                    Err(error) if !away => {
+                        tracing::warn!(%error, "the database does not answer behind the writers")
+                    }
                     Ok(()) if away => tracing::info!("the database answers again"),
                     Ok(()) | Err(_) => {}
                 }

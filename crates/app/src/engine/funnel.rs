@@ -202,7 +202,8 @@ impl Funnel {
         }
         let same_slot = batch.begun_at().slot() == before.slot();
         let ask = |(job, before): (&Job, Outcome)| {
-            let before = before.map_err(|error| if same_slot { error } else { unavailable("store_unavailable", 1) });
+            let before =
+                before.map_err(|error| if same_slot { error } else { unavailable("store_unavailable", 1) });
             before.and_then(|Done { replayed, .. }| match known_answer(&batch, job) {
                 Ok(Some(known)) => known.map(|done| Done { replayed, ..done }).map_err(AppError::from),
                 Ok(None) => Err(unavailable("store_unavailable", 1)),

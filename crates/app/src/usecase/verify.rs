@@ -125,9 +125,8 @@ fn read_all(
     heads: &Heads,
     sender: &SyncSender<Vec<LedgerEntry>>,
 ) -> Result<(), StoreError> {
-    let stream = |head: Position| {
-        Stream { after: Position::new(head.slot(), 0), read: VecDeque::new(), ended: false }
-    };
+    let stream =
+        |head: Position| Stream { after: Position::new(head.slot(), 0), read: VecDeque::new(), ended: false };
     let mut streams: Vec<Stream> = heads.written().map(stream).collect();
     loop {
         let mut nexts = Vec::with_capacity(streams.len());

@@ -263,9 +263,7 @@ pub async fn entries(
     let stored = app
         .read(move |reader| match &reference {
             None => reader.entries(key, head, before, limit),
-            Some(reference) => {
-                reader.entries_by_reference(key, reference, before, limit)
-            }
+            Some(reference) => reader.entries_by_reference(key, reference, before, limit),
         })
         .await?;
     let last = stored.last().filter(|last| stored.len() == limit && last.entry.seq > 1);

@@ -171,7 +171,8 @@ struct Walk {
 
 /// The whole ledger: `verify` holds, no entry is missing or doubled, and each request left exactly what it promised.
 pub fn ledger(node: &Node, oracle: &Oracle) -> Result<(), String> {
-    verify(&format!("sqlite:{}", node.path().display()), |_, _| {}).map_err(|error| format!("verify: {error}"))?;
+    verify(&format!("sqlite:{}", node.path().display()), |_, _| {})
+        .map_err(|error| format!("verify: {error}"))?;
     let all = node.store.read(|reader| reader.entries_in_order(Position::NONE, usize::MAX >> 1));
     let mut walks: BTreeMap<WalletKey, Walk> = BTreeMap::new();
     let mut left: BTreeMap<(u64, u8, u128), BTreeMap<WalletKey, u64>> = BTreeMap::new();

@@ -64,7 +64,10 @@ impl House {
             keep_keys: Duration::from_secs(86_400),
         };
         let mut funnel = Funnel::new(parts);
-        funnel.change(vec![Box::new(|batch| batch.insert_action(&scan(), Timestamp(1)))]).remove(0).expect("an action");
+        funnel
+            .change(vec![Box::new(|batch| batch.insert_action(&scan(), Timestamp(1)))])
+            .remove(0)
+            .expect("an action");
         House { folder, engine: Engine::start(vec![funnel], None, clock, queue_max, batch_max), live }
     }
 

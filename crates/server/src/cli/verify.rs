@@ -67,7 +67,8 @@ pub async fn ledger(database_url: String, shown: bool) -> Result<Verified, Verif
     let bar = if shown { progress::bar("Verifying", 0) } else { Steps::hidden() };
     let heard = bar.clone();
     let verified =
-        tokio::task::spawn_blocking(move || verify(&database_url, |done, total| heard.set(done, total))).await;
+        tokio::task::spawn_blocking(move || verify(&database_url, |done, total| heard.set(done, total)))
+            .await;
     bar.finish();
     verified.expect("verification reports what is wrong and does not panic")
 }

@@ -133,7 +133,9 @@ impl Link {
         match target.dialect {
             Dialect::Postgres => Ok(Link::Postgres(PostgresLink::connect(target)?)),
             Dialect::Mysql => Ok(Link::Mysql(Box::new(MysqlLink::connect(target)?))),
-            Dialect::Sqlite => Err(StoreError::Other("an embedded database is opened, not connected to".into())),
+            Dialect::Sqlite => {
+                Err(StoreError::Other("an embedded database is opened, not connected to".into()))
+            }
         }
     }
 
@@ -229,7 +231,8 @@ impl Session<'_> {
         values: &[Value<'_>],
         read: impl FnMut(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let missing = || StoreError::Other(format!("a row is missing that the schema was made with: {}", sql.trim()));
+        let missing =
+            || StoreError::Other(format!("a row is missing that the schema was made with: {}", sql.trim()));
         self.first(sql, values, read)?.ok_or_else(missing)
     }
 

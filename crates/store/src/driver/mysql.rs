@@ -39,11 +39,17 @@ impl MysqlLink {
         let mut last = unavailable("no host is named");
         for (host, port) in &target.hosts {
             let opts = options(target, host, *port);
-            let connected = runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, Conn::new(opts)).await });
+            let connected =
+                runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, Conn::new(opts)).await });
             last = match connected {
                 Ok(Ok(conn)) => {
                     let (texts, lost) = (RefCell::default(), Cell::new(false));
-                    return Ok(MysqlLink { runtime: Some(runtime), conn: RefCell::new(Some(conn)), texts, lost });
+                    return Ok(MysqlLink {
+                        runtime: Some(runtime),
+                        conn: RefCell::new(Some(conn)),
+                        texts,
+                        lost,
+                    });
                 }
                 Ok(Err(error)) => match classify(&error) {
                     // The next host may be there; one that answers and refuses is not passed over.
@@ -94,14 +100,22 @@ impl MysqlLink {
     }
 
     /// The rows of a statement whose text is MySQL's own.
-    pub(crate) fn query_text(&self, text: &str, values: Vec<mysql_async::Value>) -> Result<Vec<Row>, StoreError> {
+    pub(crate) fn query_text(
+        &self,
+        text: &str,
+        values: Vec<mysql_async::Value>,
+    ) -> Result<Vec<Row>, StoreError> {
         let mut conn = self.conn.borrow_mut();
         let conn = conn.as_mut().expect("taken when dropped only");
         self.drive(conn.exec(text, positional(values)))
     }
 
     /// Runs a statement whose text is MySQL's own; how many rows it changed.
-    pub(crate) fn execute_text(&self, text: &str, values: Vec<mysql_async::Value>) -> Result<u64, StoreError> {
+    pub(crate) fn execute_text(
+        &self,
+        text: &str,
+        values: Vec<mysql_async::Value>,
+    ) -> Result<u64, StoreError> {
         let mut conn = self.conn.borrow_mut();
         let conn = conn.as_mut().expect("taken when dropped only");
         self.drive(async {
@@ -156,8 +170,7 @@ impl Drop for MysqlLink {
 /// The words that begin a transaction that writes.
 pub(crate) const BEGIN_WRITING: &str = "START TRANSACTION READ WRITE";
 /// The words that begin a transaction that reads one snapshot.
-pub(crate) const BEGIN_READING: &str =
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;\nSTART TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;\n";
+pub(crate) const BEGIN_READING: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;\nSTART TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;\n";
 
 fn options(target: &Target, host: &str, port: u16) -> Opts {
     let (lock, statement) = (LOCK_MAX.as_secs(), STATEMENT_MAX.as_secs());
@@ -183,12 +196,14 @@ fn options(target: &Target, host: &str, port: u16) -> Opts {
     };
     let encrypted = match (target.tls, &target.root_certificates) {
         (Tls::Off, _) => None,
-        (Tls::Required, _) => {
-            Some(SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true))
-        }
-        (Tls::Verified, Some(file)) => {
-            Some(SslOpts::default().with_root_certs(vec![file.clone().into()]).with_disable_built_in_roots(true))
-        }
+        (Tls::Required, _) => Some(
+            SslOpts::default()
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true),
+        ),
+        (Tls::Verified, Some(file)) => Some(
+            SslOpts::default().with_root_certs(vec![file.clone().into()]).with_disable_built_in_roots(true),
+        ),
         (Tls::Verified, None) => Some(SslOpts::default()),
     };
     options.ssl_opts(encrypted).into()
@@ -271,7 +286,9 @@ fn classify(error: &mysql_async::Error) -> StoreError {
         // a statement that took too long.
         1205 | 1213 | 1062 | 1969 | 3024 | 1317 => StoreError::Conflict { what: said },
         // Too many connections; the server stops; the node has left its cluster; the table is being changed.
-        1040 | 1053 | 1077 | 1079 | 1047 | 1203 | 1226 | 1927 | 1412 | 2006 | 2013 => StoreError::Unavailable { what: said },
+        1040 | 1053 | 1077 | 1079 | 1047 | 1203 | 1226 | 1927 | 1412 | 2006 | 2013 => {
+            StoreError::Unavailable { what: said }
+        }
         1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 => StoreError::Denied { what: said },
         1114 | 1021 => StoreError::Full,
         1290 | 1792 | 1836 => StoreError::ReadOnly,

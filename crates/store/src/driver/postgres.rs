@@ -75,7 +75,10 @@ impl PostgresLink {
     }
 
     /// Drives the connection until the future is done. What does not answer in time counts as lost.
-    pub(crate) fn drive<T>(&self, future: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
+    pub(crate) fn drive<T>(
+        &self,
+        future: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
         let runtime = self.runtime.as_ref().expect("taken when dropped only");
         match runtime.block_on(async { tokio::time::timeout(ANSWER_MAX, future).await }) {
             Ok(Ok(value)) => Ok(value),
@@ -92,7 +95,11 @@ impl PostgresLink {
     }
 
     /// The statement, prepared on this connection; none where nothing is kept prepared.
-    pub(crate) fn prepared(&self, sql: &'static str, types: &[Type]) -> Result<Option<Statement>, StoreError> {
+    pub(crate) fn prepared(
+        &self,
+        sql: &'static str,
+        types: &[Type],
+    ) -> Result<Option<Statement>, StoreError> {
         if !self.keep_prepared {
             return Ok(None);
         }
@@ -207,7 +214,11 @@ impl Value<'_> {
 }
 
 impl ToSql for Value<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self {
             Value::Int(value) => value.to_sql(ty, out),
             Value::Bytes(value) => value.to_sql(ty, out),

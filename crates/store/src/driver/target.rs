@@ -147,7 +147,8 @@ fn address(text: &str, default_port: u16) -> Result<(String, u16), String> {
             None => (text, None),
         },
     };
-    let port = port.map_or(Ok(default_port), |port| port.parse().map_err(|_| format!("`{port}` is no port")))?;
+    let port =
+        port.map_or(Ok(default_port), |port| port.parse().map_err(|_| format!("`{port}` is no port")))?;
     Ok((decode(host)?, port))
 }
 
@@ -205,10 +206,15 @@ mod tests {
 
     #[test]
     fn a_url_names_hosts_in_order_a_user_and_a_database() {
-        let target = server("postgres://purser:p%40ss%2F@db1,db2:6432,[::1]:7/ledger?sslmode=verify-full&prepared=off");
+        let target = server(
+            "postgres://purser:p%40ss%2F@db1,db2:6432,[::1]:7/ledger?sslmode=verify-full&prepared=off",
+        );
         assert_eq!(target.hosts, [("db1".into(), 5432), ("db2".into(), 6432), ("::1".into(), 7)]);
         assert_eq!((target.user.as_str(), target.password.as_deref()), ("purser", Some("p@ss/")));
-        assert_eq!((target.database.as_str(), target.tls, target.keep_prepared), ("ledger", Tls::Verified, false));
+        assert_eq!(
+            (target.database.as_str(), target.tls, target.keep_prepared),
+            ("ledger", Tls::Verified, false)
+        );
         assert_eq!(server("mariadb://a@h/d").hosts, [("h".into(), 3306)]);
         assert_eq!(server("postgres://a@h:7/d?host=/run/pg").hosts, [("/run/pg".into(), 7)]);
     }

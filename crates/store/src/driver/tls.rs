@@ -3,7 +3,9 @@
 use super::target::{Target, Tls};
 use crate::error::StoreError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -44,7 +46,9 @@ fn roots(target: &Target) -> Result<RootCertStore, StoreError> {
     };
     roots.add_parsable_certificates(found);
     if roots.is_empty() {
-        return Err(StoreError::Other("TLS: there is no certificate to trust; name a file as sslrootcert".into()));
+        return Err(StoreError::Other(
+            "TLS: there is no certificate to trust; name a file as sslrootcert".into(),
+        ));
     }
     Ok(roots)
 }

@@ -85,7 +85,10 @@ pub enum CommitFault {
 }
 
 /// What the end of a commit is made of, when a fault was asked for.
-pub(crate) fn simulated(fault: CommitFault, commit: impl FnOnce() -> Result<(), CommitError>) -> Result<(), CommitError> {
+pub(crate) fn simulated(
+    fault: CommitFault,
+    commit: impl FnOnce() -> Result<(), CommitError>,
+) -> Result<(), CommitError> {
     let said = |what: &str| StoreError::Other(format!("simulated {what}"));
     match fault {
         CommitFault::Before => Err(CommitError::Failed(said("fault before the commit"))),

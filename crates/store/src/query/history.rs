@@ -178,8 +178,9 @@ impl Reader<'_> {
         while !folded.covers(place) {
             let read = |row: &dyn Columns| Ok((position(row, 0)?, wallet_key(row, 1)?, number(row, 3)?));
             let step = self.session.first(STEP, values![place.to_sql()], read)?;
-            let (previous, of, seq) = step
-                .ok_or_else(|| StoreError::inconsistent("entry", place, "an entry follows it, but it is gone"))?;
+            let (previous, of, seq) = step.ok_or_else(|| {
+                StoreError::inconsistent("entry", place, "an entry follows it, but it is gone")
+            })?;
             if of != wallet || seq >= newer {
                 let what = "it is not in the chain it is reached by";
                 return Err(StoreError::inconsistent("entry", place, what));

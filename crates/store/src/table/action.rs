@@ -129,7 +129,8 @@ impl Batch<'_> {
     pub fn insert_price(&mut self, action: u64, price: &Price, now: Timestamp) -> Result<(), StoreError> {
         let session = self.session();
         let of_unit = values![action, price.unit.as_str()];
-        let (units, known) = session.one(UNITS_OF_ACTION, of_unit, |row| Ok((int(row, 0)?, flag(row, 1)?)))?;
+        let (units, known) =
+            session.one(UNITS_OF_ACTION, of_unit, |row| Ok((int(row, 0)?, flag(row, 1)?)))?;
         if !known {
             session.execute(INSERT_ACTION_UNIT, values![action, units, price.unit.as_str()])?;
         }

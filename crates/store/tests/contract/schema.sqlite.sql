@@ -1,9 +1,10 @@
 -- 0001 ledger
 -- The first schema: identity, catalogue, the ledger and what is derived from it.
 --
--- Type tokens are rendered per database: INTEGER 64 bits signed (tenant and user numbers are their bit pattern), BLOB 16 bytes,
--- BLOB 32 bytes, TEXT a product's key, TEXT, BLOB.  STRICT ends a table kept in order of its integer key,  STRICT, WITHOUT ROWID
--- one kept in order of its primary key. Times are microseconds since 1970, UTC. Sort keys are never null.
+-- Type tokens in braces are rendered per database: int is 64 bits signed (tenant and user numbers are their bit pattern), id 16
+-- bytes, digest 32 bytes, key a product's key, then reference, answer_key, text and blob. "rows" ends a table kept in order of
+-- its integer key, "keyed" one kept in order of its primary key. "position" is the key of what is appended; where data may be
+-- distributed by tenant, "primary" makes the tenant part of it. Times are microseconds since 1970, UTC. Sort keys are never null.
 
 -- Small facts about the database itself.
 CREATE TABLE meta (
@@ -11,12 +12,14 @@ CREATE TABLE meta (
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A writer leases a slot; the epoch tells a writer that lost it. Slot 0 numbers cold transactions.
+-- A writer leases a slot; the epoch tells a writer that lost it. Slot 0 numbers cold transactions. The embedded database
+-- has one writer, whose lock is the file's: its slot is leased for ever.
 CREATE TABLE slot (
     slot         INTEGER NOT NULL PRIMARY KEY,
     epoch        INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
-    closed_until INTEGER NOT NULL
+    closed_until INTEGER NOT NULL,
+    leased_until INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE config_epoch (
@@ -24,10 +27,12 @@ CREATE TABLE config_epoch (
     epoch INTEGER NOT NULL
 ) STRICT;
 
--- How far what is indexed behind the funnel has come.
+-- How far what is derived behind the funnel has come in each slot.
 CREATE TABLE fold (
-    name     TEXT NOT NULL PRIMARY KEY,
-    position INTEGER NOT NULL
+    name     TEXT NOT NULL,
+    slot     INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (name, slot)
 ) STRICT, WITHOUT ROWID;
 
 -- kind 1: an organisation, named by its own key. kind 2: the personal tenant of one user, found by that user's key,
@@ -175,6 +180,7 @@ CREATE INDEX entry_by_subject ON entry (subject);
 -- Personal text under the salt of the entry's digest. A row may be deleted (erasure), never changed.
 CREATE TABLE entry_text (
     position  INTEGER NOT NULL PRIMARY KEY,
+    tenant_no INTEGER NOT NULL,
     salt      BLOB NOT NULL,
     reference TEXT,
     metadata  TEXT,
@@ -191,8 +197,9 @@ CREATE TABLE outbox (
     entries   INTEGER NOT NULL
 ) STRICT;
 
--- Answers to idempotency keys, in the order they were given. Clients choose keys at random, so there is no index on them
--- here: recent ones are found in memory, older ones in sorted runs.
+-- Answers to idempotency keys, in the order they were given. Clients choose keys at random, so the embedded database has no
+-- index on them: recent ones are found in memory, older ones in sorted runs. Server databases, which many nodes write, have
+-- a unique one, in which keys that begin with a time (UUIDv7) lie in the order of that time.
 CREATE TABLE answer (
     position       INTEGER NOT NULL PRIMARY KEY,
     tenant_no      INTEGER NOT NULL,
@@ -220,8 +227,8 @@ CREATE TABLE answer_run_head (
     filter         BLOB NOT NULL
 ) STRICT;
 
--- Everything below is derived from entries. Wallet, lot, hold, debt and freeze rows follow the ledger up to the position
--- of fold 'wallet_rows'; what comes after it is replayed at the start.
+-- Everything below is derived from entries. On the embedded database wallet, lot, hold, debt and freeze rows follow the ledger
+-- up to the position of fold 'wallet_rows'; what comes after it is replayed at the start. Elsewhere they are exact.
 CREATE TABLE wallet (
     tenant_no     INTEGER NOT NULL,
     wallet_id     BLOB NOT NULL,
@@ -296,7 +303,7 @@ CREATE TABLE debt (
     PRIMARY KEY (tenant_no, wallet_id, seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE freeze (
+CREATE TABLE open_freeze (
     tenant_no INTEGER NOT NULL,
     wallet_id BLOB NOT NULL,
     ordinal   INTEGER NOT NULL,
@@ -319,16 +326,24 @@ CREATE TABLE wallet_history (
 CREATE TABLE entry_reference (
     tenant_no INTEGER NOT NULL,
     reference TEXT NOT NULL,
+    wallet_id BLOB NOT NULL,
+    seq       INTEGER NOT NULL,
     position  INTEGER NOT NULL,
-    PRIMARY KEY (tenant_no, reference, position)
+    PRIMARY KEY (tenant_no, reference, wallet_id, seq)
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta (name, value) VALUES ('clean_shutdown', 1);
-INSERT INTO slot (slot, epoch, seq, closed_until) VALUES (0, 0, 0, 0);
-INSERT INTO slot (slot, epoch, seq, closed_until) VALUES (1, 0, 0, 0);
+INSERT INTO slot (slot, epoch, seq, closed_until, leased_until) VALUES
+    (0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0), (3, 0, 0, 0, 0), (4, 0, 0, 0, 0), (5, 0, 0, 0, 0), (6, 0, 0, 0, 0), (7, 0, 0, 0, 0),
+    (8, 0, 0, 0, 0), (9, 0, 0, 0, 0), (10, 0, 0, 0, 0), (11, 0, 0, 0, 0), (12, 0, 0, 0, 0), (13, 0, 0, 0, 0), (14, 0, 0, 0, 0), (15, 0, 0, 0, 0),
+    (16, 0, 0, 0, 0), (17, 0, 0, 0, 0), (18, 0, 0, 0, 0), (19, 0, 0, 0, 0), (20, 0, 0, 0, 0), (21, 0, 0, 0, 0), (22, 0, 0, 0, 0), (23, 0, 0, 0, 0),
+    (24, 0, 0, 0, 0), (25, 0, 0, 0, 0), (26, 0, 0, 0, 0), (27, 0, 0, 0, 0), (28, 0, 0, 0, 0), (29, 0, 0, 0, 0), (30, 0, 0, 0, 0), (31, 0, 0, 0, 0),
+    (32, 0, 0, 0, 0), (33, 0, 0, 0, 0), (34, 0, 0, 0, 0), (35, 0, 0, 0, 0), (36, 0, 0, 0, 0), (37, 0, 0, 0, 0), (38, 0, 0, 0, 0), (39, 0, 0, 0, 0),
+    (40, 0, 0, 0, 0), (41, 0, 0, 0, 0), (42, 0, 0, 0, 0), (43, 0, 0, 0, 0), (44, 0, 0, 0, 0), (45, 0, 0, 0, 0), (46, 0, 0, 0, 0), (47, 0, 0, 0, 0),
+    (48, 0, 0, 0, 0), (49, 0, 0, 0, 0), (50, 0, 0, 0, 0), (51, 0, 0, 0, 0), (52, 0, 0, 0, 0), (53, 0, 0, 0, 0), (54, 0, 0, 0, 0), (55, 0, 0, 0, 0),
+    (56, 0, 0, 0, 0), (57, 0, 0, 0, 0), (58, 0, 0, 0, 0), (59, 0, 0, 0, 0), (60, 0, 0, 0, 0), (61, 0, 0, 0, 0), (62, 0, 0, 0, 0), (63, 0, 0, 0, 0);
 INSERT INTO config_epoch (one, epoch) VALUES (1, 1);
-INSERT INTO fold (name, position) VALUES ('wallet_rows', 0);
-INSERT INTO fold (name, position) VALUES ('wallet_history', 0);
+INSERT INTO fold (name, slot, position) VALUES ('wallet_rows', 1, 0), ('folder', 0, 0);
 INSERT INTO unit (unit_code, scale, name, created_at) VALUES ('credit', 6, 'Credits', 0);
 
 -- 0002 append_only

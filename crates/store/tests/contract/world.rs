@@ -10,7 +10,8 @@ use purser_core::{
     Wallet,
 };
 use purser_store::{
-    Batch, DatabaseUrl, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched, Writer,
+    Batch, DatabaseUrl, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched,
+    Writer,
 };
 use std::path::PathBuf;
 use tempfile::TempDir;

@@ -8,7 +8,9 @@
 use super::super::rows::{int, number, position, small};
 use super::lease;
 use crate::dialect::{Dialect, statements};
-use crate::driver::{Columns, Link, Session, Target, mysql as mysql_driver, postgres as postgres_driver, values};
+use crate::driver::{
+    Columns, Link, Session, Target, mysql as mysql_driver, postgres as postgres_driver, values,
+};
 use crate::error::StoreError;
 use crate::position::{Heads, Position};
 use purser_core::Timestamp;
@@ -98,7 +100,8 @@ impl Keeper {
                 let old = answers.iter().take_while(|(_, created_at)| *created_at < before.0);
                 if let Some((last, _)) = old.last() {
                     session.execute(DELETE_ANSWERS, values![start, *last])?;
-                    left |= answers.len() == budget_rows && answers.last().is_some_and(|(place, _)| place == last);
+                    left |= answers.len() == budget_rows
+                        && answers.last().is_some_and(|(place, _)| place == last);
                 }
             }
             Ok(left)
@@ -119,7 +122,10 @@ impl Keeper {
         answer
     }
 
-    fn in_transaction<T>(&mut self, ask: impl FnOnce(Session<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn in_transaction<T>(
+        &mut self,
+        ask: impl FnOnce(Session<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.with(|session| {
             begin_writing(session)?;
             let answer = ask(session)?;

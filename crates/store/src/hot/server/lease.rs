@@ -46,7 +46,8 @@ impl Lease {
         let read = |row: &dyn Columns| {
             Ok(Lease { slot: small(row, 0)?, epoch: int(row, 1)? + 1, seq: number(row, 2)? })
         };
-        let full = || StoreError::Locked { what: "all 63 slots of writers are leased; stop a node first".into() };
+        let full =
+            || StoreError::Locked { what: "all 63 slots of writers are leased; stop a node first".into() };
         let lease = session.first(FREE_SLOT, values![now], read)?.ok_or_else(full)?;
         session.execute(TAKE_SLOT, values![lease.slot, now + LEASE])?;
         session.script("COMMIT")?;

@@ -107,7 +107,9 @@ impl ServerWriter {
     /// again is given up.
     fn open(&mut self, wanted: &Wanted) -> Result<Opened, StoreError> {
         self.ready()?;
-        let (Some(link), Some(lease)) = (&self.link, &mut self.lease) else { unreachable!("made ready above") };
+        let (Some(link), Some(lease)) = (&self.link, &mut self.lease) else {
+            unreachable!("made ready above")
+        };
         let opened = open(link, lease.slot, wanted).and_then(|opened| {
             if opened.slot.epoch == lease.epoch { Ok(opened) } else { Err(lease::taken_over()) }
         });
@@ -149,7 +151,11 @@ impl ServerWriter {
 
     /// Ends what is under way on the connection; one that does not follow is closed.
     fn give_up(&mut self) {
-        if self.link.as_ref().is_some_and(|link| !link.is_sound() || link.session().script("ROLLBACK").is_err()) {
+        if self
+            .link
+            .as_ref()
+            .is_some_and(|link| !link.is_sound() || link.session().script("ROLLBACK").is_err())
+        {
             self.link = None;
         }
     }

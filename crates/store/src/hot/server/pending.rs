@@ -124,7 +124,8 @@ impl Pending {
                     let text = recording.text.expect("its digest was compared").clone();
                     self.texts.push(TextRow { position, tenant: entry.wallet.tenant, text });
                 }
-                let (allocations, terms) = (encode_allocations(&entry.allocations), encode_terms(&entry.terms));
+                let (allocations, terms) =
+                    (encode_allocations(&entry.allocations), encode_terms(&entry.terms));
                 self.entries.push(EntryRow { position, previous, entry: entry.clone(), allocations, terms });
                 previous = position;
             }
@@ -138,7 +139,10 @@ impl Pending {
                 position: first,
                 tenant: answer.tenant,
                 key: answer.key,
-                answer: StoredAnswer { request_digest: *answer.request_digest, receipt: answer.receipt.to_vec() },
+                answer: StoredAnswer {
+                    request_digest: *answer.request_digest,
+                    receipt: answer.receipt.to_vec(),
+                },
                 created_at: answer.created_at,
             });
         }
@@ -173,7 +177,12 @@ impl Pending {
             self.freezes.extend(freezes.map(|(ordinal, freeze)| (key, ordinal, *freeze)));
         }
         let created_at = self.new_wallets.get(&key).copied().unwrap_or_default();
-        self.wallets.push(WalletRow { wallet: wallet.clone(), head, before: before.map(|before| before.seq), created_at });
+        self.wallets.push(WalletRow {
+            wallet: wallet.clone(),
+            head,
+            before: before.map(|before| before.seq),
+            created_at,
+        });
     }
 
     /// What this batch answers to a key.

@@ -31,15 +31,24 @@ const OWNERS: &str = "
      ORDER BY entry.tenant_no, entry.subject, entry.recorded_at, entry.position";
 /// Locked in the order of their keys, which is the same for every node.
 const WALLETS: &str = concat!(
-    "SELECT ", wallet_columns!(), " FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+    "SELECT ",
+    wallet_columns!(),
+    " FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
        JOIN wallet ON wallet.tenant_no = of_tenant AND wallet.wallet_id = of_wallet
-      ORDER BY wallet.tenant_no, wallet.wallet_id FOR UPDATE OF wallet");
+      ORDER BY wallet.tenant_no, wallet.wallet_id FOR UPDATE OF wallet"
+);
 const LOTS: &str = concat!(
-    "SELECT ", lot_columns!(), ", tenant_no FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-       JOIN lot ON lot.tenant_no = of_tenant AND lot.wallet_id = of_wallet AND lot.is_open = 1");
+    "SELECT ",
+    lot_columns!(),
+    ", tenant_no FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+       JOIN lot ON lot.tenant_no = of_tenant AND lot.wallet_id = of_wallet AND lot.is_open = 1"
+);
 const HOLDS: &str = concat!(
-    "SELECT ", hold_columns!(), ", tenant_no, wallet_id FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-       JOIN hold ON hold.tenant_no = of_tenant AND hold.wallet_id = of_wallet AND hold.state = 1");
+    "SELECT ",
+    hold_columns!(),
+    ", tenant_no, wallet_id FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+       JOIN hold ON hold.tenant_no = of_tenant AND hold.wallet_id = of_wallet AND hold.state = 1"
+);
 const DEBTS: &str = "
     SELECT seq, cause, subject, origin, amount, tenant_no, wallet_id
       FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
@@ -178,7 +187,10 @@ fn loads(asked: &[WalletKey]) -> Vec<Call<'static>> {
 }
 
 fn read_wallets(next: &mut impl FnMut() -> Result<Vec<Row>, StoreError>) -> Result<WalletRows, StoreError> {
-    fn each<T>(rows: Vec<Row>, read: impl Fn(&dyn Columns) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+    fn each<T>(
+        rows: Vec<Row>,
+        read: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
         rows.iter().map(|row| read(row)).collect()
     }
     Ok(WalletRows {
@@ -217,7 +229,11 @@ pub(super) fn record(link: &PostgresLink, pending: &Pending, seal: &Seal) -> Res
     let mut calls = Vec::with_capacity(16);
     state_calls(pending, &mut calls);
     ledger_calls(pending, &mut calls);
-    let seal = Call::new(SEAL_SLOT).int(seal.slot.into()).int(seal.epoch).int(seal.seq as i64).int(seal.leased_until);
+    let seal = Call::new(SEAL_SLOT)
+        .int(seal.slot.into())
+        .int(seal.epoch)
+        .int(seal.seq as i64)
+        .int(seal.leased_until);
     calls.push(seal);
     let sent = send(link, None, &calls, Some("COMMIT")).map_err(CommitError::Unknown)?;
     for outcome in sent {
@@ -254,7 +270,9 @@ fn ledger_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .ints(entries.iter().map(|row| row.entry.recorded_at.0))
                 .bytes(entries.iter().map(|row| row.allocations.as_slice()))
                 .bytes(entries.iter().map(|row| row.terms.as_slice()))
-                .byte_options(entries.iter().map(|row| row.entry.text_digest.as_ref().map(|digest| &digest[..])))
+                .byte_options(
+                    entries.iter().map(|row| row.entry.text_digest.as_ref().map(|digest| &digest[..])),
+                )
                 .bytes(entries.iter().map(|row| &row.entry.hash[..])),
         );
     }
@@ -386,7 +404,9 @@ fn lot_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .ints(new.iter().map(|row| row.lot.held.0))
                 .ints(new.iter().map(|row| row.lot.frozen.0))
                 .int_options(new.iter().map(|row| row.lot.terms.paid.as_ref().map(|money| money.minor)))
-                .text_options(new.iter().map(|row| row.lot.terms.paid.as_ref().map(|money| money.currency.code())))
+                .text_options(
+                    new.iter().map(|row| row.lot.terms.paid.as_ref().map(|money| money.currency.code())),
+                )
                 .ints(new.iter().map(|row| row.lot.money))
                 .ints(new.iter().map(|row| row.lot.expired.0))
                 .ints(new.iter().map(|row| row.lot.expired_money))

@@ -31,7 +31,11 @@ enum Column<'a> {
 struct Fixed([u8; 16]);
 
 impl ToSql for Fixed {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         self.0.as_slice().to_sql(ty, out)
     }
 
@@ -90,7 +94,8 @@ impl<'a> Call<'a> {
 
     /// Two columns: tenants and ids of wallets.
     pub(super) fn wallets(self, keys: &[WalletKey]) -> Call<'a> {
-        self.ints(keys.iter().map(|key| key.tenant.0 as i64)).fixed(keys.iter().map(|key| key.id.0.to_bytes()))
+        self.ints(keys.iter().map(|key| key.tenant.0 as i64))
+            .fixed(keys.iter().map(|key| key.id.0.to_bytes()))
     }
 }
 

@@ -5,9 +5,9 @@
 //! few of them however many keys are kept. Each run has a filter in memory: a key that is new touches no disk. A run
 //! counts from the moment its head row is written; until then what it was made of keeps serving.
 
+use super::filter::Filter;
 use crate::dialect::statements;
 use crate::error::StoreError;
-use super::filter::Filter;
 use crate::hot::{KeyDigest, StoredAnswer};
 use crate::position::Position;
 use purser_core::Timestamp;

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn few_new_keys_are_taken_for_known_ones() {
-        let key = |number: u32| Hashed::from(crate::KeyDigest::of(purser_core::TenantNo(1), &number.to_string()));
+        let key =
+            |number: u32| Hashed::from(crate::KeyDigest::of(purser_core::TenantNo(1), &number.to_string()));
         let mut filter = Filter::with_capacity(10_000);
         (0..10_000).for_each(|number| filter.insert(key(number)));
         let mistaken = (10_000..110_000).filter(|number| filter.may_contain(key(*number))).count();

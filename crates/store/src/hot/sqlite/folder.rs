@@ -103,7 +103,13 @@ impl Folder {
     }
 
     /// Notes the reference of an entry that was appended.
-    pub(crate) fn push_reference(&mut self, wallet: WalletKey, seq: u64, reference: &str, position: Position) {
+    pub(crate) fn push_reference(
+        &mut self,
+        wallet: WalletKey,
+        seq: u64,
+        reference: &str,
+        position: Position,
+    ) {
         let WalletKey { tenant, id } = wallet;
         let reference = reference.to_owned();
         self.references.insert(TailReference { tenant, reference, wallet: id, seq, position });
@@ -165,9 +171,11 @@ impl Window {
         }
         let mut insert = connection.prepare_cached(INSERT_REFERENCE)?;
         while left > 0
-            && let Some(TailReference { tenant, reference, wallet, seq, position }) = self.references.pop_first()
+            && let Some(TailReference { tenant, reference, wallet, seq, position }) =
+                self.references.pop_first()
         {
-            let values = params![tenant.0 as i64, reference, wallet.0.to_bytes(), seq as i64, position.to_sql()];
+            let values =
+                params![tenant.0 as i64, reference, wallet.0.to_bytes(), seq as i64, position.to_sql()];
             insert.execute(values)?;
             left -= 1;
         }

@@ -4,10 +4,10 @@
 //! checked against their hash chain, on the rows that have not seen them. Each chunk is one transaction that moves
 //! the position; a crash in between repeats at most one chunk, and an entry that a row has seen is skipped.
 
-use crate::dialect::statements;
-use crate::error::StoreError;
 use super::{SqliteBatch, SqliteWriter};
+use crate::dialect::statements;
 use crate::driver::values;
+use crate::error::StoreError;
 use crate::hot::rows::{entry_columns, read_entry};
 use crate::hot::{LoadedWallet, Recovered, Touched, load};
 use crate::position::Position;
@@ -37,7 +37,8 @@ impl SqliteWriter {
         loop {
             let after = self.flushed();
             let mut batch = self.begin()?;
-            let entries = batch.session().all(ENTRIES_AFTER, values![after.to_sql(), CHUNK_ENTRIES], read_entry)?;
+            let entries =
+                batch.session().all(ENTRIES_AFTER, values![after.to_sql(), CHUNK_ENTRIES], read_entry)?;
             let Some(last) = entries.last().map(|(position, ..)| *position) else { return Ok(recovered) };
             let rebuilt = replay_chunk(&batch, &entries)?;
             recovered.entries += entries.len() as u64;
@@ -75,7 +76,12 @@ fn replay_chunk(
 }
 
 impl Rebuilt {
-    fn replay(&mut self, batch: &SqliteBatch<'_>, position: Position, entry: &Entry) -> Result<(), StoreError> {
+    fn replay(
+        &mut self,
+        batch: &SqliteBatch<'_>,
+        position: Position,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
         let wallet = &mut self.loaded.wallet;
         let mut named = Touched::default();
         named.add(entry);

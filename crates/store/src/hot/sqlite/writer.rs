@@ -235,7 +235,11 @@ impl SqliteBatch<'_> {
 
     /// Forgets answers given before `before`, at most about `budget_rows` of them; whether some are left. Whole runs
     /// go at a time, so some answers are kept for longer.
-    pub(crate) fn prune_answers(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
+    pub(crate) fn prune_answers(
+        &mut self,
+        before: Timestamp,
+        budget_rows: usize,
+    ) -> Result<bool, StoreError> {
         self.dirty = true;
         self.state.answers.prune(self.connection, before, budget_rows.max(1))
     }

@@ -1,0 +1,368 @@
+-- 0001 ledger
+-- The first schema: identity, catalogue, the ledger and what is derived from it.
+--
+-- Type tokens in braces are rendered per database: int is 64 bits signed (tenant and user numbers are their bit pattern), id 16
+-- bytes, digest 32 bytes, key a product's key, then reference, answer_key, text and blob. "rows" ends a table kept in order of
+-- its integer key, "keyed" one kept in order of its primary key. "position" is the key of what is appended; where data may be
+-- distributed by tenant, "primary" makes the tenant part of it. Times are microseconds since 1970, UTC. Sort keys are never null.
+
+-- Small facts about the database itself.
+CREATE TABLE meta (
+    name  VARBINARY(128) NOT NULL PRIMARY KEY,
+    value BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- A writer leases a slot; the epoch tells a writer that lost it. Slot 0 numbers cold transactions. The embedded database
+-- has one writer, whose lock is the file's: its slot is leased for ever.
+CREATE TABLE slot (
+    slot         BIGINT NOT NULL PRIMARY KEY,
+    epoch        BIGINT NOT NULL,
+    seq          BIGINT NOT NULL,
+    closed_until BIGINT NOT NULL,
+    leased_until BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE config_epoch (
+    one   BIGINT NOT NULL PRIMARY KEY,
+    epoch BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- How far what is derived behind the funnel has come in each slot.
+CREATE TABLE fold (
+    name     VARBINARY(128) NOT NULL,
+    slot     BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    PRIMARY KEY (name, slot)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- kind 1: an organisation, named by its own key. kind 2: the personal tenant of one user, found by that user's key,
+-- which is never shown as a tenant's name. The key is null once it was erased.
+CREATE TABLE tenant (
+    tenant_no     BIGINT NOT NULL PRIMARY KEY,
+    kind          BIGINT NOT NULL,
+    tenant_key    VARBINARY(128),
+    standing      BIGINT NOT NULL,
+    zone          MEDIUMTEXT NOT NULL,
+    funding_order BIGINT NOT NULL,
+    created_at    BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE UNIQUE INDEX tenant_by_key ON tenant (kind, tenant_key);
+
+CREATE TABLE users (
+    tenant_no  BIGINT NOT NULL,
+    user_no    BIGINT NOT NULL,
+    user_key   VARBINARY(128),
+    email      MEDIUMTEXT,
+    name       MEDIUMTEXT,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE UNIQUE INDEX users_by_key ON users (tenant_no, user_key);
+
+CREATE TABLE unit (
+    unit_code  VARBINARY(128) NOT NULL PRIMARY KEY,
+    scale      BIGINT NOT NULL,
+    name       MEDIUMTEXT NOT NULL,
+    created_at BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE action (
+    action_no       BIGINT NOT NULL PRIMARY KEY,
+    action_key      VARBINARY(128) NOT NULL,
+    name            MEDIUMTEXT NOT NULL,
+    unit_label      MEDIUMTEXT,
+    description     MEDIUMTEXT,
+    category        MEDIUMTEXT,
+    active          BIGINT NOT NULL,
+    overage         BIGINT NOT NULL,
+    overage_percent BIGINT NOT NULL,
+    created_at      BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE UNIQUE INDEX action_by_key ON action (action_key);
+
+-- The units an action is paid in, in the order they are tried.
+CREATE TABLE action_unit (
+    action_no BIGINT NOT NULL,
+    ordinal   BIGINT NOT NULL,
+    unit_code VARBINARY(128) NOT NULL,
+    PRIMARY KEY (action_no, ordinal)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE price (
+    price_id   VARBINARY(16) NOT NULL PRIMARY KEY,
+    action_no  BIGINT NOT NULL,
+    unit_code  VARBINARY(128) NOT NULL,
+    valid_from BIGINT NOT NULL,
+    model      MEDIUMBLOB NOT NULL,
+    created_at BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE api_key (
+    key_no     BIGINT NOT NULL PRIMARY KEY,
+    hash       VARBINARY(32) NOT NULL,
+    name       MEDIUMTEXT NOT NULL,
+    scope      VARBINARY(128) NOT NULL,
+    tenant_no  BIGINT,
+    created_at BIGINT NOT NULL,
+    revoked_at BIGINT
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE UNIQUE INDEX api_key_by_hash ON api_key (hash);
+
+-- Administrative changes, in the positions of slot 0. Append-only.
+CREATE TABLE audit (
+    position    BIGINT NOT NULL PRIMARY KEY,
+    actor_kind  BIGINT NOT NULL,
+    actor_no    BIGINT NOT NULL,
+    what        MEDIUMTEXT NOT NULL,
+    subject     MEDIUMTEXT NOT NULL,
+    before_json MEDIUMTEXT,
+    after_json  MEDIUMTEXT,
+    reason      MEDIUMTEXT,
+    at          BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE pool (
+    tenant_no  BIGINT NOT NULL,
+    pool_no    BIGINT NOT NULL,
+    pool_key   VARBINARY(128) NOT NULL,
+    name       MEDIUMTEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, pool_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE UNIQUE INDEX pool_by_key ON pool (tenant_no, pool_key);
+
+CREATE TABLE pool_member (
+    tenant_no    BIGINT NOT NULL,
+    pool_no      BIGINT NOT NULL,
+    user_no      BIGINT NOT NULL,
+    limit_amount BIGINT,
+    limit_period BIGINT,
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, pool_no, user_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- What was used under one rule in one period: limits, monthly tiers, included quantities.
+CREATE TABLE counter (
+    tenant_no    BIGINT NOT NULL,
+    subject      VARBINARY(16) NOT NULL,
+    rule         VARBINARY(16) NOT NULL,
+    period_start BIGINT NOT NULL,
+    used         BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, subject, rule, period_start)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- The ledger. In order of position, so that every insert goes to the last page; a key that began with the tenant would
+-- make each entry of a batch dirty a page of its own.
+CREATE TABLE entry (
+    position      BIGINT NOT NULL,
+    prev_position BIGINT NOT NULL,
+    tenant_no     BIGINT NOT NULL,
+    wallet_id     VARBINARY(16) NOT NULL,
+    seq           BIGINT NOT NULL,
+    kind          BIGINT NOT NULL,
+    subject       VARBINARY(16) NOT NULL,
+    amount        BIGINT NOT NULL,
+    held_delta    BIGINT NOT NULL,
+    settled_after BIGINT NOT NULL,
+    user_no       BIGINT,
+    actor_kind    BIGINT NOT NULL,
+    actor_no      BIGINT NOT NULL,
+    occurred_at   BIGINT NOT NULL,
+    recorded_at   BIGINT NOT NULL,
+    allocations   MEDIUMBLOB NOT NULL,
+    terms         MEDIUMBLOB NOT NULL,
+    text_digest   VARBINARY(32),
+    hash          VARBINARY(32) NOT NULL,
+    PRIMARY KEY (position, tenant_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+-- The only other index of the ledger. Subjects are time-ordered ids, so it grows at its end too.
+CREATE INDEX entry_by_subject ON entry (subject);
+
+-- Personal text under the salt of the entry's digest. A row may be deleted (erasure), never changed.
+CREATE TABLE entry_text (
+    position  BIGINT NOT NULL,
+    tenant_no BIGINT NOT NULL,
+    salt      VARBINARY(16) NOT NULL,
+    reference VARBINARY(255),
+    metadata  MEDIUMTEXT,
+    reason    MEDIUMTEXT,
+    PRIMARY KEY (position, tenant_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- One row for each wallet that a decision changed, at the position of its first entry there.
+CREATE TABLE outbox (
+    position  BIGINT NOT NULL,
+    tenant_no BIGINT NOT NULL,
+    wallet_id VARBINARY(16) NOT NULL,
+    event     BIGINT NOT NULL,
+    first_seq BIGINT NOT NULL,
+    entries   BIGINT NOT NULL,
+    PRIMARY KEY (position, tenant_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Answers to idempotency keys, in the order they were given. Clients choose keys at random, so the embedded database has no
+-- index on them: recent ones are found in memory, older ones in sorted runs. Server databases, which many nodes write, have
+-- a unique one, in which keys that begin with a time (UUIDv7) lie in the order of that time.
+CREATE TABLE answer (
+    position       BIGINT NOT NULL,
+    tenant_no      BIGINT NOT NULL,
+    key_digest     VARBINARY(28) NOT NULL,
+    request_digest VARBINARY(32) NOT NULL,
+    receipt        MEDIUMBLOB NOT NULL,
+    created_at     BIGINT NOT NULL,
+    PRIMARY KEY (position, tenant_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Sorted runs of answers. The digest covers the tenant. A run without a head is unfinished or left over.
+CREATE TABLE answer_run (
+    run        BIGINT NOT NULL,
+    key_digest VARBINARY(16) NOT NULL,
+    position   BIGINT NOT NULL,
+    PRIMARY KEY (run, key_digest)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE answer_run_head (
+    run            BIGINT NOT NULL PRIMARY KEY,
+    level          BIGINT NOT NULL,
+    first_position BIGINT NOT NULL,
+    last_position  BIGINT NOT NULL,
+    answers        BIGINT NOT NULL,
+    newest_at      BIGINT NOT NULL,
+    filter         MEDIUMBLOB NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Everything below is derived from entries. On the embedded database wallet, lot, hold, debt and freeze rows follow the ledger
+-- up to the position of fold 'wallet_rows'; what comes after it is replayed at the start. Elsewhere they are exact.
+CREATE TABLE wallet (
+    tenant_no     BIGINT NOT NULL,
+    wallet_id     VARBINARY(16) NOT NULL,
+    owner_kind    BIGINT NOT NULL,
+    owner_no      BIGINT NOT NULL,
+    unit_code     VARBINARY(128) NOT NULL,
+    scale         BIGINT NOT NULL,
+    seq           BIGINT NOT NULL,
+    head          VARBINARY(32) NOT NULL,
+    head_position BIGINT NOT NULL,
+    recorded_at   BIGINT NOT NULL,
+    settled       BIGINT NOT NULL,
+    held          BIGINT NOT NULL,
+    frozen        BIGINT NOT NULL,
+    debt          BIGINT NOT NULL,
+    last_topup    BIGINT NOT NULL,
+    created_at    BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- expires_at is the largest integer for a lot that never expires.
+CREATE TABLE lot (
+    tenant_no     BIGINT NOT NULL,
+    lot_id        VARBINARY(16) NOT NULL,
+    wallet_id     VARBINARY(16) NOT NULL,
+    is_open       BIGINT NOT NULL,
+    kind          BIGINT NOT NULL,
+    priority      BIGINT NOT NULL,
+    effective_at  BIGINT NOT NULL,
+    expires_at    BIGINT NOT NULL,
+    granted       BIGINT NOT NULL,
+    remaining     BIGINT NOT NULL,
+    held          BIGINT NOT NULL,
+    frozen        BIGINT NOT NULL,
+    paid_minor    BIGINT,
+    paid_currency VARBINARY(128),
+    money         BIGINT NOT NULL,
+    expired       BIGINT NOT NULL,
+    expired_money BIGINT NOT NULL,
+    origin        VARBINARY(16),
+    parent        VARBINARY(16),
+    PRIMARY KEY (tenant_no, lot_id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE INDEX lot_by_wallet ON lot (tenant_no, wallet_id, is_open, lot_id);
+CREATE INDEX lot_by_origin ON lot (tenant_no, origin);
+
+CREATE TABLE hold (
+    tenant_no  BIGINT NOT NULL,
+    wallet_id  VARBINARY(16) NOT NULL,
+    hold_id    VARBINARY(16) NOT NULL,
+    state      BIGINT NOT NULL,
+    terms      MEDIUMBLOB NOT NULL,
+    pins       MEDIUMBLOB NOT NULL,
+    held       BIGINT NOT NULL,
+    captured   BIGINT NOT NULL,
+    user_no    BIGINT,
+    placed_at  BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, hold_id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+-- Most holds are saved closed and never enter it.
+CREATE INDEX hold_active ON hold (tenant_no, wallet_id);
+
+CREATE TABLE debt (
+    tenant_no BIGINT NOT NULL,
+    wallet_id VARBINARY(16) NOT NULL,
+    seq       BIGINT NOT NULL,
+    cause     BIGINT NOT NULL,
+    subject   VARBINARY(16) NOT NULL,
+    origin    VARBINARY(16),
+    amount    BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, seq)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE open_freeze (
+    tenant_no BIGINT NOT NULL,
+    wallet_id VARBINARY(16) NOT NULL,
+    ordinal   BIGINT NOT NULL,
+    cause     VARBINARY(16) NOT NULL,
+    lot_id    VARBINARY(16) NOT NULL,
+    wanted    BIGINT NOT NULL,
+    taken     BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, ordinal)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- A wallet's entries by seq, and entries by reference: folded in bulk, complete up to fold 'wallet_history'.
+CREATE TABLE wallet_history (
+    tenant_no BIGINT NOT NULL,
+    wallet_id VARBINARY(16) NOT NULL,
+    seq       BIGINT NOT NULL,
+    position  BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, wallet_id, seq)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE entry_reference (
+    tenant_no BIGINT NOT NULL,
+    reference VARBINARY(255) NOT NULL,
+    wallet_id VARBINARY(16) NOT NULL,
+    seq       BIGINT NOT NULL,
+    position  BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, reference, wallet_id, seq)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+INSERT INTO meta (name, value) VALUES ('clean_shutdown', 1);
+INSERT INTO slot (slot, epoch, seq, closed_until, leased_until) VALUES
+    (0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0), (3, 0, 0, 0, 0), (4, 0, 0, 0, 0), (5, 0, 0, 0, 0), (6, 0, 0, 0, 0), (7, 0, 0, 0, 0),
+    (8, 0, 0, 0, 0), (9, 0, 0, 0, 0), (10, 0, 0, 0, 0), (11, 0, 0, 0, 0), (12, 0, 0, 0, 0), (13, 0, 0, 0, 0), (14, 0, 0, 0, 0), (15, 0, 0, 0, 0),
+    (16, 0, 0, 0, 0), (17, 0, 0, 0, 0), (18, 0, 0, 0, 0), (19, 0, 0, 0, 0), (20, 0, 0, 0, 0), (21, 0, 0, 0, 0), (22, 0, 0, 0, 0), (23, 0, 0, 0, 0),
+    (24, 0, 0, 0, 0), (25, 0, 0, 0, 0), (26, 0, 0, 0, 0), (27, 0, 0, 0, 0), (28, 0, 0, 0, 0), (29, 0, 0, 0, 0), (30, 0, 0, 0, 0), (31, 0, 0, 0, 0),
+    (32, 0, 0, 0, 0), (33, 0, 0, 0, 0), (34, 0, 0, 0, 0), (35, 0, 0, 0, 0), (36, 0, 0, 0, 0), (37, 0, 0, 0, 0), (38, 0, 0, 0, 0), (39, 0, 0, 0, 0),
+    (40, 0, 0, 0, 0), (41, 0, 0, 0, 0), (42, 0, 0, 0, 0), (43, 0, 0, 0, 0), (44, 0, 0, 0, 0), (45, 0, 0, 0, 0), (46, 0, 0, 0, 0), (47, 0, 0, 0, 0),
+    (48, 0, 0, 0, 0), (49, 0, 0, 0, 0), (50, 0, 0, 0, 0), (51, 0, 0, 0, 0), (52, 0, 0, 0, 0), (53, 0, 0, 0, 0), (54, 0, 0, 0, 0), (55, 0, 0, 0, 0),
+    (56, 0, 0, 0, 0), (57, 0, 0, 0, 0), (58, 0, 0, 0, 0), (59, 0, 0, 0, 0), (60, 0, 0, 0, 0), (61, 0, 0, 0, 0), (62, 0, 0, 0, 0), (63, 0, 0, 0, 0);
+INSERT INTO config_epoch (one, epoch) VALUES (1, 1);
+INSERT INTO fold (name, slot, position) VALUES ('wallet_rows', 1, 0), ('folder', 0, 0);
+INSERT INTO unit (unit_code, scale, name, created_at) VALUES ('credit', 6, 'Credits', 0);
+
+-- 0002 append_only
+-- The second line of law 1, behind the rights of the role: even a hand at the database cannot change history without
+-- removing a trigger first. TRUNCATE passes triggers; only the rights of the role keep it away.
+CREATE TRIGGER entry_is_not_updated BEFORE UPDATE ON entry
+    FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'entries are append-only: answer a mistake with a further entry';
+CREATE TRIGGER entry_is_not_deleted BEFORE DELETE ON entry
+    FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'entries are append-only: answer a mistake with a further entry';
+CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
+    FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit trail is append-only';
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+    FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit trail is append-only';
+CREATE TRIGGER entry_text_is_not_updated BEFORE UPDATE ON entry_text
+    FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the text of an entry is erased, never changed';
+
+-- What many nodes write at once is kept apart by a key: the last word on law 4.
+CREATE UNIQUE INDEX answer_by_key ON answer (key_digest, tenant_no);
