@@ -240,9 +240,9 @@ fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, 
         }
         DatabaseUrl::Server(target) => {
             if let Some(owner) = settings.owner()? {
-                let applied = purser_store::migrate_server(&owner).map_err(refusal)?;
-                if !applied.is_empty() {
-                    tracing::info!(?applied, "migrated the database");
+                let migrated = purser_store::migrate_server_for(&owner, Some(target)).map_err(refusal)?;
+                if !migrated.applied.is_empty() {
+                    tracing::info!(applied = ?migrated.applied, "migrated the database");
                 }
             }
             let (store, writers, keeper) =

@@ -10,6 +10,7 @@ pub mod boot;
 pub mod caller;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod engine;
 pub mod error;
 mod metrics;

@@ -63,6 +63,11 @@ impl Secrets {
         self.derive("fingerprint").map(head)
     }
 
+    /// Whether one of these keys has this fingerprint.
+    pub(crate) fn know(&self, fingerprint: u64) -> bool {
+        self.fingerprints().any(|mine| mine == fingerprint)
+    }
+
     /// Refuses keys that are not those of this database, and remembers the newest.
     pub(crate) fn check(&self, writer: &mut Writer) -> Result<(), BootError> {
         let fault = |error: StoreError| BootError::Database { what: error.to_string(), locked: false };

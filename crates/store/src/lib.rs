@@ -17,6 +17,7 @@ mod inspect;
 mod migrate;
 mod position;
 mod query;
+mod rights;
 mod sqlite;
 mod store;
 mod table;
@@ -28,20 +29,13 @@ pub use hot::{
     Batch, CommitFault, EntryText, Folded, KeyDigest, LoadedWallet, NewAnswer, Recording, Recovered,
     StoredAnswer, Touched, Wanted, Writer,
 };
-pub use migrate::rendered_schema;
+pub use inspect::{Check, Inspection, Verdict, inspect};
+pub use migrate::{Migrated, migrate_file, migrate_server, migrate_server_for, rendered_schema};
 pub use position::{Heads, Position};
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
+pub use rights::{RoleNames, print_roles};
 pub use sqlite::LogCopier;
 pub use store::{OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
 };
-
-/// Brings a server database up to the schema this program knows; the numbers of the migrations that were applied. Safe to
-/// start on many nodes at once.
-///
-/// # Errors
-/// The user may not change the schema, or a newer program already did.
-pub fn migrate_server(target: &Target) -> Result<Vec<u32>, StoreError> {
-    migrate::migrate_server(target)
-}

@@ -65,7 +65,10 @@ pub async fn create(app: &App, name: &str, scope: Scope, tenant: Option<&str>) -
 
 /// All keys.
 pub async fn list(app: &App) -> Result<Vec<KeyView>, AppError> {
-    let rows = app.read(|reader| reader.api_keys()).await?;
+    Ok(views(app.read(|reader| reader.api_keys()).await?))
+}
+
+pub(crate) fn views(rows: Vec<purser_store::ApiKeyRow>) -> Vec<KeyView> {
     let view = |row: purser_store::ApiKeyRow| {
         Some(KeyView {
             prefix: prefix(row.no),
@@ -76,7 +79,7 @@ pub async fn list(app: &App) -> Result<Vec<KeyView>, AppError> {
             revoked_at: row.revoked_at,
         })
     };
-    Ok(rows.into_iter().filter_map(view).collect())
+    rows.into_iter().filter_map(view).collect()
 }
 
 /// Revokes a key by its public part, or by its whole text. From the next batch on it moves nothing.

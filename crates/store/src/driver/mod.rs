@@ -6,10 +6,12 @@
 //! stands between a question and its answer. The funnel's hot statements do not come through here.
 
 pub(crate) mod mysql;
+mod pooling;
 pub(crate) mod postgres;
 mod target;
 mod tls;
 
+pub(crate) use pooling::{Pooling, pooling};
 pub use target::{DatabaseUrl, Target};
 
 use crate::dialect::Dialect;

@@ -19,6 +19,10 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// What to do where a pooler hands each transaction another connection.
+pub(crate) const PREPARED_OFF: &str = "a pooler in front of PostgreSQL hands each transaction another connection, so that statements do not stay prepared: \
+     add ?prepared=off to the URL (&prepared=off behind other words), or have it pool sessions";
+
 /// A value with the type it is sent as.
 type Typed<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -271,6 +275,10 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> StoreError {
         | &SqlState::LOCK_NOT_AVAILABLE
         | &SqlState::QUERY_CANCELED
         | &SqlState::UNIQUE_VIOLATION => StoreError::Conflict { what: said },
+        // Each was named on another connection than the one that was handed to this transaction.
+        &SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT => {
+            StoreError::Unfit { what: format!("{PREPARED_OFF} ({said})") }
+        }
         &SqlState::DISK_FULL => StoreError::Full,
         &SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::ReadOnly,
         &SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED => StoreError::Corrupt { what: said },
