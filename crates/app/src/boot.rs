@@ -31,6 +31,9 @@ pub struct Settings {
     pub owner_url: Option<String>,
     /// The secret key in hexadecimal (32 bytes or more), newest first; when empty, SQLite keeps one beside the file.
     pub secret_keys: Vec<String>,
+    /// Where no key is set, one that is forgotten when the node ends, and of which the database remembers nothing: for what
+    /// signs nothing that lasts.
+    pub passing_secret: bool,
     /// How many commands may wait; when full, callers get 503.
     pub queue_max: usize,
     /// How many commands one transaction takes at the most.
@@ -52,6 +55,7 @@ impl std::fmt::Debug for Settings {
             .field("database_url", &database::shown(&self.database_url))
             .field("owner_url", &self.owner_url.as_deref().map(database::shown))
             .field("secret_keys", &self.secret_keys.len())
+            .field("passing_secret", &self.passing_secret)
             .field("queue_max", &self.queue_max)
             .field("batch_max", &self.batch_max)
             .field("deadline", &self.deadline)
@@ -69,6 +73,7 @@ impl Settings {
             database_url: database_url.into(),
             owner_url: None,
             secret_keys: Vec::new(),
+            passing_secret: false,
             queue_max: 8_192,
             batch_max: 1_000,
             deadline: Duration::from_secs(10),
@@ -175,8 +180,13 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         what: format!("{database}: {error}"),
     };
     let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
-    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), &*random)?;
-    secrets.check(&mut writers[0])?;
+    let secrets = if settings.passing_secret && settings.secret_keys.is_empty() {
+        Secrets::passing(&*random)
+    } else {
+        let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), &*random)?;
+        secrets.check(&mut writers[0])?;
+        secrets
+    };
     for writer in &mut writers {
         let recovered = writer.recover().map_err(refusal)?;
         if recovered.entries > 0 {

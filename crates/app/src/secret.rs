@@ -51,6 +51,13 @@ impl Secrets {
         Ok(Secrets { keys })
     }
 
+    /// A key that is kept nowhere.
+    pub(crate) fn passing(random: &dyn Random) -> Secrets {
+        let mut key = vec![0; BYTES_MIN];
+        random.fill(&mut key);
+        Secrets { keys: vec![key] }
+    }
+
     /// The keys for one purpose, the newest first: what is made uses the first, what is checked may use any.
     pub fn derive(&self, purpose: &str) -> impl Iterator<Item = [u8; 32]> {
         let context = format!("purser 2026-11 {purpose}");

@@ -1,9 +1,10 @@
 //! `purser doctor`: every setting in force and where it comes from, and whether the database can be used.
 //!
-//! It changes nothing: a database that is not there yet is not made.
+//! It changes nothing: a database that is not there yet is not made, a server database is looked at beside its nodes.
 
 use std::process::ExitCode;
 
+use purser_app::database::{self, Check, Verdict};
 use serde::Serialize;
 
 use super::key::reach;
@@ -29,6 +30,9 @@ struct SettingOut {
 struct Finding {
     what: String,
     ok: bool,
+    /// It works and could be better; never together with `ok: false`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    warning: bool,
     detail: String,
 }
 
@@ -43,11 +47,11 @@ pub async fn run(context: Context) -> Result<ExitCode, CommandError> {
     let mut findings = Vec::new();
     for name in &config.unknown_variables {
         let detail = "looks like a setting and is none: a typing error?".to_string();
-        findings.push(Finding { what: name.clone(), ok: false, detail });
+        findings.push(Finding { what: name.clone(), ok: false, warning: false, detail });
     }
     if !config.listen.ip().is_loopback() {
         let detail = "reachable from other machines: put a proxy with TLS in front".to_string();
-        findings.push(Finding { what: "listen".to_string(), ok: true, detail });
+        findings.push(Finding { what: "listen".to_string(), ok: true, warning: false, detail });
     }
     findings.extend(database(config).await);
     let report = Report { settings: settings.collect(), findings };
@@ -57,9 +61,10 @@ pub async fn run(context: Context) -> Result<ExitCode, CommandError> {
 }
 
 async fn database(config: &Config) -> Vec<Finding> {
-    let finding = |ok: bool, detail: String| Finding { what: "database".to_string(), ok, detail };
+    let finding =
+        |ok: bool, detail: String| Finding { what: "database".to_string(), ok, warning: false, detail };
     match config.app.sqlite_path() {
-        None => return vec![finding(false, "only sqlite:PATH is known".to_string())],
+        None => return server_database(config).await,
         Some(path) if !path.exists() => {
             return vec![finding(true, "is not there yet; the first start makes it".to_string())];
         }
@@ -71,12 +76,35 @@ async fn database(config: &Config) -> Vec<Finding> {
             .map(|(what, wrong)| Finding {
                 what,
                 ok: wrong.is_none(),
+                warning: false,
                 detail: wrong.unwrap_or_else(|| "fine".to_string()),
             })
             .collect(),
         Ok(other) => vec![finding(false, format!("an unexpected answer: {other:?}"))],
         Err(error) => vec![finding(false, error.to_string())],
     }
+}
+
+/// What is to be said of a server database, without starting anything on it.
+async fn server_database(config: &Config) -> Vec<Finding> {
+    let settings = config.app.clone();
+    let inspected = tokio::task::spawn_blocking(move || database::inspect(&settings)).await;
+    let checks = match inspected.map_err(|error| error.to_string()) {
+        Ok(Ok(checks)) => checks.unwrap_or_default(),
+        Ok(Err(error)) => vec![wrong(error.to_string())],
+        Err(error) => vec![wrong(error)],
+    };
+    let finding = |Check { what, verdict, detail }: Check| Finding {
+        what: what.to_string(),
+        ok: verdict != Verdict::Wrong,
+        warning: verdict == Verdict::Warning,
+        detail,
+    };
+    checks.into_iter().map(finding).collect()
+}
+
+fn wrong(detail: String) -> Check {
+    Check { what: "database", verdict: Verdict::Wrong, detail }
 }
 
 fn text(report: &Report) -> String {
@@ -88,8 +116,13 @@ fn text(report: &Report) -> String {
         lines.push(format!("  {name:<names$}  {value:<values$}  from {source}"));
     }
     lines.push("Findings:".to_string());
-    for Finding { what, ok, detail } in &report.findings {
-        lines.push(format!("  {} {what}: {detail}", if *ok { "ok   " } else { "WRONG" }));
+    for Finding { what, ok, warning, detail } in &report.findings {
+        let found = match (ok, warning) {
+            (false, _) => "WRONG",
+            (true, true) => "warn ",
+            (true, false) => "ok   ",
+        };
+        lines.push(format!("  {found} {what}: {detail}"));
     }
     lines.join("\n")
 }
