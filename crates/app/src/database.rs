@@ -6,9 +6,9 @@ use crate::boot::{BootError, Settings};
 use crate::clock::{Clock, SystemClock, SystemRandom};
 use crate::secret::Secrets;
 use crate::usecase::api_key::{KeyView, views};
-use purser_store::{DatabaseUrl, Store, StoreError, Target};
+use purser_store::{RoleNames, Store, StoreError, Target};
 
-pub use purser_store::{Check, Migrated, RoleNames, Verdict};
+pub use purser_store::{Check, Console, DatabaseUrl, Migrated, Verdict, rendered_schema};
 
 /// What the roles are called where no setting says otherwise.
 const OWNER: &str = "purser_owner";
@@ -104,10 +104,11 @@ pub fn inspect(settings: &Settings) -> Result<Option<Vec<Check>>, BootError> {
 fn secret_key(settings: &Settings, fingerprint: Option<u64>) -> Check {
     let check = |verdict, detail: String| Check { what: "secret_key", verdict, detail };
     match Secrets::load(&settings.secret_keys, None, &SystemRandom::default()) {
+        Err(BootError::Setting { why, .. }) => check(Verdict::Wrong, why),
         Err(error) => check(Verdict::Wrong, error.to_string()),
         Ok(secrets) => match fingerprint.map(|known| secrets.know(known)) {
             Some(true) => check(Verdict::Fine, "the one this database is served with".into()),
-            None => check(Verdict::Fine, "set; this database has not been served yet".into()),
+            None => check(Verdict::Fine, "set".into()),
             Some(false) => check(Verdict::Wrong, "it is not the key this database was served with".into()),
         },
     }

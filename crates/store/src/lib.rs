@@ -9,6 +9,7 @@
 //! Read `hot/` for the funnel, `driver/` for how one text of SQL reaches every database, `query/` for reads, `table/` for the
 //! cold tables, and `migrations/` for the schema with its reasons.
 
+mod console;
 mod dialect;
 mod driver;
 mod error;
@@ -22,6 +23,7 @@ mod sqlite;
 mod store;
 mod table;
 
+pub use console::Console;
 pub use driver::{DatabaseUrl, Target};
 pub use error::{CommitError, StoreError};
 pub use hot::server::{Keeper, Observed};
