@@ -10,6 +10,7 @@ use purser_core::time::SECOND;
 use purser_store::{DatabaseUrl, Keeper, OpenOptions, Store, StoreError, Target, Writer};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 /// What the URL of a database says, without the password in it.
@@ -225,7 +226,9 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let engine = Engine::start(funnels, behind, clock.clone(), settings.queue_max, settings.batch_max);
     let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
-    Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids, secrets }) })
+    let looked_at = AtomicI64::new(i64::MIN / 2);
+    let inner = Inner { settings, store, engine, live, config, names, clock, ids, secrets, looked_at };
+    Ok(App { inner: Arc::new(inner) })
 }
 
 /// A database that is ready.

@@ -60,7 +60,7 @@ impl Drop for Roles {
             true => format!("DROP USER '{owner}'@'%';\nDROP USER '{runtime}'@'%';\n"),
             // The tables go first, with the database; what the roles hold beside them does not outlive this.
             false => format!(
-                "REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}, {runtime}; DROP ROLE {owner}, {runtime}"
+                "REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {runtime}; DROP OWNED BY {owner}; DROP ROLE {owner}, {runtime}"
             ),
         };
         if let Err(error) = console(&self.database.url).run(&sql) {
@@ -147,7 +147,7 @@ fn everything(roles: &Roles) {
     assert!(program.said(&["key", "list"]).contains("(revoked)"));
     assert!(program.doctor("writers").1.starts_with("1 of 63"), "the commands gave their slots back");
     until_folded(roles);
-    assert!(program.verify() > 20);
+    assert!(program.verify() > 15);
     serving.stop();
     assert!(program.doctor("writers").1.starts_with("0 of 63"), "a node that stops gives its slot back");
     assert!(!program.logged().contains("could not"), "{}", program.logged());
