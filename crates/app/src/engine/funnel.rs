@@ -243,10 +243,18 @@ impl Funnel {
             batch.bump_config_epoch()?;
         }
         let committed = batch.commit();
-        if reload && !matches!(committed, Err(CommitError::Failed(_))) {
+        // Where others write as well, what stood in the way of a change is theirs, and the caller is about to look at it.
+        let shared = !self.parts.writer.saves_later();
+        if (reload || shared) && !matches!(committed, Err(CommitError::Failed(_))) {
             // Also when nobody knows whether it was kept: what the database says is in force, whatever the caller hears.
-            let rows = self.parts.store.read(|reader| reader.config())?;
-            self.parts.config.set(Config::new(rows));
+            let known = self.parts.config.get().epoch;
+            let moved = self.parts.store.read(|reader| match reader.config_epoch()? {
+                epoch if epoch == known => Ok(None),
+                _ => reader.config().map(Some),
+            })?;
+            if let Some(rows) = moved {
+                self.parts.config.set(Config::new(rows));
+            }
         }
         committed.map_err(known_error)
     }
