@@ -26,7 +26,14 @@ pub fn migrate(settings: &Settings) -> Result<Migrated, BootError> {
     match (&database, settings.owner()?) {
         (DatabaseUrl::Sqlite(path), _) => purser_store::migrate_file(path).map_err(refusal),
         (DatabaseUrl::Server(target), None) => {
-            purser_store::migrate_server_for(target, None).map_err(refusal)
+            purser_store::migrate_server_for(target, None).map_err(|error| match error {
+                StoreError::Denied { what } => refusal(StoreError::Denied {
+                    what: format!(
+                        "{what}; set database_owner_url to the URL of a user that may change the schema"
+                    ),
+                }),
+                error => refusal(error),
+            })
         }
         (DatabaseUrl::Server(target), Some(owner)) => {
             refuse_another_system(target, &owner)?;

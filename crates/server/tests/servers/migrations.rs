@@ -108,8 +108,16 @@ fn doctor_changes_nothing_and_tells_what_a_start_would_stumble_over() {
 }
 
 #[test]
-fn the_demo_runs_on_a_server_as_often_as_it_is_asked() {
-    let database = Database::postgres();
+fn the_demo_runs_on_postgresql_as_often_as_it_is_asked() {
+    demo_twice(&Database::postgres());
+}
+
+#[test]
+fn the_demo_runs_on_mariadb_as_often_as_it_is_asked() {
+    demo_twice(&Database::mariadb());
+}
+
+fn demo_twice(database: &Database) {
     let program = Program::on(&database.url).with("PURSER_SECRET_KEY", "");
     let mut before = 0;
     for _ in 0..2 {

@@ -87,6 +87,7 @@ fn everything_the_service_does_works_under_the_runtime_role_on_postgresql() {
     let roles = Roles::on(Database::postgres());
     roles.print_and_run_again();
     everything(&roles);
+    refuses_to_migrate(&roles);
     roles.refuses(&HISTORY);
     roles.refuses(&[
         "TRUNCATE entry",
@@ -152,6 +153,13 @@ fn everything(roles: &Roles) {
     assert!(program.doctor("writers").1.starts_with("0 of 63"), "a node that stops gives its slot back");
     assert!(!program.logged().contains("could not"), "{}", program.logged());
     assert!(!program.logged().contains("WARN"), "{}", program.logged());
+}
+
+/// Whoever may not change the schema is told who may.
+fn refuses_to_migrate(roles: &Roles) {
+    let alone = Program::on(&roles.runtime);
+    let told = alone.refused(&["migrate"]);
+    assert!(told.contains("database_owner_url"), "{told}");
 }
 
 /// Waits for the folder, which works beside the writers: what it wrote is the proof that it may.

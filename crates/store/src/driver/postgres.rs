@@ -117,7 +117,7 @@ impl PostgresLink {
 
     /// The text as PostgreSQL wants it. Each is made once for the life of the process and connection: there are a few dozen.
     pub(crate) fn text(&self, sql: &'static str) -> &'static str {
-        *self.texts.borrow_mut().entry(address(sql)).or_insert_with(|| Dialect::Postgres.statement(sql).text)
+        self.texts.borrow_mut().entry(address(sql)).or_insert_with(|| Dialect::Postgres.statement(sql).text)
     }
 
     pub(super) fn query(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
@@ -173,9 +173,10 @@ pub(crate) fn begin_writing() -> String {
 
 /// The words that begin a transaction that reads one snapshot.
 pub(crate) fn begin_reading() -> String {
-    let idle = STATEMENT_MAX.as_millis();
+    let (statement, idle) = (STATEMENT_MAX.as_millis(), STATEMENT_MAX.as_millis());
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {}",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {statement}; \
+         SET LOCAL idle_in_transaction_session_timeout = {}",
         // Somebody may verify a large ledger: between two of its questions it computes.
         idle * 4
     )
@@ -290,5 +291,21 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> StoreError {
             StoreError::Unavailable { what: said }
         }
         _ => StoreError::Other(said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_transaction_sets_ends_with_it() {
+        for words in [begin_writing(), begin_reading()] {
+            let mut statements = words.split(';').map(str::trim);
+            assert!(statements.next().is_some_and(|first| first.starts_with("BEGIN ")), "{words}");
+            assert!(statements.all(|further| further.starts_with("SET LOCAL ")), "{words}");
+            assert!(words.contains("statement_timeout"), "{words}");
+        }
+        assert!(begin_writing().contains("lock_timeout"));
     }
 }

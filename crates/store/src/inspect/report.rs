@@ -2,7 +2,7 @@
 
 use super::durability;
 use super::version;
-use crate::dialect::{Dialect, statements};
+use crate::dialect::Dialect;
 use crate::driver::postgres::PREPARED_OFF;
 use crate::driver::{Link, Pooling, Session, Target, pooling, values};
 use crate::error::StoreError;
@@ -14,16 +14,15 @@ use purser_core::Timestamp;
 use purser_core::time::SECOND;
 use std::fmt::Display;
 
-statements! {
-    LEASED = "SELECT COUNT(*) FROM slot WHERE slot > 0 AND leased_until >= ?1";
-    FINGERPRINT = "SELECT value FROM meta WHERE name = 'secret_fingerprint'";
-    /// Enabled for ordinary work: a trigger may be there and switched off.
-    POSTGRES_TRIGGERS = "
+const LEASED: &str = "SELECT COUNT(*) FROM slot WHERE slot > 0 AND leased_until >= ?1";
+const FINGERPRINT: &str = "SELECT value FROM meta WHERE name = 'secret_fingerprint'";
+/// Enabled for ordinary work: a trigger may be there and switched off.
+const POSTGRES_TRIGGERS: &str = "
         SELECT CAST(tgname AS TEXT) FROM pg_catalog.pg_trigger
          WHERE tgrelid IN (to_regclass('entry'), to_regclass('entry_text'), to_regclass('audit'))
            AND tgenabled IN ('O', 'A')";
-    MYSQL_TRIGGERS = "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()";
-}
+const MYSQL_TRIGGERS: &str =
+    "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()";
 
 /// How far the clocks may be apart before a node refuses to write, in microseconds (design: a node more than 5 s off).
 const APART_MAX: i64 = 5 * SECOND;
@@ -77,6 +76,9 @@ pub struct Inspection {
     pub secret_fingerprint: Option<u64>,
 }
 
+/// How one thing was found, and what is to be said of it.
+type Looked = Result<(Verdict, String), StoreError>;
+
 /// Looks at a server database as its runtime user sees it, and as its owner where that user is known. Changes nothing, leases
 /// nothing. `wall` is the clock of this machine.
 pub fn inspect(target: &Target, owner: Option<&Target>, wall: impl Fn() -> Timestamp) -> Inspection {
@@ -114,7 +116,7 @@ pub fn inspect(target: &Target, owner: Option<&Target>, wall: impl Fn() -> Times
 }
 
 impl Inspection {
-    fn add<const N: usize>(&mut self, looked: [(&'static str, Result<(Verdict, String), StoreError>); N]) {
+    fn add<const N: usize>(&mut self, looked: [(&'static str, Looked); N]) {
         self.checks.extend(looked.into_iter().map(|(what, looked)| match looked {
             Ok((verdict, detail)) => Check { what, verdict, detail },
             Err(error) => wrong(what, error),
@@ -131,7 +133,7 @@ fn wrong(what: &'static str, detail: impl Display) -> Check {
     Check { what, verdict: Verdict::Wrong, detail: detail.to_string() }
 }
 
-fn looked_at_version(session: Session<'_>) -> Result<(Verdict, String), StoreError> {
+fn looked_at_version(session: Session<'_>) -> Looked {
     let version = version(session)?;
     if let Some(what) = version.too_old() {
         return Ok((Verdict::Wrong, what));
@@ -143,14 +145,14 @@ fn looked_at_version(session: Session<'_>) -> Result<(Verdict, String), StoreErr
     })
 }
 
-fn looked_at_durability(session: Session<'_>) -> Result<(Verdict, String), StoreError> {
+fn looked_at_durability(session: Session<'_>) -> Looked {
     Ok(match durability::unsafe_settings(session)? {
         Some(what) => (Verdict::Wrong, what),
         None => (Verdict::Fine, durability::settings(session)?),
     })
 }
 
-fn looked_at_pooling(target: &Target) -> Result<(Verdict, String), StoreError> {
+fn looked_at_pooling(target: &Target) -> Looked {
     Ok(match (pooling(target)?, target.keep_prepared) {
         (Pooling::StatementsLost, _) => (Verdict::Wrong, PREPARED_OFF.to_owned()),
         (Pooling::Transaction, true) => {
@@ -168,10 +170,7 @@ fn looked_at_pooling(target: &Target) -> Result<(Verdict, String), StoreError> {
     })
 }
 
-fn looked_at_clock(
-    session: Session<'_>,
-    wall: impl Fn() -> Timestamp,
-) -> Result<(Verdict, String), StoreError> {
+fn looked_at_clock(session: Session<'_>, wall: impl Fn() -> Timestamp) -> Looked {
     let before = wall().0;
     let now = database_now(session)?;
     let after = wall().0;
@@ -184,7 +183,7 @@ fn looked_at_clock(
     })
 }
 
-fn looked_at_schema(session: Session<'_>) -> Result<(Verdict, String), StoreError> {
+fn looked_at_schema(session: Session<'_>) -> Looked {
     let known = schema_known();
     Ok(match schema_found(session)? {
         Some(found) if found == known => (Verdict::Fine, format!("{found}, as this program needs it")),
@@ -200,7 +199,7 @@ fn looked_at_schema(session: Session<'_>) -> Result<(Verdict, String), StoreErro
     })
 }
 
-fn looked_at_rights(session: Session<'_>) -> Result<(Verdict, String), StoreError> {
+fn looked_at_rights(session: Session<'_>) -> Looked {
     let held = Held::read(session)?;
     let missing = held.missing();
     if missing.is_empty() {
@@ -218,7 +217,7 @@ fn looked_at_rights(session: Session<'_>) -> Result<(Verdict, String), StoreErro
     Ok((Verdict::Wrong, detail))
 }
 
-fn looked_at_history(session: Session<'_>) -> Result<(Verdict, String), StoreError> {
+fn looked_at_history(session: Session<'_>) -> Looked {
     let held = Held::read(session)?;
     let dangers = held.dangers();
     Ok(if dangers.is_empty() {
@@ -229,7 +228,7 @@ fn looked_at_history(session: Session<'_>) -> Result<(Verdict, String), StoreErr
     })
 }
 
-fn looked_at_triggers(session: Session<'_>, owner: Option<&Target>) -> Result<(Verdict, String), StoreError> {
+fn looked_at_triggers(session: Session<'_>, owner: Option<&Target>) -> Looked {
     let (sql, expected) = match session.dialect() {
         Dialect::Mysql => (MYSQL_TRIGGERS, MYSQL_EXPECTED),
         Dialect::Postgres | Dialect::Sqlite => (POSTGRES_TRIGGERS, POSTGRES_EXPECTED),
@@ -253,7 +252,7 @@ fn looked_at_triggers(session: Session<'_>, owner: Option<&Target>) -> Result<(V
     })
 }
 
-fn looked_at_slots(session: Session<'_>) -> Result<(Verdict, String), StoreError> {
+fn looked_at_slots(session: Session<'_>) -> Looked {
     let now = database_now(session)?;
     let leased = session.one(LEASED, values![now], |row| int(row, 0))?;
     let detail = format!("{leased} of {SLOTS} slots are leased, one by each writer of each node");

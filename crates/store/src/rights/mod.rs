@@ -8,7 +8,7 @@ mod print;
 
 pub use print::{RoleNames, print_roles};
 
-use crate::dialect::{Dialect, statements};
+use crate::dialect::Dialect;
 use crate::driver::Session;
 use crate::error::StoreError;
 use crate::hot::rows::{flag, text};
@@ -98,9 +98,8 @@ pub(crate) enum Hurt {
     Alter,
 }
 
-statements! {
-    /// TRUNCATE is a right of its own; ALTER belongs to the owner. A right on one column counts.
-    POSTGRES_HELD = "
+/// TRUNCATE is a right of its own; ALTER belongs to the owner. A right on one column counts.
+const POSTGRES_HELD: &str = "
         SELECT CAST(c.relname AS TEXT),
                CAST(CAST(has_table_privilege(c.oid, 'SELECT') AS INTEGER) AS BIGINT),
                CAST(CAST(has_table_privilege(c.oid, 'INSERT') AS INTEGER) AS BIGINT),
@@ -110,12 +109,12 @@ statements! {
                CAST(CAST(pg_has_role(c.relowner, 'MEMBER') AS INTEGER) AS BIGINT)
           FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
          WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')";
-    POSTGRES_ROLE = "
+const POSTGRES_ROLE: &str = "
         SELECT CAST(current_user AS TEXT), CAST(CAST(rolsuper AS INTEGER) AS BIGINT),
                CAST(CAST(COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE) AS INTEGER) AS BIGINT)
           FROM pg_catalog.pg_roles WHERE rolname = current_user";
-    /// The words of a schema may be a pattern.
-    MYSQL_HELD = "
+/// The words of a schema may be a pattern.
+const MYSQL_HELD: &str = "
         SELECT '*', privilege_type FROM information_schema.user_privileges WHERE grantee = ?1
          UNION
         SELECT '*', privilege_type FROM information_schema.schema_privileges
@@ -126,8 +125,7 @@ statements! {
          UNION
         SELECT table_name, privilege_type FROM information_schema.column_privileges
          WHERE grantee = ?1 AND table_schema = DATABASE() AND privilege_type = 'UPDATE'";
-    MYSQL_ROLE = "SELECT CURRENT_USER()";
-}
+const MYSQL_ROLE: &str = "SELECT CURRENT_USER()";
 
 /// What the user of a connection may do to one table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
