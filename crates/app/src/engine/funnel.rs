@@ -223,32 +223,49 @@ impl Funnel {
         }
     }
 
-    /// Makes the cold changes that wait: in one transaction where that saves an fsync, each in its own where they could meet
-    /// others. Configuration is replaced before anybody is answered.
-    pub fn change(&mut self, changes: Vec<ColdJob>) -> Vec<Result<(), StoreError>> {
-        if !self.parts.writer.saves_later() {
-            return changes.into_iter().map(|change| self.change_together(vec![change])).collect();
+    /// Makes the cold changes that wait in one transaction, which saves a commit for each; when that is not kept, each in its
+    /// own, so that only the one that cannot be made fails. Configuration is replaced before anybody is answered.
+    pub fn change(&mut self, mut changes: Vec<ColdJob>) -> Vec<Result<(), StoreError>> {
+        match self.change_together(&mut changes) {
+            Ok(()) => changes.iter().map(|_| Ok(())).collect(),
+            Err(CommitError::Failed(error)) if changes.len() > 1 => {
+                tracing::debug!(%error, "cold changes are made one by one");
+                changes.iter_mut().map(|change| self.change_alone(change)).collect()
+            }
+            Err(CommitError::Failed(StoreError::Conflict { .. })) => {
+                changes.iter_mut().map(|change| self.change_alone(change)).collect()
+            }
+            Err(error) => changes.iter().map(|_| Err(known_error(error.clone()))).collect(),
         }
-        let count = changes.len();
-        vec![self.change_together(changes); count]
     }
 
-    fn change_together(&mut self, changes: Vec<ColdJob>) -> Result<(), StoreError> {
-        let mut batch = self.parts.writer.begin()?;
+    /// Makes one change, again where others were in its way.
+    fn change_alone(&mut self, change: &mut ColdJob) -> Result<(), StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.change_together(std::slice::from_mut(change)) {
+                Err(CommitError::Failed(StoreError::Conflict { .. })) if tries < TRIES_MAX => tries += 1,
+                made => return made.map_err(known_error),
+            }
+        }
+    }
+
+    fn change_together(&mut self, changes: &mut [ColdJob]) -> Result<(), CommitError> {
+        let mut batch = self.parts.writer.begin().map_err(CommitError::Failed)?;
         let mut reload = false;
         for change in changes {
-            reload |= change(&mut batch)?;
+            reload |= change(&mut batch).map_err(CommitError::Failed)?;
         }
         if reload {
-            batch.bump_config_epoch()?;
+            batch.bump_config_epoch().map_err(CommitError::Failed)?;
         }
         let committed = batch.commit();
         if reload && !matches!(committed, Err(CommitError::Failed(_))) {
             // Also when nobody knows whether it was kept: what the database says is in force, whatever the caller hears.
-            let rows = self.parts.store.read(|reader| reader.config())?;
+            let rows = self.parts.store.read(|reader| reader.config()).map_err(CommitError::Unknown)?;
             self.parts.config.set(Config::new(rows));
         }
-        committed.map_err(known_error)
+        committed
     }
 
     /// Keeps the writer's place on a server while it has nothing to write.

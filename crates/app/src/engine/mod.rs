@@ -105,10 +105,11 @@ impl Engine {
         self.submit(job)?.await.unwrap_or_else(|_| Err(work::unavailable("shutting_down", 1)))
     }
 
-    /// Makes a cold change in a transaction of its own; it answers whether configuration changed.
+    /// Makes a cold change; it answers whether configuration changed. It may be made again when it was not kept: see
+    /// [`ColdJob`].
     pub async fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut purser_store::Batch<'_>) -> Result<(T, bool), StoreError> + Send + 'static,
+        mut change: impl FnMut(&mut purser_store::Batch<'_>) -> Result<(T, bool), StoreError> + Send + 'static,
     ) -> Result<T, AppError> {
         let (made, result) = std::sync::mpsc::channel();
         let job: ColdJob = Box::new(move |batch| {
@@ -120,7 +121,9 @@ impl Engine {
         let (answer, done) = oneshot::channel();
         self.queues[0].try_send(Work::Cold(job, answer)).map_err(refusal)?;
         match done.await {
-            Ok(Ok(())) => Ok(result.recv().expect("the change sends its value before it is committed")),
+            Ok(Ok(())) => {
+                Ok(result.try_iter().last().expect("the change sends its value before it is committed"))
+            }
             Ok(Err(error)) => Err(work::fault(&error)),
             Err(_) => Err(work::unavailable("shutting_down", 1)),
         }

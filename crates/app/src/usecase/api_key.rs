@@ -53,8 +53,8 @@ pub async fn create(app: &App, name: &str, scope: Scope, tenant: Option<&str>) -
     let (now, fresh, name) = (app.now(), TenantNo(app.inner.ids.number()), name.to_string());
     let hash = hash(&text);
     let change = move |batch: &mut purser_store::Batch<'_>| {
-        let tenant = tenant.map(|key| batch.ensure_tenant(&key, fresh, now)).transpose()?;
-        let scope = scope.name().to_string();
+        let tenant = tenant.as_ref().map(|key| batch.ensure_tenant(key, fresh, now)).transpose()?;
+        let (name, scope) = (name.clone(), scope.name().to_string());
         batch.insert_api_key(&NewApiKey { no, name, hash, scope, tenant }, now)?;
         batch.insert_audit(&audit("api_key.create", no, now))?;
         Ok(((), true))
