@@ -187,7 +187,7 @@ fn view(row: &ActionRow) -> ActionView {
 /// The catalogue is the platform's: a tenant's key does not change what others pay.
 fn platform(caller: &Caller) -> Result<(), AppError> {
     caller.require(Scope::Write)?;
-    if caller.tenant.is_some() { Err(AppError::Denied { scope: "platform" }) } else { Ok(()) }
+    if caller.tenant.is_some() { Err(AppError::PlatformOnly) } else { Ok(()) }
 }
 
 fn audit(caller: &Caller, what: &str, subject: &str, at: Timestamp) -> AuditRow {

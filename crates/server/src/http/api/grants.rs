@@ -330,7 +330,8 @@ impl FromQuery for GrantsQuery {
 pub async fn create(State(app): State<App>, movement: Movement) -> Result<Reply<GrantOut>, Problem> {
     let ask = movement.parse::<GrantIn<'_>>()?.into_ask();
     let (caller, key) = movement.into_parts();
-    let answered = grant::grant(&app, &caller, ask, key).await?;
+    let answered = grant::grant(&app, &caller, ask, key).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate("/unit", "/amount"))?;
     Ok(Reply::created(GrantOut::answer(&answered)?).replayed(answered.replayed))
 }
 

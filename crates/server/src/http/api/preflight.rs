@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::balance::BalanceOut;
 use super::refusals::OfQuestions;
 use crate::http::extract::{JsonBody, Reader};
-use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, measure};
+use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, measure, measured_at, unit_at};
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::{PackageOut, Problem};
 use crate::http::reply::Reply;
@@ -128,5 +128,8 @@ pub async fn ask(
         occurred_at: None,
         remarks: Remarks::default(),
     };
-    Ok(Reply::ok(debit::preflight(&app, &caller, ask).await?.into()))
+    let (unit, amount) = (unit_at(ask.unit.as_ref()), measured_at(&ask.measure));
+    let answered = debit::preflight(&app, &caller, ask).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate(unit, amount))?;
+    Ok(Reply::ok(answered.into()))
 }
