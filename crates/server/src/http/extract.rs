@@ -132,7 +132,11 @@ impl FromRequest<App> for Movement {
 /// Key and body of a movement. The body may be empty; whether that is enough is the handler's to say.
 pub async fn keyed_body(parts: Parts, stream: axum::body::Body) -> Result<(Idempotency, Bytes), Problem> {
     Params::read(parts.uri.query())?.finish()?;
-    let key = parts.headers.get(IDEMPOTENCY_KEY).ok_or_else(key_missing)?.as_bytes();
+    let mut keys = parts.headers.get_all(IDEMPOTENCY_KEY).into_iter();
+    let key = keys.next().ok_or_else(key_missing)?.as_bytes();
+    if keys.next().is_some() {
+        return Err(Problem::field(IDEMPOTENCY_HEADER, "duplicate_field", "the header is given twice"));
+    }
     let key = sound_key(key).ok_or_else(|| key_unsound(IDEMPOTENCY_HEADER))?.to_string();
     let length = parts.headers.get(header::CONTENT_LENGTH).map(|value| value.as_bytes());
     let empty =

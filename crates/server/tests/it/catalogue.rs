@@ -118,6 +118,11 @@ async fn a_price_with_fields_of_another_model_is_refused_where_it_is_wrong() {
     make(json!({"model": "per_dimension", "rates": rates}))
         .await
         .invalid("/price/rates/a~1b~0c/per", "wrong_type");
+    let twice = r#"{"key":"a","name":"A","price":{"model":"per_dimension","rates":{"t":{"rate":"1"},"t":{"rate":"2"}}}}"#;
+    server.send("POST", "/v1/actions", &[], twice).await.invalid("/price/rates", "duplicate_field");
+    let inapplicable = make(json!({"model": "free", "amount": 1})).await;
+    let detail = inapplicable.problem(422, "invalid_request")["detail"].clone();
+    assert!(detail.as_str().expect("text").starts_with("/price/amount: "), "{detail}");
     let body = json!({"key": "a", "name": "A", "prices": [{"model": "free"}, {"model": "flat"}]});
     server.post("/v1/actions", body).await.invalid("/prices/1/amount", "required");
     server.post("/v1/actions", json!({"key": "a", "name": "A"})).await.invalid("/price", "required");
