@@ -33,7 +33,7 @@ const METADATA_DEPTH_MAX: usize = 16;
 #[serde(transparent)]
 pub struct KeyIn<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// Free text of at most `MAX` bytes.
+/// Free text of at most `MAX` characters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TextIn<'a, const MAX: usize>(#[serde(borrow)] pub Cow<'a, str>);

@@ -1,7 +1,7 @@
 //! Credits move: grants, debits, refunds, holds, transfers, each with what it answers.
 
 use crate::server::Server;
-use purser_core::time::SECOND;
+use purser_core::time::{DAY, SECOND};
 use serde_json::json;
 
 #[tokio::test]
@@ -85,6 +85,39 @@ async fn the_same_key_answers_the_same_and_moves_once() {
     other.problem(422, "idempotency_conflict");
     let balance = server.get("/v1/balance?user=ann").await.expect(200);
     assert_eq!(balance["wallets"][0]["balance"]["available"], "95");
+}
+
+#[tokio::test]
+async fn a_debit_that_happened_too_long_ago_still_has_the_answer_it_got() {
+    let server = Server::with_scan().await;
+    let at = |time: &str| json!({"user": "ann", "action": "scan", "occurred_at": time});
+    server.clock.advance(60 * SECOND);
+    let body = at("2026-01-01T00:00:30Z");
+    let first = server.post_as("/v1/debits", body.clone(), "late").await;
+    let hold = server.post("/v1/holds", json!({"user": "ann", "action": "scan"})).await.expect(201);
+    let capture = format!("/v1/holds/{}/capture", hold["id"].as_str().expect("text"));
+    let when = json!({"occurred_at": "2026-01-01T00:00:30Z"});
+    let captured = server.post_as(&capture, when.clone(), "capture").await;
+    server.clock.advance(40 * DAY);
+    for (path, body, key, before) in
+        [("/v1/debits", body.clone(), "late", &first), (capture.as_str(), when.clone(), "capture", &captured)]
+    {
+        let again = server.post_as(path, body, key).await;
+        assert_eq!((again.status, &again.text), (before.status, &before.text));
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    }
+    server
+        .post_as("/v1/debits", at("2026-01-01T00:00:31Z"), "late")
+        .await
+        .problem(422, "idempotency_conflict");
+    server.post_as("/v1/debits", body.clone(), "new").await.invalid("/occurred_at", "out_of_range");
+    server.post_as(&capture, when, "new").await.invalid("/occurred_at", "out_of_range");
+    let nobody = json!({"user": "nobody", "action": "scan", "occurred_at": "2026-01-01T00:00:30Z"});
+    server.post("/v1/debits", nobody).await.invalid("/occurred_at", "out_of_range");
+    let batch = json!({"debits": [{"idempotency_key": "late", "user": "ann", "action": "scan",
+        "occurred_at": "2026-01-01T00:00:30Z"}]});
+    let batch = server.send("POST", "/v1/debits/batch", &[], &batch.to_string()).await.expect(200);
+    assert_eq!(batch["results"][0]["problem"]["code"], "idempotency_conflict");
 }
 
 #[tokio::test]
@@ -291,7 +324,9 @@ async fn a_preflight_moves_and_makes_nothing() {
         (&json!(null), &json!([]), &json!(false))
     );
     assert!(yes.get("code").is_none() && yes.get("shortfall").is_none(), "{yes}");
+    assert!(yes["wallet_id"].as_str().expect("text").starts_with("wal_"), "{yes}");
     let no = ask("nobody").await;
+    assert_eq!(no["wallet_id"], json!(null), "there is no such wallet yet");
     assert_eq!(
         (&no["allowed"], &no["code"], &no["shortfall"]),
         (&json!(false), &json!("insufficient_credits"), &json!("5"))

@@ -145,6 +145,90 @@ async fn numbers_and_texts_that_json_can_write_and_nothing_can_hold_are_named() 
 }
 
 #[tokio::test]
+async fn times_are_those_of_rfc_3339_and_of_the_calendar() {
+    let server = Server::with_scan().await;
+    let expiring = async |time: &str| {
+        let body =
+            json!({"user": "ann", "amount": 1, "kind": "promotional", "reason": "x", "expires_at": time});
+        server.post("/v1/grants", body).await
+    };
+    for time in [
+        "2027-01-31",
+        "2027-01-31T08:00Z",
+        "2027-01-31T08:00:00",
+        "2027-01-31T08:00:00.Z",
+        "20270131T080000Z",
+        "+002027-01-31T08:00:00Z",
+        "2027-01-31T08:00:00+08",
+        "2027-01-31T08:00:00Z[UTC]",
+        "tomorrow",
+        "",
+    ] {
+        expiring(time).await.invalid("/expires_at", "malformed");
+    }
+    for time in ["2027-02-30T00:00:00Z", "9999-12-31T23:59:59Z"] {
+        expiring(time).await.invalid("/expires_at", "out_of_range");
+    }
+    for time in ["2027-01-31t08:00:00z", "2027-01-31T08:00:00.123456789+08:00", "9999-12-30T00:00:00Z"] {
+        expiring(time).await.expect(201);
+    }
+    let wallet = server.grant("ann", "1").await["wallet_id"].as_str().expect("text").to_string();
+    let plus = server.get(&format!("/v1/wallets/{wallet}/at?time=2026-01-01T08:00:00+08:00")).await;
+    plus.invalid("?time", "malformed");
+    assert!(plus.text.contains("%2B"), "{}", plus.text);
+}
+
+#[tokio::test]
+async fn texts_are_measured_in_characters_and_hold_no_nul() {
+    let server = Server::with_scan().await;
+    let with = |name: &str, text: String| json!({"user": "ann", "action": "scan", name: text});
+    server.post("/v1/debits", with("reference", "漢".repeat(255))).await.expect(201);
+    server.post("/v1/debits", with("reference", "漢".repeat(256))).await.invalid("/reference", "too_long");
+    server.post("/v1/debits", with("reference", "a\0b".to_string())).await.invalid("/reference", "malformed");
+    let named = |name: String| json!({"code": "x", "scale": 0, "name": name});
+    server.post("/v1/units", named("漢\0".to_string())).await.invalid("/name", "malformed");
+    server.post("/v1/units", named("漢".repeat(201))).await.invalid("/name", "too_long");
+    server.post("/v1/units", named("漢".repeat(200))).await.expect(201);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_request_comes_before_what_is_not_there() {
+    let server = Server::with_scan().await;
+    let sent = async |path: &str, body: serde_json::Value| server.post(path, body).await;
+    let bad = |more: serde_json::Value| {
+        let mut body = json!({"user": "ann", "action": "none"});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        body
+    };
+    sent("/v1/debits", bad(json!({"quantity": "x"}))).await.invalid("/quantity", "malformed");
+    sent("/v1/debits", bad(json!({"wallet_id": "wal_x", "action": "a b"})))
+        .await
+        .invalid("/action", "invalid_key");
+    sent("/v1/holds", bad(json!({"amount": "x"}))).await.invalid("/amount", "malformed");
+    sent("/v1/holds", bad(json!({"quantity": -1}))).await.invalid("/quantity", "out_of_range");
+    sent("/v1/holds", bad(json!({"wallet_id": "wal_x", "reference": "x".repeat(256)})))
+        .await
+        .invalid("/reference", "too_long");
+    for path in ["/v1/holds/hol_x/capture", "/v1/holds/hol_x/extend"] {
+        sent(path, json!({"amount": "x"})).await.invalid("/amount", "malformed");
+        sent(path, json!({"quantity": 1, "amount": 1})).await.invalid("", "ambiguous");
+    }
+    sent("/v1/holds/hol_x/extend", json!({})).await.invalid("", "required");
+    for path in ["/v1/debits/deb_x/refund", "/v1/grants/gra_x/revoke"] {
+        sent(path, json!({"amount": "x", "reason": "x"})).await.invalid("/amount", "malformed");
+        sent(path, json!({"reason": "x".repeat(501)})).await.invalid("/reason", "too_long");
+    }
+    let ends = |more: serde_json::Value| {
+        let mut body = json!({"from": {"wallet_id": "wal_x"}, "to": {"user": "ann"}, "amount": 1});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        body
+    };
+    sent("/v1/transfers", ends(json!({"amount": "x"}))).await.invalid("/amount", "malformed");
+    sent("/v1/transfers", ends(json!({"to": {}}))).await.invalid("/to", "ambiguous");
+    sent("/v1/transfers", ends(json!({"unit": "gold"}))).await.invalid("/unit", "unknown_unit");
+}
+
+#[tokio::test]
 async fn a_body_that_was_compressed_is_refused_as_that() {
     let server = Server::with_scan().await;
     let key = server.fresh_key();

@@ -183,6 +183,8 @@ pub async fn list(
 }
 
 /// Makes an action with its first prices
+///
+/// Saying the same again changes nothing.
 #[utoipa::path(post, path = "/v1/actions", tag = "catalogue", operation_id = "create_action",
     request_body = ActionIn,
     responses((status = 201, description = "The action", body = ActionOut), OfChanges))]

@@ -58,8 +58,9 @@ pub struct PreflightOut {
     cost: AmountOut,
     /// The code of the unit.
     unit: String,
-    /// The wallet that would pay, or is closest to it.
-    wallet_id: IdOut,
+    /// The wallet that would pay, or is closest to it; null where it does not exist yet.
+    #[schema(required)]
+    wallet_id: Option<IdOut>,
     /// Its balance now.
     balance: BalanceOut,
     /// What would be available after the debit; negative when it would be refused for lack of credits.
@@ -94,7 +95,7 @@ impl From<Preflight> for PreflightOut {
             allowed: preflight.allowed,
             code: preflight.code,
             cost: AmountOut::of(unit, preflight.cost),
-            wallet_id: IdOut::wallet(preflight.wallet),
+            wallet_id: preflight.wallet.map(IdOut::wallet),
             balance: BalanceOut::new(unit, &preflight.balance),
             balance_after: AmountOut::of(unit, preflight.available_after),
             confirmation_required: false,
