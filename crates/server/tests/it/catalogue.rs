@@ -100,7 +100,36 @@ async fn an_action_in_several_units_is_paid_in_the_first_that_covers() {
     server.grant("ann", "1").await;
     let debit = server.post("/v1/debits", json!({"user": "ann", "action": "send"})).await.expect(201);
     assert_eq!((&debit["unit"], &debit["amount"]), (&json!("credit"), &json!("0.2")));
+    server.post("/v1/units", json!({"code": "MYR", "scale": 2, "name": "Ringgit"})).await.expect(201);
+    assert_eq!(server.post("/v1/actions", body.clone()).await.expect(201), action, "nothing is changed");
+    for (name, value) in [
+        ("name", json!("Post")),
+        ("description", json!("by mail")),
+        ("overage_percent", json!(21)),
+        (
+            "prices",
+            json!([{"model": "flat", "amount": "0.2"}, {"model": "flat", "unit": "sms", "amount": 1}]),
+        ),
+        (
+            "prices",
+            json!([{"model": "flat", "unit": "sms", "amount": 2}, {"model": "flat", "amount": "0.2"}]),
+        ),
+        ("prices", json!([{"model": "flat", "unit": "sms", "amount": 1}])),
+    ] {
+        let mut other = body.clone();
+        other[name] = value;
+        server.post("/v1/actions", other).await.problem(409, "action_exists");
+    }
+    server.clock.advance(purser_core::time::SECOND);
+    server.post("/v1/actions/send/prices", json!({"model": "flat", "amount": "0.3"})).await.expect(201);
     server.post("/v1/actions", body).await.problem(409, "action_exists");
+}
+
+#[tokio::test]
+async fn a_price_beyond_what_is_counted_is_told_so() {
+    let server = Server::start().await;
+    let body = json!({"key": "a", "name": "A", "price": {"model": "flat", "amount": "9000000000000"}});
+    server.post("/v1/actions", body).await.invalid("/price/amount", "amount_overflow");
 }
 
 #[tokio::test]
