@@ -39,7 +39,7 @@ pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCod
         eprintln!("purser: only databases of the form sqlite:PATH can be verified");
         return Ok(ExitCode::from(UNREADABLE));
     };
-    match ledger(path, !arguments.quiet).await {
+    match ledger(path.clone(), !arguments.quiet).await {
         Ok(verified) => {
             if !arguments.quiet || context.json {
                 context.print(&answer(&verified), |_| sentence(&verified))?;
@@ -61,7 +61,7 @@ pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCod
             Ok(ExitCode::FAILURE)
         }
         Err(error @ VerifyError::Store(_)) => {
-            eprintln!("purser: the ledger could not be read: {error}");
+            eprintln!("purser: {}: the ledger could not be read: {error}", path.display());
             Ok(ExitCode::from(UNREADABLE))
         }
     }
