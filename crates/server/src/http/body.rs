@@ -4,12 +4,16 @@
 //! tracked, to say where it is bad: the price of a good message is paid by the request that needs it. Nothing here
 //! knows what a field means. Read next: `incoming.rs`.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use purser_app::error::FieldError;
 use serde::Deserialize;
 use serde::de::Error;
@@ -25,6 +29,8 @@ pub const BATCH_BODY_MAX: usize = 2 << 20;
 /// How much of a body that is refused for its length is read and thrown away, so that the client gets the answer
 /// instead of a broken connection.
 const DRAIN_MAX: usize = 64 << 20;
+/// The longest body that fits into what a connection buffers.
+const SHORT_MAX: u64 = 16 << 10;
 /// How long a body may take to arrive.
 const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 
@@ -88,6 +94,58 @@ async fn collect(mut body: Body, max: usize) -> Result<Bytes, Problem> {
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// The request with a body that is read to its end even when it is refused before anybody looked at it: a client that
+/// writes everything before it reads would otherwise find a broken connection instead of the answer. Short bodies, which
+/// the system takes in by itself, are left as they are.
+pub fn read_to_its_end(request: Request) -> Request {
+    let headers = request.headers();
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let long = length.map_or(headers.contains_key(header::TRANSFER_ENCODING), |length| length > SHORT_MAX);
+    // Whoever asked before sending has not sent anything that would be in the way.
+    if !long || headers.contains_key(header::EXPECT) {
+        return request;
+    }
+    request.map(|body| Body::new(ToItsEnd { body, ended: false }))
+}
+
+struct ToItsEnd {
+    body: Body,
+    ended: bool,
+}
+
+impl HttpBody for ToItsEnd {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.ended |= matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ToItsEnd {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(drain(std::mem::take(&mut self.body)));
+        }
+    }
 }
 
 async fn drain(mut body: Body) {

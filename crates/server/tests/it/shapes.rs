@@ -286,6 +286,21 @@ async fn a_body_that_is_too_long_is_refused_with_an_answer() {
 }
 
 #[tokio::test]
+async fn a_refusal_arrives_however_long_the_body_is_that_nobody_reads() {
+    let server = Server::with_scan().await;
+    let long = format!(r#"{{"user":"ann","action":"scan","reference":"{}"}}"#, "x".repeat(8 << 20));
+    let json = ("Content-Type", "application/json");
+    let wrong = [json, ("Authorization", "Bearer psk_none"), ("Idempotency-Key", "a")];
+    server.raw("POST", "/v1/debits", &wrong, long.as_bytes()).await.problem(401, "unauthenticated");
+    server.send("POST", "/v1/debits", &[], &long).await.problem(400, "idempotency_key_required");
+    server.send("POST", "/v1/nothing", &[], &long).await.problem(404, "route_not_found");
+    server.send("PUT", "/v1/debits", &[], &long).await.problem(405, "method_not_allowed");
+    let head = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+    let chunks = format!("{:x}\r\n{long}\r\n0\r\n\r\n", long.len());
+    server.bytes(head, chunks.as_bytes()).await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn a_chunked_body_is_measured_as_it_comes() {
     let server = Server::with_scan().await;
     let authorization = format!("Bearer {}", server.key);
