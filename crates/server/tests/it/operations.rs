@@ -35,11 +35,18 @@ async fn requests_are_counted_by_route_and_status() {
     let server = Server::start().await;
     server.get("/v1/units").await.expect(200);
     server.get("/v1/holds/nope").await.problem(404, "hold_not_found");
+    server.raw("GET", "/docs", &[], b"").await;
+    server.grant("ann", "1").await;
     let text = server.raw("GET", "/metrics", &[], b"").await.text;
     for line in [
         r#"purser_http_requests_total{method="GET",route="/v1/units",status="200"}"#,
         r#"purser_http_requests_total{method="GET",route="/v1/holds/{id}",status="404"}"#,
         r#"purser_http_request_seconds_bucket{method="GET",route="/v1/units",le="+Inf"}"#,
+        r#"purser_http_requests_total{method="GET",route="/docs",status="308"}"#,
+        r#"purser_batch_size_bucket{le="1"}"#,
+        "# HELP purser_commands_total ",
+        "# HELP purser_batch_seconds ",
+        "# HELP purser_queue_wait_seconds ",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
