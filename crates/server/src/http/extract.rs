@@ -53,6 +53,14 @@ pub struct Query<T>(pub T);
 /// No query parameters at all.
 pub struct NoQuery;
 
+/// No query parameters, and no body or an empty object: a call that is told nothing does not overlook what it is told.
+pub struct Nothing;
+
+/// What such a body may hold.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
 /// The bearer token, if the header is there and well formed.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -213,6 +221,21 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
     fn from_request_parts(parts: &mut Parts, _: &S) -> impl Future<Output = Result<NoQuery, Problem>> + Send {
         let read = || Params::read(parts.uri.query())?.finish().map(|()| NoQuery);
         std::future::ready(read())
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Nothing {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Nothing, Problem> {
+        let (parts, stream) = request.into_parts();
+        Params::read(parts.uri.query())?.finish()?;
+        let body = body::read(&parts.headers, stream, BODY_MAX).await?;
+        if !body.is_empty() {
+            body::require_json(&parts.headers)?;
+            let NoFields {} = body::parse(&body)?;
+        }
+        Ok(Nothing)
     }
 }
 

@@ -77,7 +77,11 @@ async fn a_new_price_counts_from_its_instant_on() {
 #[tokio::test]
 async fn an_action_is_switched_off_and_on() {
     let server = Server::with_scan().await;
+    let later = r#"{"from":"2027-01-01T00:00:00Z"}"#;
+    let later = server.send("POST", "/v1/actions/scan/deactivate", &[], later).await;
+    later.invalid("/from", "unknown_field");
     let off = server.send("POST", "/v1/actions/scan/deactivate", &[], "").await.expect(200);
+    server.send("POST", "/v1/actions/scan/deactivate", &[], "{}").await.expect(200);
     assert_eq!(off["active"], false);
     server
         .post("/v1/debits", json!({"user": "ann", "action": "scan"}))
