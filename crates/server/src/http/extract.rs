@@ -117,7 +117,11 @@ impl Movement {
 
     /// The body of a call that may come without one.
     pub fn parse_or_default<'a, T: Deserialize<'a> + Default>(&'a self) -> Result<T, Problem> {
-        if self.body.is_empty() { Ok(T::default()) } else { self.parse() }
+        if self.body.is_empty() || self.body.trim_ascii() == b"null" {
+            Ok(T::default())
+        } else {
+            self.parse()
+        }
     }
 
     /// The parts that `parse` does not borrow from.

@@ -223,7 +223,7 @@ async fn a_hold_is_placed_extended_and_captured() {
 #[tokio::test]
 async fn a_hold_is_released_with_or_without_a_body() {
     let server = Server::with_scan().await;
-    for body in ["", "{}"] {
+    for body in ["", "{}", "null"] {
         let hold = server.post("/v1/holds", json!({"user": "ann", "action": "scan"})).await.expect(201);
         let path = format!("/v1/holds/{}/release", hold["id"].as_str().expect("text"));
         let key = server.fresh_key();

@@ -29,6 +29,7 @@ pub struct ActionIn<'a> {
     key: KeyIn<'a>,
     /// What people call it.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
     name: TextIn<'a, 200>,
     /// What one of it is: scan, call, token.
     #[serde(borrow, default)]

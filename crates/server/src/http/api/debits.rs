@@ -289,6 +289,7 @@ pub struct RefundIn<'a> {
     amount: Option<DecimalIn<'a>>,
     /// Why.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 500)]
     reason: TextIn<'a, 500>,
 }
 

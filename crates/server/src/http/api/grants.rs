@@ -58,6 +58,7 @@ pub struct GrantIn<'a> {
     paid: Option<Strict<MoneyIn<'a>>>,
     /// Why, in words.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 500)]
     reason: TextIn<'a, 500>,
     /// Your own reference.
     #[serde(borrow, default)]
@@ -282,6 +283,7 @@ pub struct RevokeIn<'a> {
     amount: Option<DecimalIn<'a>>,
     /// Why.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 500)]
     reason: TextIn<'a, 500>,
 }
 
