@@ -3,6 +3,7 @@
 use crate::server::Server;
 use purser_core::time::SECOND;
 use serde_json::json;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -49,6 +50,34 @@ async fn requests_are_counted_by_route_and_status() {
         "# HELP purser_queue_wait_seconds ",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_what_the_client_sends_next() {
+    let server = Server::start().await;
+    for more in ["\r\n", "G", "GET /healthz HTTP/1.1\r\nHo"] {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n{more}");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut start = [0; 12];
+        let answer = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut start)).await;
+        answer.expect("an answer in time").expect("an answer");
+        assert_eq!(&start, b"HTTP/1.1 200", "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_told_so() {
+    let server = Server::start().await;
+    let many = format!("GET /healthz HTTP/1.1\r\nHost: test\r\n{}\r\n", "X: x\r\n".repeat(200));
+    for (request, status) in [("nonsense\r\n\r\n", "400"), (many.as_str(), "431")] {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.expect("an answer");
+        assert_eq!(start[..9], *b"HTTP/1.1 ");
+        assert_eq!(&start[9..], status.as_bytes());
     }
 }
 
