@@ -15,6 +15,9 @@ pub enum AppError {
         /// The missing scope.
         scope: &'static str,
     },
+    /// The catalogue is the platform's, and the key belongs to a tenant: 403.
+    #[error("only a key of the platform may do this")]
+    PlatformOnly,
     /// The request is not well formed: 422 (400 for unreadable ones is the server's).
     #[error("{} field(s) are not acceptable", .0.len())]
     Invalid(Vec<FieldError>),

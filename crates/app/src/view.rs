@@ -38,8 +38,8 @@ pub struct Preflight {
     pub cost: Amount,
     /// In which unit.
     pub unit: Unit,
-    /// The wallet that would pay, or is closest to it.
-    pub wallet: WalletKey,
+    /// The wallet that would pay, or is closest to it; none where it does not exist yet.
+    pub wallet: Option<WalletKey>,
     /// Its balance now.
     pub balance: Balance,
     /// Its available balance after the debit; may be negative when refused.

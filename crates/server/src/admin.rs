@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use purser_app::App;
 use purser_app::caller::Scope;
-use purser_app::error::AppError;
+use purser_app::error::{AppError, FieldError};
 use purser_app::usecase::api_key::{self, KeyView};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -117,9 +117,12 @@ pub async fn perform(app: &App, ask: Ask) -> Answer {
 fn sentence(error: &AppError) -> String {
     match error {
         AppError::Invalid(fields) => {
-            let fields = fields.iter().map(|field| format!("{}: {}", field.pointer, field.detail));
+            // Each field came as an argument of the same name.
+            let argument = |field: &FieldError| field.pointer.replacen('/', "--", 1);
+            let fields = fields.iter().map(|field| format!("{}: {}", argument(field), field.detail));
             fields.collect::<Vec<_>>().join("; ")
         }
+        AppError::NotFound { what } => format!("there is no such {}", what.replace('_', " ")),
         other => other.to_string(),
     }
 }

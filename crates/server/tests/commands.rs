@@ -113,6 +113,7 @@ fn verify_says_with_its_exit_code_whether_the_ledger_holds() {
 
     let missing = server::run(folder.path(), &["verify", "--database-url", "sqlite:missing.db"]);
     assert_eq!(missing.status.code(), Some(2));
+    assert!(errors(&missing).contains("missing.db: the ledger could not be read"), "{}", errors(&missing));
     assert!(!folder.path().join("missing.db").exists(), "verify makes no database");
 }
 

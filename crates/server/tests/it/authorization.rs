@@ -103,5 +103,5 @@ async fn a_tenants_key_sees_and_moves_only_what_is_its_own() {
     server
         .post("/v1/actions", json!({"key": "b", "name": "B", "price": {"model": "free"}}))
         .await
-        .problem(403, "scope_missing");
+        .problem(403, "platform_key_required");
 }

@@ -29,7 +29,7 @@ const UNAVAILABLE: (u16, &str) = (503, "The service cannot take it now; Retry-Af
 
 /// Calls that read.
 pub struct OfReads;
-/// Calls that read, with a question in their body.
+/// Calls whose body asks or may be left out, and that no state refuses.
 pub struct OfQuestions;
 /// Calls that change the catalogue.
 pub struct OfChanges;
