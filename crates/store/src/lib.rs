@@ -1,4 +1,4 @@
-//! Remembers: the only crate that knows SQL. Everything the engine records and everything anybody reads goes through here.
+//! Remembers: the only crate that knows SQL or Redis. Everything the engine records and everything anybody reads goes through here.
 //!
 //! [`Store::open`] gives a cheap handle for reads (each `read` is one snapshot) and the one [`Writer`]. A [`Batch`] of the
 //! writer is one transaction: entries, answers and outbox rows are always appended; wallet, lot and hold rows are
@@ -6,13 +6,15 @@
 //! decides nothing, reads no clock and makes no numbers: all of that is handed in.
 //!
 //! Read `hot/` for the funnel, `answers.rs` for idempotency keys, `folder.rs` for what is indexed behind the funnel,
-//! `query/` for reads, `table/` for the cold tables, and `migrations/` for the schema with its reasons.
+//! `query/` for reads, `table/` for the cold tables, and `migrations/` for the schema with its reasons. `hint/` stands
+//! apart: what it remembers may be lost.
 
 mod answers;
 mod dialect;
 mod error;
 mod filter;
 mod folder;
+pub mod hint;
 mod hot;
 mod migrate;
 mod position;
