@@ -4,9 +4,12 @@ use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Engine, Funnel, FunnelParts, Live};
 use crate::names::NameCache;
+use crate::rate::Rate;
 use crate::secret::Secrets;
+use crate::watch::Watchers;
 use crate::{App, Inner};
 use purser_core::time::SECOND;
+use purser_store::hint::{DEADLINE, Hints, RedisOptions};
 use purser_store::{OpenOptions, Store, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +32,12 @@ pub struct Settings {
     pub readers: usize,
     /// How long answers to idempotency keys are kept.
     pub keep_keys: Duration,
+    /// The Redis through which nodes share hints; without one, each has its own.
+    pub redis_url: Option<String>,
+    /// How often one API key may call; unlimited when none.
+    pub rate_limit: Option<Rate>,
+    /// How many live balances may be streamed at the same time.
+    pub streams_max: usize,
 }
 
 impl Settings {
@@ -42,6 +51,9 @@ impl Settings {
             deadline: Duration::from_secs(10),
             readers: 4,
             keep_keys: Duration::from_secs(90 * 86_400),
+            redis_url: None,
+            rate_limit: None,
+            streams_max: 1_000,
         }
     }
 
@@ -133,6 +145,7 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let config = SharedConfig::default();
     config.set(Config::new(store.read(|reader| reader.config()).map_err(|error| refusal(&path, &error))?));
     let live = Live::default();
+    let hints = hints(&settings, &secrets, &*random)?;
     let funnel = Funnel::new(FunnelParts {
         store: store.clone(),
         writer,
@@ -142,10 +155,35 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         deadline: settings.deadline,
         keep_keys: settings.keep_keys,
     });
-    let engine = Engine::start(funnel, clock.clone(), settings.queue_max, settings.batch_max);
+    let engine = Engine::start(
+        funnel.announcing(hints.clone()),
+        clock.clone(),
+        settings.queue_max,
+        settings.batch_max,
+    );
     let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
-    Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids, secrets }) })
+    let watchers = Watchers::new(settings.streams_max);
+    let inner = Inner { settings, store, engine, live, config, names, clock, ids, secrets, hints, watchers };
+    Ok(App { inner: Arc::new(inner) })
+}
+
+/// The hints of this node. What its deployment is called in Redis follows from the secret key, which its nodes share.
+fn hints(settings: &Settings, secrets: &Secrets, random: &dyn Random) -> Result<Hints, BootError> {
+    let redis = settings.redis_url.as_ref().map(|url| {
+        let name = secrets.derive("hints").next().expect("there is at least one key");
+        let mut node = [0; 8];
+        random.fill(&mut node);
+        RedisOptions {
+            url: url.clone(),
+            deployment: name[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+            node: u64::from_be_bytes(node),
+            deadline: DEADLINE,
+        }
+    });
+    // This runs on a thread of the runtime's own.
+    Hints::start(redis, &tokio::runtime::Handle::current())
+        .map_err(|error| BootError::Setting { setting: "redis_url", why: error.to_string() })
 }
 
 fn refusal(path: &std::path::Path, error: &StoreError) -> BootError {

@@ -13,6 +13,7 @@ mod work;
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
 pub use live::{Live, LiveWallet};
+pub(crate) use work::unavailable;
 
 use crate::clock::SafeClock;
 use crate::error::AppError;

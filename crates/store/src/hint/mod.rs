@@ -130,7 +130,7 @@ impl Hints {
     }
 
     /// Whether anybody would hear of a change.
-    pub fn is_wanted(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         !self.inner.hub.is_empty() || self.inner.link.as_ref().is_some_and(|link| link.is_up())
     }
 

@@ -3,6 +3,7 @@
 //! Needs the URL of a Redis in `PURSER_TEST_REDIS_URL`; `cargo xtask test` starts one. Without it the tests fail, because a
 //! test that did not run proves nothing. Every test is a deployment of its own, so they may run beside each other
 //! and beside anything else. `proxy.rs` is the network between a node and Redis, which can be cut and stalled.
+#![allow(clippy::disallowed_methods, reason = "how long something takes is what these tests measure")]
 
 mod proxy;
 
