@@ -7,6 +7,7 @@
 use crate::App;
 use crate::engine::unavailable;
 use crate::error::AppError;
+use crate::metrics::OpenStream;
 use crate::view::LiveBalance;
 use parking_lot::Mutex;
 use purser_core::decide::project;
@@ -38,6 +39,7 @@ pub(crate) struct Watched {
     seen: watch::Receiver<Option<LiveBalance>>,
     stopping: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
+    _open: OpenStream,
 }
 
 impl Watched {
@@ -104,7 +106,7 @@ impl App {
                 watched
             }
         };
-        Ok(Watched { seen, stopping, _place: place })
+        Ok(Watched { seen, stopping, _place: place, _open: OpenStream::new() })
     }
 
     /// The balance of a wallet now.

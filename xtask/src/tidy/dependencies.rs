@@ -102,7 +102,8 @@ fn sql_driver_outside_store(package: &Package) -> Vec<Finding> {
         return Vec::new();
     }
     let drivers = package.dependencies.iter().filter(|found| SQL_DRIVERS.contains(&found.name.as_str()));
-    let message = |name: &str| format!("{} may not depend on {name}: only the store knows SQL and Redis", package.name);
+    let message =
+        |name: &str| format!("{} may not depend on {name}: only the store knows SQL and Redis", package.name);
     drivers.map(|driver| Finding::new(&package.manifest, 0, message(&driver.name))).collect()
 }
 

@@ -70,6 +70,8 @@ pub async fn run(context: Context, arguments: DemoArguments) -> Result<ExitCode,
     settings.database_url = format!("sqlite:{}", path.display());
     // The demo's secret goes with its folder: whatever key this shell has is for another ledger.
     settings.secret_keys.clear();
+    // So are its limit, which the demo's load would break, and its Redis.
+    (settings.rate_limit, settings.redis_url) = (None, None);
     let folding = tokio::spawn(metrics::fold(metrics::install()));
     let app = App::open(settings).await?;
     let server = Server::start(&context, &app, arguments.listen).await;

@@ -316,7 +316,7 @@ fn others(node: [u8; 8], message: &[u8]) -> impl Iterator<Item = WalletKey> {
 }
 
 fn unusable(error: redis::RedisError) -> HintError {
-    HintError(error.to_string())
+    HintError(format!("no Redis can be reached by it, it is not like redis://host:6379/0 ({error})"))
 }
 
 #[cfg(test)]
