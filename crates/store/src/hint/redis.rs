@@ -1,9 +1,10 @@
 //! The hints that nodes share through Redis, on one connection that is given up at the first sign of trouble.
 //!
-//! [`Link`] has a connection or none. A question that is not answered within the deadline, or is answered with an error,
-//! takes the connection away from everybody at once; the keeper alone tries to get another, with growing pauses, and
-//! hands it out only after Redis answered the very question that counted calls ask, in time. So an outage costs the
-//! calls that were waiting one deadline each, and later ones nothing. Nothing here panics over what Redis says.
+//! [`Link`] has a connection or none. A question that is answered with an error, or not within the deadline while nobody
+//! else was answered either, takes the connection away from everybody at once; the keeper alone tries to get another,
+//! with growing pauses, and hands it out only after Redis answered the very question that counted calls ask, in time. So
+//! an outage costs the calls that were waiting one deadline each, and later ones nothing. Nothing here panics over what
+//! Redis says.
 
 use super::local::{Hub, Queue};
 use super::{HintError, Rate, RedisOptions, Sharing, Taken};
@@ -14,6 +15,8 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, ProtocolVersion, PushInfo,
     PushKind, RedisResult, Value,
 };
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -62,6 +65,23 @@ enum Line {
     Away(String),
 }
 
+/// Why Redis was of no use.
+enum Trouble {
+    /// It did not answer in time.
+    Late(Duration),
+    /// It answered something else, or the connection broke.
+    Error(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Late(most) => write!(f, "no answer within {} ms", most.as_millis()),
+            Trouble::Error(why) => f.write_str(why),
+        }
+    }
+}
+
 /// The way to Redis.
 pub(super) struct Link {
     client: Client,
@@ -71,6 +91,8 @@ pub(super) struct Link {
     deadline: Duration,
     hub: Arc<Hub>,
     outbox: Queue,
+    /// How many calls were counted in time.
+    answered: AtomicU64,
     line: watch::Sender<Line>,
 }
 
@@ -97,6 +119,7 @@ impl Link {
             deadline,
             hub,
             outbox: Queue::default(),
+            answered: AtomicU64::new(0),
             line: watch::Sender::new(Line::Untried),
         })
     }
@@ -124,19 +147,27 @@ impl Link {
         }
     }
 
-    /// Counts a call among all nodes; none when Redis did not answer in time, which takes it out for everybody.
+    /// Counts a call among all nodes; none when Redis is away, or did not answer in time.
     pub(super) async fn take(&self, key: &str, rate: Rate) -> Option<Taken> {
         let (number, mut connection) = match &*self.line.borrow() {
             Line::Up { number, connection } => (*number, connection.clone()),
             Line::Untried | Line::Away(_) => return None,
         };
-        match self.count(&mut connection, key, rate).await {
-            Ok(taken) => Some(taken),
-            Err(why) => {
-                self.give_up(number, &why);
-                None
+        let answered = self.answered.load(Ordering::Relaxed);
+        let trouble = match self.count(&mut connection, key, rate).await {
+            Ok(taken) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                return Some(taken);
             }
+            Err(trouble) => trouble,
+        };
+        // When others were answered meanwhile, this node was too busy to hear its answer, and Redis is not to blame.
+        let straggler =
+            matches!(trouble, Trouble::Late(_)) && self.answered.load(Ordering::Relaxed) != answered;
+        if !straggler {
+            self.give_up(number, &trouble.to_string());
         }
+        None
     }
 
     async fn count(
@@ -144,7 +175,7 @@ impl Link {
         connection: &mut MultiplexedConnection,
         key: &str,
         rate: Rate,
-    ) -> Result<Taken, String> {
+    ) -> Result<Taken, Trouble> {
         let mut script = redis::cmd("EVAL");
         script.arg(SCRIPT).arg(1).arg(format!("{}rate:{key}", self.prefix));
         script.arg(rate.per_second.get()).arg(rate.burst.get());
@@ -183,8 +214,8 @@ impl Link {
                     self.give_up(number, &why);
                     beats
                 }
-                Err(why) => {
-                    self.line.send_replace(Line::Away(why));
+                Err(trouble) => {
+                    self.line.send_replace(Line::Away(trouble.to_string()));
                     0
                 }
             };
@@ -202,7 +233,7 @@ impl Link {
     }
 
     /// A connection that listens to other nodes and answers what counted calls ask, in time.
-    async fn dial(self: &Arc<Link>, number: u64) -> Result<MultiplexedConnection, String> {
+    async fn dial(self: &Arc<Link>, number: u64) -> Result<MultiplexedConnection, Trouble> {
         // Not ourselves: the connection would keep alive who keeps it alive.
         let link = Arc::downgrade(self);
         let config = AsyncConnectionConfig::new()
@@ -236,8 +267,8 @@ impl Link {
                 }
                 () = self.outbox.take(&mut wallets) => self.publish(&wallets, &mut connection).await,
             };
-            if let Err(why) = asked {
-                return (beats, why);
+            if let Err(trouble) = asked {
+                return (beats, trouble.to_string());
             }
         }
     }
@@ -246,7 +277,7 @@ impl Link {
         &self,
         wallets: &[WalletKey],
         connection: &mut MultiplexedConnection,
-    ) -> Result<(), String> {
+    ) -> Result<(), Trouble> {
         for some in wallets.chunks(MESSAGE_MAX) {
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(&self.channel).arg(message(self.node, some));
@@ -261,11 +292,10 @@ async fn ask<T: FromRedisValue>(command: Cmd, connection: &mut MultiplexedConnec
 }
 
 /// Redis' answer, if it comes in time.
-async fn within<T>(most: Duration, answer: impl Future<Output = RedisResult<T>>) -> Result<T, String> {
+async fn within<T>(most: Duration, answer: impl Future<Output = RedisResult<T>>) -> Result<T, Trouble> {
     match timeout(most, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} ms", most.as_millis())),
+        Ok(answer) => answer.map_err(|error| Trouble::Error(error.to_string())),
+        Err(_) => Err(Trouble::Late(most)),
     }
 }
 
