@@ -22,6 +22,8 @@ use tokio::time::sleep;
 const POLL: Duration = Duration::from_secs(1);
 /// The least time between two looks, so that a busy wallet is told ten times a second.
 const GAP: Duration = Duration::from_millis(100);
+/// Watchers that look at the same time. Each look takes a thread that may wait for the database.
+const LOOKS_MAX: usize = 8;
 /// When to try again for a stream, in seconds.
 const RETRY_AFTER: u64 = 5;
 
@@ -31,6 +33,7 @@ type Seen = watch::Sender<Option<LiveBalance>>;
 pub(crate) struct Watchers {
     wallets: Mutex<FxHashMap<WalletKey, Seen>>,
     places: Arc<Semaphore>,
+    looks: Semaphore,
     stopping: watch::Sender<bool>,
 }
 
@@ -61,7 +64,8 @@ impl Watchers {
     /// Watchers for so many streams.
     pub(crate) fn new(streams_max: usize) -> Watchers {
         let places = Arc::new(Semaphore::new(streams_max));
-        Watchers { wallets: Mutex::default(), places, stopping: watch::Sender::new(false) }
+        let (looks, stopping) = (Semaphore::new(LOOKS_MAX), watch::Sender::new(false));
+        Watchers { wallets: Mutex::default(), places, looks, stopping }
     }
 
     /// Ends all streams and refuses new ones.
@@ -146,7 +150,10 @@ async fn look_after(watcher: Watcher) {
     let mut wakes = app.inner.hints.subscribe(*wallet);
     let mut stopping = app.inner.watchers.stopping.subscribe();
     loop {
-        match app.wallet_now(*wallet).await {
+        let turn = app.inner.watchers.looks.acquire().await;
+        let found = app.wallet_now(*wallet).await;
+        drop(turn);
+        match found {
             Ok(Some(current)) => {
                 let now = app.live_balance(&current.wallet);
                 seen.send_if_modified(|told| {
