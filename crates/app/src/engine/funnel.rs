@@ -12,6 +12,7 @@ use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use crate::error::AppError;
 use purser_core::{Timestamp, WalletKey};
+use purser_store::hint::Hints;
 use purser_store::{Batch, CommitError, Position, Store, StoreError, Wanted, Writer};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub struct Funnel {
     batches: u64,
     unsaved: Unsaved,
     pace: Pace,
+    hints: Option<Hints>,
 }
 
 /// What batches owe to the work behind them. Done in proportion to what they append, it costs each batch a little;
@@ -68,7 +70,12 @@ struct Pace {
 impl Funnel {
     /// A funnel with nothing in memory.
     pub fn new(parts: FunnelParts) -> Funnel {
-        Funnel { parts, batches: 0, unsaved: Unsaved::default(), pace: Pace::default() }
+        Funnel { parts, batches: 0, unsaved: Unsaved::default(), pace: Pace::default(), hints: None }
+    }
+
+    /// The same, announcing the wallets of each committed batch.
+    pub fn announcing(self, hints: Hints) -> Funnel {
+        Funnel { hints: Some(hints), ..self }
     }
 
     /// Reads, and copies of the log.
@@ -154,13 +161,17 @@ impl Funnel {
             return Attempt::Done(outcomes);
         }
         let (batch, changed) = work.into_changed();
+        let wallets: Vec<WalletKey> = changed.iter().map(Working::key).collect();
         let committed = if alone {
             commit(batch, changed, &self.parts.live, &mut self.unsaved, &mut self.pace)
         } else {
             commit_all(batch, changed)
         };
         match committed {
-            Ok(kept) => self.keep(kept),
+            Ok(kept) => {
+                self.keep(kept);
+                self.announce(&wallets);
+            }
             Err(CommitError::Failed(error)) => return given_up(jobs, &error),
             Err(CommitError::Unknown(error)) => {
                 return Attempt::Done(self.look_up(jobs, outcomes, before, &error));
@@ -178,6 +189,13 @@ impl Funnel {
         }
         if self.batches.is_multiple_of(64) && self.parts.live.len() > LIVE_MAX {
             self.parts.live.evict(self.batches.saturating_sub(1_024));
+        }
+    }
+
+    /// Tells who shows these wallets that they changed. Nothing waits for it, and it may be lost.
+    fn announce(&self, wallets: &[WalletKey]) {
+        if let Some(hints) = &self.hints {
+            hints.wake(wallets);
         }
     }
 

@@ -17,6 +17,7 @@ pub use behind::{Behind, BehindParts};
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
 pub use live::{Live, LiveWallet};
+pub(crate) use work::unavailable;
 
 use crate::clock::SafeClock;
 use crate::error::AppError;

@@ -112,7 +112,7 @@ fn audit(what: &str, no: u64, at: Timestamp) -> AuditRow {
     }
 }
 
-fn prefix(no: u64) -> String {
+pub(crate) fn prefix(no: u64) -> String {
     format!("psk_{no:012x}")
 }
 

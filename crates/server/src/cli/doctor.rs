@@ -123,14 +123,15 @@ async fn database(config: &Config) -> Vec<Finding> {
         return vec![finding(ok, detail)];
     }
     match reach(config, || Ask::Readiness).await {
-        Ok(Answer::Checks(checks)) => checks
-            .into_iter()
-            .map(|(what, wrong)| Finding {
+        Ok(Answer::Checks { checks, notes }) => {
+            let checks = checks.into_iter().map(|(what, wrong)| Finding {
                 what,
                 ok: wrong.is_none(),
                 detail: wrong.unwrap_or_else(|| "fine".to_string()),
-            })
-            .collect(),
+            });
+            let notes = notes.into_iter().map(|(what, detail)| Finding { what, ok: true, detail });
+            checks.chain(notes).collect()
+        }
         Ok(other) => vec![finding(false, format!("an unexpected answer: {other:?}"))],
         Err(error) => vec![finding(false, error.to_string())],
     }
