@@ -190,7 +190,8 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         what: format!("{database}: {error}"),
     };
     let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
-    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), &*random)?;
+    let served = writers[0].begin().and_then(|batch| batch.secret_fingerprint()).map_err(refusal)?.is_some();
+    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), served, &*random)?;
     secrets.check(&mut writers[0])?;
     for writer in &mut writers {
         let recovered = writer.recover().map_err(refusal)?;
@@ -272,6 +273,15 @@ fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, 
     let options = OpenOptions { readers: settings.readers, ..OpenOptions::default() };
     match database {
         DatabaseUrl::Sqlite(path) => {
+            // Ours has tables before it has a secret: it was emptied since.
+            let is_emptied = path.metadata().is_ok_and(|file| file.len() == 0);
+            if is_emptied && crate::secret::path_beside(path).exists() {
+                let what = format!(
+                    "{database} is an empty file, and there is a secret that was made for a ledger in it: restore it \
+                     from a backup, or remove both to begin anew"
+                );
+                return Err(BootError::Database { what, locked: false });
+            }
             let (store, writer) = Store::open(path, &options).map_err(refusal)?;
             Ok(Opened { store, writers: vec![writer], keeper: None, beside: Some(path.clone()) })
         }

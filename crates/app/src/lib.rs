@@ -104,7 +104,10 @@ impl App {
         let clock = self.inner.clock.now().err().map(|error| error.to_string());
         let store =
             self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
-        let engine = (!self.inner.engine.is_running()).then(|| "the writer has ended".to_string());
+        let engine = match self.inner.engine.is_running() {
+            true => self.inner.engine.trouble(),
+            false => Some("the writer has ended".to_string()),
+        };
         let checks = vec![("clock", clock), ("database", store), ("engine", engine)];
         let redis = match self.inner.hints.sharing().await {
             Sharing::Local => None,

@@ -118,6 +118,24 @@ fn verify_says_with_its_exit_code_whether_the_ledger_holds() {
 }
 
 #[test]
+fn a_ledger_that_was_emptied_or_lost_its_secret_is_not_begun_anew() {
+    let (folder, _) = ready();
+    let database = folder.path().join("purser.db");
+    let secret = folder.path().join("purser.db.secret");
+    let kept = std::fs::read(&secret).expect("made on first start");
+    std::fs::remove_file(&secret).expect("it is there");
+    let refused = server::run(folder.path(), &["key", "list"]);
+    assert!(!refused.status.success() && errors(&refused).contains("is gone"), "{}", errors(&refused));
+    assert!(!secret.exists(), "another secret would fit nothing");
+    std::fs::write(&secret, kept).expect("restored");
+    assert!(server::run(folder.path(), &["key", "list"]).status.success());
+    std::fs::write(&database, "").expect("emptied");
+    let refused = server::run(folder.path(), &["key", "list"]);
+    assert!(!refused.status.success() && errors(&refused).contains("empty file"), "{}", errors(&refused));
+    assert_eq!(database.metadata().expect("it is there").len(), 0);
+}
+
+#[test]
 fn what_the_bench_of_the_engine_leaves_can_be_served_and_verified() {
     let folder = tempfile::tempdir().expect("a folder");
     let arguments = ["bench", "engine", "--json", "--debits", "250", "--batch", "100", "--wallets", "10"];

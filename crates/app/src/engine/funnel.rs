@@ -6,6 +6,7 @@
 
 use super::job::{ColdJob, Done, Job, Outcome};
 use super::live::Live;
+use super::trouble::Trouble;
 use super::unsaved::{Behind, Unsaved};
 use super::work::{Work, Working, fault, known_answer, unavailable, wanted};
 use crate::clock::SafeClock;
@@ -54,6 +55,7 @@ pub struct Funnel {
     batches: u64,
     unsaved: Unsaved,
     pace: Pace,
+    trouble: Trouble,
     hints: Option<Hints>,
 }
 
@@ -70,7 +72,14 @@ struct Pace {
 impl Funnel {
     /// A funnel with nothing in memory.
     pub fn new(parts: FunnelParts) -> Funnel {
-        Funnel { parts, batches: 0, unsaved: Unsaved::default(), pace: Pace::default(), hints: None }
+        Funnel {
+            parts,
+            batches: 0,
+            unsaved: Unsaved::default(),
+            pace: Pace::default(),
+            hints: None,
+            trouble: Trouble::default(),
+        }
     }
 
     /// The same, announcing the wallets of each committed batch.
@@ -104,6 +113,10 @@ impl Funnel {
         for _ in 0..TRIES_MAX {
             match self.attempt(jobs) {
                 Attempt::Done(outcomes) => return outcomes,
+                Attempt::Failed(error) => {
+                    self.trouble.met(&error);
+                    return all(jobs, || fault(&error));
+                }
                 Attempt::Again(error) => tracing::debug!(%error, "the batch is carried out again"),
                 Attempt::Split => {
                     let (one, other) = jobs.split_at(jobs.len() / 2);
@@ -182,6 +195,7 @@ impl Funnel {
 
     /// Shows the wallets of a committed batch to readers and remembers whose rows are behind.
     fn keep(&mut self, kept: Kept) {
+        self.trouble.over();
         self.unsaved.saved(kept.saved);
         self.unsaved.push(kept.fallen);
         if self.parts.writer.saves_later() {
@@ -286,6 +300,20 @@ impl Funnel {
         committed
     }
 
+    /// What keeps the last batch from being committed, shared with whoever asks.
+    pub(super) fn trouble(&self) -> Trouble {
+        self.trouble.clone()
+    }
+
+    /// Looks whether the database takes writes again.
+    pub(super) fn probe(&mut self) -> Result<(), StoreError> {
+        let mut batch = self.parts.writer.begin()?;
+        batch.touch()?;
+        commit_cold(batch)?;
+        self.trouble.over();
+        Ok(())
+    }
+
     /// Keeps the writer's place on a server while it has nothing to write.
     pub(super) fn keep_lease(&mut self) -> Result<(), StoreError> {
         self.parts.writer.keep_lease()
@@ -348,6 +376,8 @@ impl Funnel {
 /// How a batch went.
 enum Attempt {
     Done(Vec<Outcome>),
+    /// Nothing was kept: the database does not do its part.
+    Failed(StoreError),
     /// Nothing was kept; others were in the way.
     Again(StoreError),
     /// Nothing was kept, as one of the commands met a damaged row: the others must not suffer from it.
@@ -359,7 +389,7 @@ fn given_up(jobs: &[Job], error: &StoreError) -> Attempt {
     match error {
         StoreError::Conflict { .. } => Attempt::Again(error.clone()),
         StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } if jobs.len() > 1 => Attempt::Split,
-        error => Attempt::Done(all(jobs, || fault(error))),
+        error => Attempt::Failed(error.clone()),
     }
 }
 
