@@ -110,7 +110,7 @@ pub fn inspect(settings: &Settings) -> Result<Option<Vec<Check>>, BootError> {
 
 fn secret_key(settings: &Settings, fingerprint: Option<u64>) -> Check {
     let check = |verdict, detail: String| Check { what: "secret_key", verdict, detail };
-    match Secrets::load(&settings.secret_keys, None, &SystemRandom::default()) {
+    match Secrets::load(&settings.secret_keys, None, false, &SystemRandom::default()) {
         Err(BootError::Setting { why, .. }) => check(Verdict::Wrong, why),
         Err(error) => check(Verdict::Wrong, error.to_string()),
         Ok(secrets) => match fingerprint.map(|known| secrets.know(known)) {

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use super::progress::{self, grouped};
 use super::{CommandError, Context, replay, trace, verify};
-use crate::http::{listen, metrics, router};
+use crate::http::{self, metrics};
 
 /// What is replayed.
 const TRACE: &str = include_str!("../../data/azure-llm-trace-code-2023-excerpt.csv");
@@ -114,6 +114,8 @@ enum Ledger {
 /// Where the ledger is to be, and the settings for it.
 fn ledger(context: &Context) -> Result<(Ledger, Settings), CommandError> {
     let mut settings = context.config.app.clone();
+    // A limit is for others, and the demo's load would break it; Redis holds what others share.
+    (settings.rate_limit, settings.redis_url) = (None, None);
     if !context.config.is_default("database_url") {
         // One URL is enough for a demo: it migrates, too.
         settings.owner_url.get_or_insert_with(|| settings.database_url.clone());
@@ -176,10 +178,10 @@ impl Server {
         let listener = listener.map_err(|error| format!("listening on {listen}: {error}"))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let (routes, connections_max) = (router::router(app.clone()), context.config.connections_max);
+        let (app, connections_max) = (app.clone(), context.config.connections_max);
         let serving = tokio::spawn(async move {
             // Asked to stop, or nobody left who could ask.
-            listen::serve(listener, routes, connections_max, async { drop(stopped.await) }).await;
+            http::serve(app, listener, connections_max, async { drop(stopped.await) }).await;
         });
         Ok(Server { address, stop, serving })
     }

@@ -91,6 +91,8 @@ async fn on_server(config: &Config, ask: Ask) -> Result<Answer, CommandError> {
     }
     // A key is no reason to change the schema, which running nodes may not know yet.
     settings.owner_url = None;
+    // Who asks once has nothing to share with other nodes.
+    settings.redis_url = None;
     (settings.writers, settings.readers) = (1, 1);
     let app = App::open(settings).await?;
     let answer = admin::perform(&app, ask).await;
@@ -105,6 +107,11 @@ pub async fn reach(config: &Config, ask: impl Fn() -> Ask) -> Result<Answer, Com
         return on_server(config, ask()).await;
     }
     let socket = admin_socket(&config.app);
+    let mut settings = config.app.clone();
+    if !matches!(ask(), Ask::Readiness) {
+        // Who asks once has nothing to share with other nodes, and need not complain that it could not.
+        settings.redis_url = None;
+    }
     let mut tries = 0;
     loop {
         if let Some(path) = &socket
@@ -113,7 +120,7 @@ pub async fn reach(config: &Config, ask: impl Fn() -> Ask) -> Result<Answer, Com
             return Ok(answer);
         }
         tries += 1;
-        match App::open(config.app.clone()).await {
+        match App::open(settings.clone()).await {
             Ok(app) => {
                 let answer = admin::perform(&app, ask()).await;
                 app.shutdown().await;
