@@ -99,11 +99,9 @@ fn secrets(config: &Config) -> Option<Finding> {
     finding(format!("{} is open to other users: chmod 600 it", path.display()))
 }
 
-/// What is wrong with a database before anybody opens it, or that it is not there yet; nothing when it can be opened.
+/// What is wrong with an embedded database before anybody opens it, or that it is not there yet; nothing when it can be opened.
 fn unopened(config: &Config) -> Option<(bool, String)> {
-    let Some(path) = config.app.sqlite_path().filter(|path| !path.as_os_str().is_empty()) else {
-        return Some((false, "only sqlite:PATH is known".to_string()));
-    };
+    let path = config.app.sqlite_path()?;
     match std::fs::metadata(&path) {
         Ok(found) => {
             let secret = secret::path_beside(&path);
