@@ -14,6 +14,7 @@ use crate::driver::{Pooling, Session, Target, pooling};
 use crate::error::StoreError;
 use crate::hot::rows::text;
 use crate::rights::Held;
+use durability::Durability;
 
 /// The oldest servers that are good enough, by major and minor version.
 const POSTGRES_MIN: (u32, u32) = (14, 0);
@@ -35,7 +36,7 @@ pub(crate) fn refuse_unfit(session: Session<'_>) -> Result<(), StoreError> {
     if let Some(what) = version.too_old() {
         return Err(StoreError::Unfit { what });
     }
-    match durability::unsafe_settings(session)? {
+    match Durability::read(session)?.what_is_unsafe() {
         None => Ok(()),
         Some(what) => Err(StoreError::Unfit { what }),
     }

@@ -5,6 +5,7 @@
 //! server one node migrates at a time: the others wait for the row that it locks.
 
 use crate::dialect::{Dialect, statements};
+use crate::driver::mysql_session::STAY_IDLE;
 use crate::driver::{Columns, LOCK_MAX, Link, Session, Target};
 use crate::error::StoreError;
 use crate::hot::rows::{int, small, text};
@@ -222,9 +223,11 @@ fn take_lock(session: Session<'_>) -> Result<(), StoreError> {
         &[1_i64.into()],
     )?;
     begin_writing(session)?;
-    if session.dialect() == Dialect::Postgres {
-        // The lock is held for as long as the migration takes, by a connection that says nothing meanwhile.
-        session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?;
+    // The lock is held for as long as the migration takes, by a connection that says nothing meanwhile.
+    match session.dialect() {
+        Dialect::Postgres => session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?,
+        Dialect::Mysql => session.script(STAY_IDLE)?,
+        Dialect::Sqlite => {}
     }
     session.one(LOCK, &[], |row| int(row, 0)).map(|_| ())
 }
@@ -233,16 +236,13 @@ fn take_lock(session: Session<'_>) -> Result<(), StoreError> {
 /// else for long: everybody who comes after would wait behind it.
 fn begin_migrating(session: Session<'_>) -> Result<(), StoreError> {
     match session.dialect() {
-        Dialect::Sqlite => session.script("BEGIN"),
         Dialect::Postgres => {
             let lock = LOCK_MAX.as_millis();
             session
                 .script(&format!("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {lock}"))
         }
-        Dialect::Mysql => {
-            let lock = LOCK_MAX.as_secs();
-            session.script(&format!("SET SESSION lock_wait_timeout = {lock};\n/*M! SET SESSION max_statement_time = 0 */;\nSTART TRANSACTION;\n"))
-        }
+        // The session of a connection says the same on MySQL.
+        Dialect::Mysql | Dialect::Sqlite => session.script("BEGIN"),
     }
 }
 

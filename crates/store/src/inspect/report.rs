@@ -1,6 +1,6 @@
 //! All that `doctor` wants to know of a server database, in checks that each stand alone.
 
-use super::durability;
+use super::durability::Durability;
 use super::version;
 use crate::dialect::Dialect;
 use crate::driver::postgres::PREPARED_OFF;
@@ -146,9 +146,10 @@ fn looked_at_version(session: Session<'_>) -> Looked {
 }
 
 fn looked_at_durability(session: Session<'_>) -> Looked {
-    Ok(match durability::unsafe_settings(session)? {
+    let durability = Durability::read(session)?;
+    Ok(match durability.what_is_unsafe() {
         Some(what) => (Verdict::Wrong, what),
-        None => (Verdict::Fine, durability::settings(session)?),
+        None => (Verdict::Fine, durability.shown()),
     })
 }
 
