@@ -90,6 +90,12 @@ impl Flow {
         let debit = json!({"tenant": "acme", "user": ann, "action": scan, "reference": "job 7",
             "metadata": {"pages": 3, "who": "søren"}});
         let debit = self.done(201, "/v1/debits", debit);
+        // The key of that call again: the same answer, and nothing moves.
+        let key = format!("{}-{}", self.run, self.calls);
+        let same = json!({"tenant": "acme", "user": ann, "action": scan, "reference": "job 7",
+            "metadata": {"pages": 3, "who": "søren"}});
+        let again = self.client.post("/v1/debits", &key, &same.to_string()).expect("an answer");
+        assert!(again.replayed && again.body == debit, "{again:?}");
         let refund = format!("/v1/debits/{}/refund", text(&debit["id"]));
         self.done(200, &refund, json!({"amount": "2", "reason": "half of it failed"}));
         let one = |number: u32| {
