@@ -94,18 +94,26 @@ pub fn api_keys(settings: &Settings) -> Result<Vec<KeyView>, BootError> {
     rows.map(views).map_err(|error| refusal(&database, &error))
 }
 
-/// Looks at a server database for `doctor`; none for an embedded one. Changes nothing.
+/// Looks at a database for `doctor`: at all of a server, at the triggers of an embedded one, whose server says the rest.
+/// Changes nothing.
 ///
 /// # Errors
-/// A setting cannot be used.
-pub fn inspect(settings: &Settings) -> Result<Option<Vec<Check>>, BootError> {
-    let DatabaseUrl::Server(target) = settings.database()? else { return Ok(None) };
+/// A setting cannot be used, or a file cannot be read.
+pub fn inspect(settings: &Settings) -> Result<Vec<Check>, BootError> {
+    let database = settings.database()?;
+    let target = match &database {
+        DatabaseUrl::Server(target) => target,
+        DatabaseUrl::Sqlite(path) => {
+            let looked = purser_store::inspect_file(path);
+            return looked.map(|check| vec![check]).map_err(|error| refusal(&database, &error));
+        }
+    };
     let owner = settings.owner()?;
     let clock = SystemClock::default();
-    let inspection = purser_store::inspect(&target, owner.as_ref(), || clock.wall());
+    let inspection = purser_store::inspect(target, owner.as_ref(), || clock.wall());
     let mut checks = inspection.checks;
     checks.push(secret_key(settings, inspection.secret_fingerprint));
-    Ok(Some(checks))
+    Ok(checks)
 }
 
 fn secret_key(settings: &Settings, fingerprint: Option<u64>) -> Check {

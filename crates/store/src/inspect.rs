@@ -6,7 +6,7 @@
 mod durability;
 mod report;
 
-pub use report::{Check, Inspection, Verdict, inspect};
+pub use report::{Check, Inspection, Verdict, inspect, inspect_file};
 
 use crate::dialect::Dialect;
 use crate::driver::postgres::PREPARED_OFF;

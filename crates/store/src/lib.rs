@@ -32,7 +32,7 @@ pub use hot::{
     Batch, CommitFault, EntryText, Folded, KeyDigest, LoadedWallet, NewAnswer, Recording, Recovered,
     StoredAnswer, Touched, Wanted, Writer,
 };
-pub use inspect::{Check, Inspection, Verdict, inspect};
+pub use inspect::{Check, Inspection, Verdict, inspect, inspect_file};
 pub use migrate::{Migrated, migrate_file, migrate_server, migrate_server_for, rendered_schema};
 pub use position::{Heads, Position};
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};

@@ -125,7 +125,7 @@ fn unopened(config: &Config) -> Option<(bool, String)> {
 async fn database(config: &Config) -> Vec<Finding> {
     let finding = |ok: bool, detail: String| Finding::new("database", ok, detail);
     if config.app.sqlite_path().is_none() {
-        return server_database(config).await;
+        return inspected(config).await;
     }
     if let Some((ok, detail)) = unopened(config) {
         return vec![finding(ok, detail)];
@@ -136,19 +136,21 @@ async fn database(config: &Config) -> Vec<Finding> {
                 Finding::new(&what, wrong.is_none(), wrong.unwrap_or_else(|| "fine".to_string()))
             });
             let notes = notes.into_iter().map(|(what, detail)| Finding::new(&what, true, detail));
-            checks.chain(notes).collect()
+            let mut findings: Vec<Finding> = checks.chain(notes).collect();
+            findings.extend(inspected(config).await);
+            findings
         }
         Ok(other) => vec![finding(false, format!("an unexpected answer: {other:?}"))],
         Err(error) => vec![finding(false, error.to_string())],
     }
 }
 
-/// What is to be said of a server database, without starting anything on it.
-async fn server_database(config: &Config) -> Vec<Finding> {
+/// What is to be said of the database without starting anything on it.
+async fn inspected(config: &Config) -> Vec<Finding> {
     let settings = config.app.clone();
-    let inspected = tokio::task::spawn_blocking(move || database::inspect(&settings)).await;
-    let checks = match inspected.map_err(|error| error.to_string()) {
-        Ok(Ok(checks)) => checks.unwrap_or_default(),
+    let looked = tokio::task::spawn_blocking(move || database::inspect(&settings)).await;
+    let checks = match looked.map_err(|error| error.to_string()) {
+        Ok(Ok(checks)) => checks,
         Ok(Err(error)) => vec![wrong(error.to_string())],
         Err(error) => vec![wrong(error)],
     };

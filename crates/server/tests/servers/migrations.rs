@@ -80,6 +80,10 @@ fn an_embedded_database_is_migrated_too() {
     let program = Program::on("sqlite:purser.db");
     assert_eq!(program.json(&["migrate"]), json!({"applied": [1, 2], "schema": 2, "granted": null}));
     assert!(program.said(&["migrate"]).contains("nothing to do"));
+    assert_eq!(program.doctor("triggers").0, "ok");
+    program.on_its_file("DROP TRIGGER entry_is_not_updated");
+    let (verdict, detail) = program.doctor("triggers");
+    assert!(verdict == "warn" && detail.contains("entry_is_not_updated"), "{detail}");
     assert!(program.refused(&["migrate", "--print-roles"]).contains("--system"));
     assert!(program.said(&["migrate", "--print-roles", "--system", "mysql"]).contains("CREATE USER"));
 }

@@ -87,6 +87,12 @@ impl Program {
         verified["entries"].as_u64().expect("a number")
     }
 
+    /// Runs SQL on the file `purser.db` of an embedded database.
+    pub(crate) fn on_its_file(&self, sql: &str) {
+        let path = self.folder.path().join("purser.db");
+        crate::database::console(&format!("sqlite:{}", path.display())).run(sql).expect("it runs");
+    }
+
     /// What `doctor` found under this name: `ok`, `warn` or `WRONG`, and the detail.
     pub(crate) fn doctor(&self, what: &str) -> (&'static str, String) {
         let said = out(&self.run(&["--json", "doctor"]));

@@ -10,9 +10,11 @@ use crate::hot::rows::{int, number, text};
 use crate::hot::server::database_now;
 use crate::migrate::{schema_found, schema_known};
 use crate::rights::{Held, Right};
+use crate::sqlite;
 use purser_core::Timestamp;
 use purser_core::time::SECOND;
 use std::fmt::Display;
+use std::path::Path;
 
 const LEASED: &str = "SELECT COUNT(*) FROM slot WHERE slot > 0 AND leased_until >= ?1";
 const FINGERPRINT: &str = "SELECT value FROM meta WHERE name = 'secret_fingerprint'";
@@ -29,6 +31,8 @@ const APART_MAX: i64 = 5 * SECOND;
 /// Slots that writers may lease.
 const SLOTS: i64 = 63;
 
+const SQLITE_TRIGGERS: &str = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
+
 /// The triggers of migration 2.
 const POSTGRES_EXPECTED: [&str; 5] = [
     "entry_is_append_only",
@@ -37,6 +41,7 @@ const POSTGRES_EXPECTED: [&str; 5] = [
     "audit_is_not_truncated",
     "entry_text_is_not_updated",
 ];
+/// On the embedded database too.
 const MYSQL_EXPECTED: [&str; 5] = [
     "entry_is_not_updated",
     "entry_is_not_deleted",
@@ -113,6 +118,16 @@ pub fn inspect(target: &Target, owner: Option<&Target>, wall: impl Fn() -> Times
     // A user that may not even read it was told so above.
     inspection.secret_fingerprint = session.first(FINGERPRINT, &[], |row| number(row, 0)).unwrap_or_default();
     inspection
+}
+
+/// Looks at the triggers of an embedded database, where nothing else keeps a hand from history.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn inspect_file(path: &Path) -> Result<Check, StoreError> {
+    let connection = sqlite::open_for_reading(path)?;
+    let looked = looked_at_triggers(Session::Sqlite(&connection), None);
+    looked.map(|(verdict, detail)| Check { what: "triggers", verdict, detail })
 }
 
 impl Inspection {
@@ -232,10 +247,11 @@ fn looked_at_history(session: Session<'_>) -> Looked {
 fn looked_at_triggers(session: Session<'_>, owner: Option<&Target>) -> Looked {
     let (sql, expected) = match session.dialect() {
         Dialect::Mysql => (MYSQL_TRIGGERS, MYSQL_EXPECTED),
-        Dialect::Postgres | Dialect::Sqlite => (POSTGRES_TRIGGERS, POSTGRES_EXPECTED),
+        Dialect::Postgres => (POSTGRES_TRIGGERS, POSTGRES_EXPECTED),
+        Dialect::Sqlite => (SQLITE_TRIGGERS, MYSQL_EXPECTED),
     };
     let read = |session: Session<'_>| session.all(sql, &[], |row| text(row, 0));
-    let found = if Held::read(session)?.sees_triggers {
+    let found = if session.dialect() != Dialect::Mysql || Held::read(session)?.sees_triggers {
         read(session)?
     } else if let Some(owner) = owner {
         read(unprepared(owner)?.session())?
@@ -248,7 +264,7 @@ fn looked_at_triggers(session: Session<'_>, owner: Option<&Target>) -> Looked {
     Ok(if absent.is_empty() {
         (Verdict::Fine, "all that keep history as it is are in place".to_owned())
     } else {
-        let only = "only the rights of the role keep history as it is";
+        let only = "a hand at the database could change history, as far as its rights go";
         (Verdict::Warning, format!("absent or switched off: {}; {only}", absent.join(", ")))
     })
 }
