@@ -206,6 +206,23 @@ impl Hand {
         }
     }
 
+    /// Comes back when somebody waits for a lock of this database.
+    pub(crate) fn wait_for_somebody_who_waits(&mut self) {
+        let waiting = match self {
+            Hand::Mysql(..) => {
+                "SELECT COUNT(*) FROM information_schema.innodb_trx AS held
+                   JOIN information_schema.processlist AS process ON process.id = held.trx_mysql_thread_id
+                  WHERE held.trx_state = 'LOCK WAIT' AND process.db = DATABASE()"
+            }
+            _ => {
+                "SELECT COUNT(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            }
+        };
+        let asked = (0..20_000).find(|_| self.number(waiting) > 0);
+        assert!(asked.is_some(), "nobody waits for a lock");
+    }
+
     /// Ends every other connection to the database, as an administrator does; how many there were.
     pub(crate) fn kill_others(&mut self) -> i64 {
         match self {
