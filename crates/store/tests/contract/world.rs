@@ -199,6 +199,7 @@ impl Account {
 
     /// Saves the rows of the account, once in a batch.
     pub(crate) fn save(&mut self, batch: &mut Batch<'_>) {
+        batch.wallet(self.wallet.key).expect("the wallet is read");
         // What is closed is not loaded with its wallet; the engine loads it when a command names it.
         batch.lots(self.tenant(), &self.unsaved.lots).expect("the lots are read");
         for hold in &self.unsaved.holds {
