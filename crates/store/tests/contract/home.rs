@@ -190,56 +190,78 @@ impl Hand {
 
     /// The one number that a question answers.
     pub(crate) fn number(&mut self, sql: &str) -> i64 {
+        let numbers = self.numbers(sql);
+        assert_eq!(numbers.len(), 1, "{sql}");
+        numbers[0]
+    }
+
+    /// The numbers that a question answers, one in each row.
+    fn numbers(&mut self, sql: &str) -> Vec<i64> {
         match self {
-            Hand::File(file) => file.query_row(sql, [], |row| row.get(0)).expect("a number"),
+            Hand::File(file) => vec![file.query_row(sql, [], |row| row.get(0)).expect("a number")],
             Hand::Postgres(runtime, client) => {
-                let rows = runtime.block_on(client.simple_query(sql)).expect("a number");
-                let found = rows.iter().find_map(|message| match message {
-                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+                let answer = runtime.block_on(client.simple_query(sql)).expect("numbers");
+                let number = |message: tokio_postgres::SimpleQueryMessage| match message {
+                    tokio_postgres::SimpleQueryMessage::Row(row) => {
+                        Some(row.get(0).expect("not null").parse().expect("a number"))
+                    }
                     _ => None,
-                });
-                found.expect("a row").parse().expect("a number")
+                };
+                answer.into_iter().filter_map(number).collect()
             }
-            Hand::Mysql(runtime, conn) => {
-                runtime.block_on(conn.query_first(sql)).expect("a number").expect("a row")
-            }
+            Hand::Mysql(runtime, conn) => runtime.block_on(conn.query(sql)).expect("numbers"),
         }
     }
 
     /// Comes back when somebody waits for a lock of this database.
     pub(crate) fn wait_for_somebody_who_waits(&mut self) {
+        let asked = (0..20_000).find(|_| !self.waiting().is_empty());
+        assert!(asked.is_some(), "nobody waits for a lock");
+    }
+
+    /// Ends the connections that wait for a lock of this database; how many there were.
+    pub(crate) fn kill_those_who_wait(&mut self) -> usize {
+        let waiting = self.waiting();
+        self.kill(&waiting)
+    }
+
+    /// Ends every other connection to the database, as an administrator does; how many there were.
+    pub(crate) fn kill_others(&mut self) -> usize {
+        let others = match self {
+            Hand::Mysql(..) => {
+                "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            }
+            _ => {
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            }
+        };
+        let others = self.numbers(others);
+        self.kill(&others)
+    }
+
+    fn waiting(&mut self) -> Vec<i64> {
         let waiting = match self {
             Hand::Mysql(..) => {
-                "SELECT COUNT(*) FROM information_schema.innodb_trx AS held
+                "SELECT process.id FROM information_schema.innodb_trx AS held
                    JOIN information_schema.processlist AS process ON process.id = held.trx_mysql_thread_id
                   WHERE held.trx_state = 'LOCK WAIT' AND process.db = DATABASE()"
             }
             _ => {
-                "SELECT COUNT(*) FROM pg_stat_activity
+                "SELECT pid FROM pg_stat_activity
                   WHERE datname = current_database() AND wait_event_type = 'Lock'"
             }
         };
-        let asked = (0..20_000).find(|_| self.number(waiting) > 0);
-        assert!(asked.is_some(), "nobody waits for a lock");
+        self.numbers(waiting)
     }
 
-    /// Ends every other connection to the database, as an administrator does; how many there were.
-    pub(crate) fn kill_others(&mut self) -> i64 {
-        match self {
-            Hand::File(_) => panic!("an embedded database has no connections to kill"),
-            Hand::Postgres(..) => self.number(
-                "SELECT COUNT(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
-                  WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            ),
-            Hand::Mysql(runtime, conn) => runtime.block_on(async {
-                let others = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
-                let ids: Vec<u64> = conn.query(others).await.expect("the others");
-                for id in &ids {
-                    // One may have gone by itself.
-                    let _ = conn.query_drop(format!("KILL {id}")).await;
-                }
-                ids.len() as i64
-            }),
+    fn kill(&mut self, connections: &[i64]) -> usize {
+        for connection in connections {
+            // One may have gone by itself.
+            match self {
+                Hand::Mysql(..) => drop(self.run(&format!("KILL {connection}"))),
+                _ => drop(self.numbers(&format!("SELECT pg_terminate_backend({connection}, 5000)::int"))),
+            }
         }
+        connections.len()
     }
 }
