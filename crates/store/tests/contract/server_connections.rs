@@ -168,7 +168,15 @@ fn a_read_whose_connection_breaks_gives_its_place_back(kind: Kind) {
     }
 }
 
+fn a_writer_whose_connection_broke_gives_its_slot_back_all_the_same(kind: Kind) {
+    let Away { home, relay, store: _store, writer, keeper: _keeper, account: _account } = away(kind);
+    relay.cut_all();
+    writer.close().expect("close");
+    assert_eq!(home.open().1.begin().expect("begin").begun_at().slot(), 1);
+}
+
 on_every_server! {
+    a_writer_whose_connection_broke_gives_its_slot_back_all_the_same,
     a_connection_killed_between_statements_keeps_nothing,
     a_commit_that_does_not_arrive_is_unknown_and_found_to_be_nothing,
     a_commit_whose_answer_is_lost_is_unknown_and_found_by_its_key,

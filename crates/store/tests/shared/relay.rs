@@ -155,8 +155,10 @@ fn answer(mut from: TcpStream, mut to: TcpStream, swallowing: &AtomicBool) {
     end(&to);
 }
 
+/// Whether the words are there, and not as the beginning of `COMMITTED`, which is a level of isolation.
 fn contains(bytes: &[u8]) -> bool {
-    bytes.windows(WORDS.len()).any(|window| window == WORDS)
+    let starts = bytes.windows(WORDS.len()).enumerate().filter(|(_, window)| *window == WORDS);
+    starts.into_iter().any(|(start, _)| bytes.get(start + WORDS.len()) != Some(&b'T'))
 }
 
 fn end(stream: &TcpStream) {
