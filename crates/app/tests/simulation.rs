@@ -3,7 +3,7 @@
 //! `PURSER_SIM_DATABASE` says on which database (`sqlite`, `postgres` or `mysql`); on a server every other seed has two nodes.
 //! `PURSER_SIM_SEEDS` says how many seeds are played (50; 10 on a server), `PURSER_SIM_SEED` plays one alone. A seed decides
 //! everything, so that a failure is repeated by the command it prints. Read `sim/run.rs` for what happens in a seed,
-//! `sim/oracle.rs` for what is expected of it. `sim/engine.rs` holds the tests of the threads around the funnel.
+//! `sim/oracle.rs` for what is expected of it. `sim/engine.rs` and `sim/nodes.rs` test the threads around the funnel.
 
 #![allow(unreachable_pub, reason = "the modules of a test are read nowhere else")]
 
