@@ -11,6 +11,7 @@ mod bench;
 mod guard;
 mod http;
 mod load;
+mod matrix;
 mod packages;
 mod repo;
 mod server;
