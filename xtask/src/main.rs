@@ -8,6 +8,7 @@
 
 mod api_check;
 mod bench;
+mod fixtures;
 mod guard;
 mod http;
 mod load;
@@ -57,6 +58,8 @@ enum Task {
         #[arg(long)]
         replica: bool,
     },
+    /// Ledgers of this schema, with which upgrades from it will be tested; writes `crates/store/tests/fixtures`.
+    Fixtures,
     /// The long counts, in the release profile; writes `docs/soak.md`.
     Soak {
         /// Seeds of the simulation.
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Task::Services { check, galera, replica } => {
             services::command(services::Wanted { check, galera, replica })
         }
+        Task::Fixtures => fixtures::command(&root),
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),

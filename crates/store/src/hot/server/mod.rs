@@ -17,6 +17,7 @@ mod postgres_call;
 
 pub(crate) use keeper::begin_writing;
 pub use keeper::{Keeper, Observed};
+pub(crate) use lease::now as database_now;
 pub use loaded::Wanted;
 
 #[cfg(test)]
