@@ -12,6 +12,7 @@ mod fixtures;
 mod guard;
 mod http;
 mod load;
+mod matrix;
 mod packages;
 mod repo;
 mod server;

@@ -20,6 +20,7 @@ mod migrate;
 mod position;
 mod query;
 mod rights;
+mod scratch;
 mod sqlite;
 mod store;
 mod table;
@@ -37,6 +38,7 @@ pub use migrate::{Migrated, migrate_file, migrate_server, migrate_server_for, re
 pub use position::{Heads, Position};
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
 pub use rights::{RoleNames, print_roles};
+pub use scratch::ScratchDatabase;
 pub use sqlite::LogCopier;
 pub use store::{OpenOptions, Store};
 pub use table::{
