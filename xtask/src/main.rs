@@ -8,6 +8,7 @@
 
 mod api_check;
 mod bench;
+mod crash;
 mod guard;
 mod http;
 mod load;
@@ -68,6 +69,21 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Rounds of `kill -9` on server databases under load, in the debug profile.
+    Crash {
+        /// What is crashed; everything that `test` crashes unless named.
+        #[arg(long)]
+        on: Vec<crash::Stage>,
+        /// Rounds of each.
+        #[arg(long, default_value_t = 3)]
+        rounds: u64,
+        /// The moments of the kills.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// In the release profile.
+        #[arg(long)]
+        release: bool,
+    },
     /// Purser beside a no-op handler and beside pgbench; writes `docs/benchmarks.md`.
     Bench {
         /// One short round that writes nothing.
@@ -94,6 +110,10 @@ fn main() -> ExitCode {
         }
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
+        Task::Crash { on, rounds, seed, release } => {
+            let profile = if release { "release" } else { "dev" };
+            test::crash(&root, profile, &on, rounds, seed.unwrap_or_else(crash::seed))
+        }
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),
         Task::Bench { quick, large, paced: None } => {
             let effort = if quick { bench::Effort::QUICK } else { bench::Effort::FULL };

@@ -204,7 +204,7 @@ pub(super) fn verify(run: impl FnOnce(&[&str]) -> Result<String, String>) -> Res
 }
 
 /// The number of entries in what `purser verify --json` prints.
-fn entries_of(printed: &str) -> Result<u64, String> {
+pub(crate) fn entries_of(printed: &str) -> Result<u64, String> {
     // Progress may come first; the result is the last line.
     let last = printed.trim().lines().last().unwrap_or_default();
     let parsed: Result<serde_json::Value, _> =

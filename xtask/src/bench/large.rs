@@ -10,7 +10,7 @@ use super::series::Series;
 use super::{Effort, fill};
 use crate::guard::TempFolder;
 use crate::load::{Order, Pace};
-use crate::server::{self, Server};
+use crate::server::{self, Server, Settings};
 
 /// What size costs, one figure of each a round.
 pub(super) struct Large {
@@ -25,9 +25,9 @@ pub(super) struct Large {
 
 pub(super) fn measure(program: &Path, debits: u64, effort: Effort) -> Result<Large, String> {
     let folder = Rc::new(TempFolder::new("large")?);
-    fill(program, folder.path(), debits)?;
-    let (seconds, entries) =
-        debits::verify(|arguments| server::run_alone(program, folder.path(), arguments))?;
+    let settings = Settings::file(folder.path());
+    fill(program, &settings, debits)?;
+    let (seconds, entries) = debits::verify(|arguments| server::run_alone(program, &settings, arguments))?;
     if entries < debits {
         return Err(format!("the large ledger should hold {debits} debits and has {entries} entries"));
     }

@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 use crate::guard::TempFolder;
 use crate::load::{Histogram, Pace};
 use crate::repo;
-use crate::server::{self, Server};
+use crate::server::{self, Server, Settings};
 use crate::services::Postgres;
 use crate::step;
 use crate::test::build_server;
+pub(crate) use debits::entries_of;
 use debits::{Target, Wallets};
 use report::Report;
 use series::Series;
@@ -147,13 +148,13 @@ impl Rounds {
 /// Debits a second that the engine makes by itself, by its own account.
 fn engine(program: &Path) -> Result<f64, String> {
     let folder = TempFolder::new("engine")?;
-    fill(program, folder.path(), ENGINE_DEBITS)
+    fill(program, &Settings::file(folder.path()), ENGINE_DEBITS)
 }
 
-/// Makes so many debits in the ledger of `folder`, without HTTP; how many a second.
-fn fill(program: &Path, folder: &Path, debits: u64) -> Result<f64, String> {
+/// Makes so many debits in a ledger, without HTTP; how many a second.
+fn fill(program: &Path, settings: &Settings, debits: u64) -> Result<f64, String> {
     let debits = debits.to_string();
-    let printed = server::run_alone(program, folder, &["bench", "engine", "--json", "--debits", &debits])?;
+    let printed = server::run_alone(program, settings, &["bench", "engine", "--json", "--debits", &debits])?;
     let figures: serde_json::Value = serde_json::from_str(printed.trim())
         .map_err(|error| format!("purser bench engine: {error}: {printed}"))?;
     let per_second = figures["debits_per_second"].as_f64();
@@ -174,13 +175,14 @@ fn measure_once(
         fs::metadata(program).map_err(|error| format!("{}: {error}", program.display()))?.len();
     // Larger than the ledger of any run over HTTP, so that the start of the program counts for less.
     let folder = TempFolder::new("verify")?;
-    fill(program, folder.path(), ENGINE_DEBITS)?;
+    let settings = Settings::file(folder.path());
+    fill(program, &settings, ENGINE_DEBITS)?;
     let (verify_seconds, verified_entries) =
-        debits::verify(|arguments| server::run_alone(program, folder.path(), arguments))?;
+        debits::verify(|arguments| server::run_alone(program, &settings, arguments))?;
     let idle = Server::start(program)?;
     let target = Target::of(&idle)?;
     target.is_there()?;
-    let idle_kilobytes = machine::resident_kilobytes(idle.id())?;
+    let idle_kilobytes = machine::resident_kilobytes(idle.id().ok_or("it was just started")?)?;
     idle.stop()?;
     Ok(Once {
         paced,
