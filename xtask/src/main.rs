@@ -95,7 +95,17 @@ enum Task {
         /// Only the latency at so many debits a second; writes nothing.
         #[arg(long, value_name = "RATE", conflicts_with_all = ["quick", "large"])]
         paced: Option<u64>,
+        /// Only PostgreSQL's part, or MariaDB's; writes nothing.
+        #[arg(long, conflicts_with_all = ["large", "paced"])]
+        only: Option<Server>,
     },
+}
+
+/// A server database, by name.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Server {
+    Postgres,
+    Mariadb,
 }
 
 fn main() -> ExitCode {
@@ -115,8 +125,11 @@ fn main() -> ExitCode {
             test::crash(&root, profile, &on, rounds, seed.unwrap_or_else(crash::seed))
         }
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),
-        Task::Bench { quick, large, paced: None } => {
+        Task::Bench { quick, large, paced: None, only } => {
             let effort = if quick { bench::Effort::QUICK } else { bench::Effort::FULL };
+            if let Some(server) = only {
+                return bench::server(&root, server == Server::Mariadb, effort);
+            }
             bench::command(&root, effort, quick, large.then_some(20_000_000))
         }
     });

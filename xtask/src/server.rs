@@ -40,7 +40,7 @@ impl Settings {
     }
 }
 
-/// How long a new key may take to be in force; a node looks more often than every second.
+/// How long it may take until a node knows of a new key or action; it looks more often than every second.
 const HEARD_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) struct Server {
@@ -128,7 +128,7 @@ impl Server {
     pub(crate) fn key(&self, name: &str) -> Result<String, String> {
         let key = self.command(&["key", "create", "--name", name])?.trim().to_string();
         if key.starts_with("psk_") && !key.contains(char::is_whitespace) {
-            return self.knows(&key).map(|()| key);
+            return self.sees("/v1/actions", &key).map(|()| key);
         }
         Err(format!(
             "`purser key create` should print the key alone, and printed {} bytes of something else",
@@ -136,15 +136,15 @@ impl Server {
         ))
     }
 
-    /// Waits until the node has heard of a key that another process made.
-    pub(crate) fn knows(&self, key: &str) -> Result<(), String> {
+    /// Waits until the node has heard of what another process made: with this key, a GET of `path` finds it.
+    pub(crate) fn sees(&self, path: &str, key: &str) -> Result<(), String> {
         let give_up = Instant::now() + HEARD_MAX;
         let authorization = format!("Bearer {key}");
         loop {
-            match http::ask(self.address, "GET", "/v1/actions", &[("Authorization", &authorization)], "")? {
+            match http::ask(self.address, "GET", path, &[("Authorization", &authorization)], "")? {
                 answer if answer.status == 200 => return Ok(()),
                 answer if Instant::now() > give_up => {
-                    return Err(format!("with a new key, GET /v1/actions answers {}", answer.status));
+                    return Err(format!("GET {path} still answers {}: {}", answer.status, answer.body));
                 }
                 _ => std::thread::sleep(Duration::from_millis(20)),
             }

@@ -197,9 +197,10 @@ impl Set {
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
         let addresses: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
         let key = nodes[0].key("crash")?;
-        nodes.iter().try_for_each(|node| node.knows(&key))?;
+        nodes.iter().try_for_each(|node| node.sees("/v1/actions", &key))?;
         let mut client = connect(addresses[0], &key)?;
         let book = Book::open(&mut client, USERS)?;
+        nodes.iter().try_for_each(|node| node.sees("/v1/actions/tokens", &key))?;
         Ok(Set { nodes, redis, database, settings, addresses, key, book })
     }
 
