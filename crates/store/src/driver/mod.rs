@@ -6,6 +6,8 @@
 //! stands between a question and its answer. The funnel's hot statements do not come through here.
 
 pub(crate) mod mysql;
+mod mysql_errors;
+pub(crate) mod mysql_session;
 pub(crate) mod postgres;
 mod target;
 mod tls;
