@@ -65,6 +65,9 @@ enum Task {
         /// Rounds of killing the server under load.
         #[arg(long, default_value_t = 100)]
         rounds: u32,
+        /// Rounds of killing a node and the database, on PostgreSQL and on MariaDB each.
+        #[arg(long, default_value_t = 50)]
+        server_rounds: u64,
         /// Only say whether the page is younger than the code it vouches for.
         #[arg(long)]
         check: bool,
@@ -119,7 +122,9 @@ fn main() -> ExitCode {
             services::command(services::Wanted { check, galera, replica })
         }
         Task::Soak { check: true, .. } => soak::check(&root),
-        Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
+        Task::Soak { seeds, rounds, server_rounds, check: false } => {
+            soak::command(&root, seeds, rounds, server_rounds)
+        }
         Task::Crash { on, rounds, seed, release } => {
             let profile = if release { "release" } else { "dev" };
             test::crash(&root, profile, &on, rounds, seed.unwrap_or_else(crash::seed))

@@ -9,8 +9,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::crash::{self, Stage};
 use crate::repo::{self, cargo};
 use crate::step;
+use crate::test::build_server;
 
 const PAGE: &str = "docs/soak.md";
 
@@ -27,9 +29,18 @@ struct Run {
     counted: &'static str,
 }
 
+/// What is crashed on server databases, and how often; none: as often as is asked for.
+const CRASHED: [(Stage, Option<u64>); 5] = [
+    (Stage::Postgres, None),
+    (Stage::Mariadb, None),
+    (Stage::Redis, Some(20)),
+    (Stage::Standby, Some(10)),
+    (Stage::Galera, Some(10)),
+];
+
 /// What came of it.
 struct Done {
-    title: &'static str,
+    title: String,
     count: String,
     tests: u64,
     seconds: u64,
@@ -37,7 +48,7 @@ struct Done {
 }
 
 /// Runs everything and, where all of it holds, writes the page.
-pub(crate) fn command(root: &Path, seeds: u32, rounds: u32) -> Result<(), String> {
+pub(crate) fn command(root: &Path, seeds: u32, rounds: u32, server_rounds: u64) -> Result<(), String> {
     let runs = [
         Run {
             title: "Simulation of engine and store with crashes, repeats and clock jumps",
@@ -63,6 +74,10 @@ pub(crate) fn command(root: &Path, seeds: u32, rounds: u32) -> Result<(), String
         step::announce(run.title);
         done.push(perform(root, run)?);
     }
+    let program = build_server(root, &repo::target_folder(root)?, "release")?;
+    for (stage, count) in CRASHED {
+        done.push(crash_rounds(&program, stage, count.unwrap_or(server_rounds))?);
+    }
     let page = page(&commit, &today(), &done);
     fs::write(root.join(PAGE), page).map_err(|error| format!("{PAGE}: {error}"))?;
     println!("{PAGE} is written");
@@ -80,11 +95,27 @@ fn perform(root: &Path, run: &Run) -> Result<Done, String> {
         return Err(format!("{}: no test was run", run.title));
     }
     Ok(Done {
-        title: run.title,
+        title: run.title.to_string(),
         count: format!("{} {}", run.count, run.counted),
         tests: tally.passed,
         seconds: started.elapsed().as_secs(),
         figures: figures(&output),
+    })
+}
+
+/// Crash rounds on a server database.
+fn crash_rounds(program: &Path, stage: Stage, count: u64) -> Result<Done, String> {
+    let title = format!("`kill -9` under load on {}, then `verify`", stage.title());
+    step::announce(&title);
+    let started = Instant::now();
+    let outcome = crash::rounds(program, stage, count, crash::seed());
+    outcome.result?;
+    Ok(Done {
+        title,
+        count: format!("{count} rounds"),
+        tests: outcome.tally.passed,
+        seconds: started.elapsed().as_secs(),
+        figures: outcome.figures,
     })
 }
 
@@ -152,8 +183,13 @@ mod tests {
     fn the_page_names_commit_counts_and_figures() {
         let figures = figures("test a ... figure: 12 crashes\nnoise\nfigure: seeds 0..2000\n");
         assert_eq!(figures, ["12 crashes", "seeds 0..2000"]);
-        let done =
-            Done { title: "Simulation", count: "2000 seeds".to_string(), tests: 3, seconds: 75, figures };
+        let done = Done {
+            title: "Simulation".to_string(),
+            count: "2000 seeds".to_string(),
+            tests: 3,
+            seconds: 75,
+            figures,
+        };
         let page = page("0123456789ab", "2026-11-22", &[done]);
         assert_eq!(commit_of(&page), Some("0123456789ab"));
         assert!(page.contains("| Simulation | 2000 seeds | 3 | 1 min 15 s |"), "{page}");

@@ -51,7 +51,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Stage::Postgres => "PostgreSQL",
             Stage::Mariadb => "MariaDB",
