@@ -162,12 +162,17 @@ impl Drop for PostgresLink {
     }
 }
 
+/// Every statement of a transaction that writes finds its rows by a key. Where a table is younger than its statistics the
+/// planner does not know that, and keeps a plan that reads all of it; a plan for these arrays does not depend on their values.
+const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+                      SET LOCAL plan_cache_mode = force_generic_plan";
+
 /// The words that begin a transaction that writes.
 pub(crate) fn begin_writing() -> String {
     let (statement, lock) = (STATEMENT_MAX.as_millis(), LOCK_MAX.as_millis());
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {statement}; \
-         SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {statement}"
+         SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {statement}; {BY_KEY}"
     )
 }
 
