@@ -2,10 +2,13 @@
 
 use super::house::{House, debit, grant, job, spend_a_thousand_twice, wait_for};
 use crate::databases::Kind;
+use purser_app::engine::Route;
 use purser_app::error::AppError;
-use purser_core::Timestamp;
+use purser_core::catalogue::Unit;
 use purser_core::command::Movement;
 use purser_core::entry::{Actor, ActorKind};
+use purser_core::wallet::Owner;
+use purser_core::{Timestamp, UserNo};
 use purser_store::NewApiKey;
 
 fn sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less(kind: Kind) {
@@ -26,6 +29,26 @@ fn one_key_on_two_nodes_at_once_has_one_effect_and_one_answer(kind: Kind) {
         replayed += both.iter().filter(|done| done.replayed).count();
     }
     assert_eq!((replayed, house.available()), (200, 800));
+    [house, other].iter().for_each(|house| house.engine.stop());
+}
+
+fn a_wallet_first_used_on_two_nodes_at_once_is_one_wallet(kind: Kind) {
+    let house = House::new(kind, 1_000, 1_000);
+    let other = house.beside();
+    for no in 0..60 {
+        let owner = Owner::User(UserNo(1_000 + no));
+        let first_use = |house: &House, no: u64| {
+            let mut job = job(no, grant(2));
+            job.route = Route::Owned(owner, Unit::credit().code);
+            house.engine.submit(job).expect("there is room")
+        };
+        let both = [first_use(&house, 2 * no), first_use(&other, 2 * no + 1)];
+        let both = both.map(|waiting| waiting.blocking_recv().expect("an answer").expect("granted").receipt);
+        assert_eq!(both[0].wallet, both[1].wallet);
+        let mut settled = both.map(|receipt| receipt.balance.settled.0);
+        settled.sort_unstable();
+        assert_eq!(settled, [2, 4]);
+    }
     [house, other].iter().for_each(|house| house.engine.stop());
 }
 
@@ -58,6 +81,7 @@ fn a_key_that_another_node_revoked_moves_nothing_from_the_next_batch_on(kind: Ki
 }
 
 on_every_server! {
+    a_wallet_first_used_on_two_nodes_at_once_is_one_wallet,
     sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less,
     one_key_on_two_nodes_at_once_has_one_effect_and_one_answer,
     a_key_that_another_node_revoked_moves_nothing_from_the_next_batch_on,

@@ -141,6 +141,34 @@ fn one_key_in_two_writers_is_answered_once_and_found_on_the_second_try(kind: Kin
     assert_eq!(settled, [9, 10]);
 }
 
+/// Whatever the order in which they are announced, the lock of the first in the order of keys is taken before any other.
+fn wallets_are_locked_in_the_order_of_their_keys(kind: Kind) {
+    let home = Home::new(kind);
+    let (_, mut writers, _) = home.node(1);
+    // The last in the order of keys is the first in the table.
+    let mut users = [1, 2];
+    users.sort_by_key(|user| std::cmp::Reverse(Account::new(1, *user).wallet.key));
+    let [last, first] = users.map(|user| granted(&mut writers[0], user, 10));
+    let wallets = [first, last];
+    let lock = |key: WalletKey| {
+        let digits: String = key.id.0.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = if kind == Kind::Mysql { format!("X'{digits}'") } else { format!("'\\x{digits}'::bytea") };
+        format!("SELECT 1 FROM wallet WHERE wallet_id = {id} FOR UPDATE NOWAIT")
+    };
+    for order in [wallets, [wallets[1], wallets[0]]] {
+        let (mut first, mut second) = (home.hand(), home.hand());
+        first.must("BEGIN");
+        first.must(&lock(wallets[0]));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| writers[0].begin_for(&want(&order)).map(drop));
+            second.wait_for_somebody_who_waits();
+            second.must(&lock(wallets[1]));
+            first.must("ROLLBACK");
+            waiting.join().expect("no panic").expect("it has both");
+        });
+    }
+}
+
 fn wallets_that_are_announced_never_meet_in_a_deadlock(kind: Kind) {
     let home = Home::new(kind);
     let (store, mut writers, _) = home.node(2);
@@ -364,6 +392,7 @@ on_every_server! {
     two_writers_on_one_wallet_take_turns,
     many_writers_spend_one_wallet_to_the_last_credit,
     one_key_in_two_writers_is_answered_once_and_found_on_the_second_try,
+    wallets_are_locked_in_the_order_of_their_keys,
     wallets_that_are_announced_never_meet_in_a_deadlock,
     a_deadlock_is_a_conflict_for_one_and_nothing_of_it_is_kept,
     a_lock_that_does_not_come_free_is_a_conflict,
