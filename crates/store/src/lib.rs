@@ -20,6 +20,7 @@ mod query;
 mod sqlite;
 mod store;
 mod table;
+mod transport;
 
 pub use driver::{DatabaseUrl, Target};
 pub use error::{CommitError, StoreError};
@@ -36,6 +37,7 @@ pub use store::{OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
 };
+pub use transport::{CopySource, CopyTarget, Rows};
 
 /// Brings a server database up to the schema this program knows; the numbers of the migrations that were applied. Safe to
 /// start on many nodes at once.

@@ -549,6 +549,7 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::ReadOnly
         | StoreError::Locked { .. }
         | StoreError::Conflict { .. }
+        | StoreError::Unfinished
         | StoreError::Unavailable { .. } => {
             tracing::error!(%error, "the store refuses writes");
             unavailable("store_unavailable", 5)
@@ -558,6 +559,7 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::Older { .. }
         | StoreError::Denied { .. }
         | StoreError::Inconsistent { .. }
+        | StoreError::NotCopied { .. }
         | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }
 }

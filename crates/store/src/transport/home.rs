@@ -1,0 +1,130 @@
+//! A connection that a copy has to one of its databases, and what keeps others away from it meanwhile.
+//!
+//! An embedded database is kept by its lock. On a server every writer needs the row of a slot: as long as all of them are locked,
+//! no node can start, and one that runs has leased one, which is seen.
+
+use super::refused;
+use crate::dialect::Dialect;
+use crate::driver::{DatabaseUrl, Link, Session, Target, mysql, postgres};
+use crate::error::StoreError;
+use crate::hot::rows::int;
+use crate::hot::server::database_time;
+use crate::position::SLOTS;
+use crate::sqlite;
+use rusqlite::Connection;
+use std::fs::File;
+
+const LOCK_SLOTS: &str = "SELECT leased_until FROM slot WHERE slot > 0 ORDER BY slot FOR UPDATE SKIP LOCKED";
+const LOCK_COPIER: &str =
+    "SELECT position FROM fold WHERE name = 'folder' AND slot = 0 FOR UPDATE SKIP LOCKED";
+
+/// A connection that writes.
+pub(super) enum Home {
+    /// With the lock that goes with the process.
+    File {
+        connection: Connection,
+        _lock: File,
+    },
+    Server(Link),
+}
+
+impl Home {
+    pub(super) fn session(&self) -> Session<'_> {
+        match self {
+            Home::File { connection, .. } => Session::Sqlite(connection),
+            Home::Server(link) => link.session(),
+        }
+    }
+
+    /// Does something as one transaction.
+    pub(super) fn in_transaction<T>(
+        &self,
+        work: impl FnOnce(Session<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let session = self.session();
+        begin(session)?;
+        let outcome = work(session).and_then(|done| {
+            session.script("COMMIT")?;
+            Ok(done)
+        });
+        if outcome.is_err() {
+            // The error that is told is the one that came first; the transaction ends with its connection in any case.
+            let _ = session.script("ROLLBACK");
+        }
+        outcome
+    }
+}
+
+/// Keeps others from writing to a database for as long as it lives.
+pub(super) enum Guard {
+    /// The lock beside the file, which ends with its handle.
+    File { _lock: File },
+    /// A transaction that holds rows, which ends with its connection.
+    Server(Link),
+}
+
+impl Guard {
+    pub(super) fn of_file(path: &std::path::Path) -> Result<Guard, StoreError> {
+        Ok(Guard::File { _lock: sqlite::lock(path)? })
+    }
+
+    /// Locks every writer's slot of a server.
+    pub(super) fn of_slots(target: &Target) -> Result<Guard, StoreError> {
+        let link = Link::connect(target)?;
+        begin_guarding(link.session())?;
+        lock_slots(link.session(), &DatabaseUrl::Server(target.clone()))?;
+        Ok(Guard::Server(link))
+    }
+
+    /// Locks what a second copy into the same server would lock.
+    pub(super) fn of_copier(target: &Target) -> Result<Guard, StoreError> {
+        let link = Link::connect(target)?;
+        begin_guarding(link.session())?;
+        if link.session().first(LOCK_COPIER, &[], |row| int(row, 0))?.is_none() {
+            return Err(refused(format!("another `purser copy` writes to {target}")));
+        }
+        Ok(Guard::Server(link))
+    }
+
+    /// Whether it still keeps others away.
+    pub(super) fn holds(&self) -> Result<(), StoreError> {
+        match self {
+            Guard::File { .. } => Ok(()),
+            Guard::Server(link) => link.session().one("SELECT 1 FROM config_epoch", &[], |_| Ok(())),
+        }
+    }
+}
+
+/// Begins a transaction that writes.
+pub(super) fn begin(session: Session<'_>) -> Result<(), StoreError> {
+    match session.dialect() {
+        Dialect::Sqlite => session.script("BEGIN IMMEDIATE"),
+        Dialect::Postgres => session.script(&postgres::begin_writing()),
+        Dialect::Mysql => session.script(mysql::BEGIN_WRITING),
+    }
+}
+
+/// Begins a transaction that lasts as long as the copy does, and says nothing meanwhile.
+fn begin_guarding(session: Session<'_>) -> Result<(), StoreError> {
+    begin(session)?;
+    if session.dialect() == Dialect::Postgres {
+        session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?;
+    }
+    Ok(())
+}
+
+/// Locks the slots of all writers, within a transaction on a server; refuses where one is leased.
+pub(super) fn lock_slots(session: Session<'_>, url: &DatabaseUrl) -> Result<(), StoreError> {
+    let now = database_time(session)?;
+    let leases = session.all(LOCK_SLOTS, &[], |row| int(row, 0))?;
+    let leased = leases.iter().filter(|until| **until >= now).count();
+    let held = usize::from(SLOTS) - 1 - leases.len();
+    if leased + held == 0 {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{url} is being served: {} of its writers' places are taken. Stop every node of it and try again; a node that did not \
+         end in order keeps its places for a minute",
+        leased + held
+    )))
+}
