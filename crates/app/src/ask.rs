@@ -26,11 +26,11 @@ pub struct Whose {
 /// Free text beside a movement; kept apart from the ledger, erasable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remarks {
-    /// The product's own reference, searchable; at most 255 bytes.
+    /// The product's own reference, searchable; at most 255 characters.
     pub reference: Option<String>,
     /// JSON object as compact text; at most 4 KiB.
     pub metadata: Option<String>,
-    /// Why a person did it; at most 500 bytes.
+    /// Why a person did it; at most 500 characters.
     pub reason: Option<String>,
 }
 

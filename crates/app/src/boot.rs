@@ -4,9 +4,12 @@ use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Behind, BehindParts, Engine, Funnel, FunnelParts, Live};
 use crate::names::NameCache;
+use crate::rate::Rate;
 use crate::secret::Secrets;
+use crate::watch::Watchers;
 use crate::{App, Inner};
 use purser_core::time::SECOND;
+use purser_store::hint::{DEADLINE, Hints, RedisOptions};
 use purser_store::{DatabaseUrl, Keeper, OpenOptions, Store, StoreError, Target, Writer};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +46,12 @@ pub struct Settings {
     pub keep_keys: Duration,
     /// How many writers share the tenants on a server database. An embedded one has one.
     pub writers: usize,
+    /// The Redis through which nodes share hints; without one, each has its own.
+    pub redis_url: Option<String>,
+    /// How often one API key may call; unlimited when none.
+    pub rate_limit: Option<Rate>,
+    /// How many live balances may be streamed at the same time.
+    pub streams_max: usize,
 }
 
 impl std::fmt::Debug for Settings {
@@ -58,6 +67,9 @@ impl std::fmt::Debug for Settings {
             .field("readers", &self.readers)
             .field("keep_keys", &self.keep_keys)
             .field("writers", &self.writers)
+            .field("redis_url", &self.redis_url.is_some())
+            .field("rate_limit", &self.rate_limit)
+            .field("streams_max", &self.streams_max)
             .finish()
     }
 }
@@ -75,6 +87,9 @@ impl Settings {
             readers: 4,
             keep_keys: Duration::from_secs(90 * 86_400),
             writers: 1,
+            redis_url: None,
+            rate_limit: None,
+            streams_max: 1_000,
         }
     }
 
@@ -175,7 +190,8 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         what: format!("{database}: {error}"),
     };
     let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
-    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), &*random)?;
+    let served = writers[0].begin().and_then(|batch| batch.secret_fingerprint()).map_err(refusal)?.is_some();
+    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), served, &*random)?;
     secrets.check(&mut writers[0])?;
     for writer in &mut writers {
         let recovered = writer.recover().map_err(refusal)?;
@@ -196,8 +212,9 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     config.set(Config::new(store.read(|reader| reader.config()).map_err(refusal)?));
     let live = Live::default();
     let keep_keys = settings.keep_keys;
+    let hints = hints(&settings, &secrets, &*random)?;
     let funnel = |writer: Writer| {
-        Funnel::new(FunnelParts {
+        let funnel = Funnel::new(FunnelParts {
             store: store.clone(),
             writer,
             live: live.clone(),
@@ -205,7 +222,8 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
             clock: clock.clone(),
             deadline: settings.deadline,
             keep_keys,
-        })
+        });
+        funnel.announcing(hints.clone())
     };
     let funnels = writers.into_iter().map(funnel).collect();
     let behind = keeper.map(|keeper| {
@@ -215,7 +233,27 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let engine = Engine::start(funnels, behind, clock.clone(), settings.queue_max, settings.batch_max);
     let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
-    Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids, secrets }) })
+    let watchers = Watchers::new(settings.streams_max);
+    let inner = Inner { settings, store, engine, live, config, names, clock, ids, secrets, hints, watchers };
+    Ok(App { inner: Arc::new(inner) })
+}
+
+/// The hints of this node. What its deployment is called in Redis follows from the secret key, which its nodes share.
+fn hints(settings: &Settings, secrets: &Secrets, random: &dyn Random) -> Result<Hints, BootError> {
+    let redis = settings.redis_url.as_ref().map(|url| {
+        let name = secrets.derive("hints").next().expect("there is at least one key");
+        let mut node = [0; 8];
+        random.fill(&mut node);
+        RedisOptions {
+            url: url.clone(),
+            deployment: name[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+            node: u64::from_be_bytes(node),
+            deadline: DEADLINE,
+        }
+    });
+    // This runs on a thread of the runtime's own.
+    Hints::start(redis, &tokio::runtime::Handle::current())
+        .map_err(|error| BootError::Setting { setting: "redis_url", why: error.to_string() })
 }
 
 /// A database that is ready.
@@ -235,6 +273,15 @@ fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, 
     let options = OpenOptions { readers: settings.readers, ..OpenOptions::default() };
     match database {
         DatabaseUrl::Sqlite(path) => {
+            // Ours has tables before it has a secret: it was emptied since.
+            let is_emptied = path.metadata().is_ok_and(|file| file.len() == 0);
+            if is_emptied && crate::secret::path_beside(path).exists() {
+                let what = format!(
+                    "{database} is an empty file, and there is a secret that was made for a ledger in it: restore it \
+                     from a backup, or remove both to begin anew"
+                );
+                return Err(BootError::Database { what, locked: false });
+            }
             let (store, writer) = Store::open(path, &options).map_err(refusal)?;
             Ok(Opened { store, writers: vec![writer], keeper: None, beside: Some(path.clone()) })
         }

@@ -89,10 +89,13 @@ impl SharedConfig {
         self.current.read().clone()
     }
 
-    /// Puts another one in force.
+    /// Puts another one in force, unless a newer one is: several threads read it, and the slowest must not have the last
+    /// word. Answers the one that is in force then.
     pub fn set(&self, config: Config) -> Arc<Config> {
-        let config = Arc::new(config);
-        *self.current.write() = config.clone();
-        config
+        let mut current = self.current.write();
+        if config.epoch >= current.epoch {
+            *current = Arc::new(config);
+        }
+        current.clone()
     }
 }

@@ -15,10 +15,12 @@ pub mod error;
 mod metrics;
 mod names;
 mod parse;
+pub mod rate;
 pub mod replay;
 pub mod secret;
 pub mod usecase;
 pub mod view;
+mod watch;
 
 use crate::boot::Settings;
 use crate::clock::{Ids, SafeClock};
@@ -27,8 +29,10 @@ use crate::engine::{Engine, Live};
 use crate::error::AppError;
 use crate::names::NameCache;
 use crate::secret::Secrets;
+use crate::watch::Watchers;
 use purser_core::Timestamp;
 use purser_core::catalogue::Catalogue;
+use purser_store::hint::{Hints, Sharing};
 use purser_store::{Reader, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +53,8 @@ struct Inner {
     clock: SafeClock,
     ids: Ids,
     secrets: Secrets,
+    hints: Hints,
+    watchers: Watchers,
 }
 
 /// Whether the node can take work, and what is wrong when it cannot.
@@ -58,6 +64,8 @@ pub struct Readiness {
     pub ready: bool,
     /// One line for each thing checked: name, and what is wrong with it (none when fine).
     pub checks: Vec<(&'static str, Option<String>)>,
+    /// What an operator would like to know and no caller notices: name and remark.
+    pub notes: Vec<(&'static str, String)>,
 }
 
 impl App {
@@ -96,13 +104,30 @@ impl App {
         let clock = self.inner.clock.now().err().map(|error| error.to_string());
         let store =
             self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
-        let engine = (!self.inner.engine.is_running()).then(|| "the writer has ended".to_string());
+        let engine = match self.inner.engine.is_running() {
+            true => self.inner.engine.trouble(),
+            false => Some("the writer has ended".to_string()),
+        };
         let checks = vec![("clock", clock), ("database", store), ("engine", engine)];
-        Readiness { ready: checks.iter().all(|(_, wrong)| wrong.is_none()), checks }
+        let redis = match self.inner.hints.sharing().await {
+            Sharing::Local => None,
+            Sharing::Shared => Some("shares rate limits and wake-ups with the other nodes".to_string()),
+            Sharing::Away(why) => {
+                Some(format!("away ({why}); rate limits and wake-ups are this node's own until it is back"))
+            }
+        };
+        let notes = redis.map(|note| ("redis", note)).into_iter().collect();
+        Readiness { ready: checks.iter().all(|(_, wrong)| wrong.is_none()), checks, notes }
+    }
+
+    /// Ends the streams of live balances, and refuses new ones: nothing else would end them when the server stops.
+    pub fn end_streams(&self) {
+        self.inner.watchers.stop();
     }
 
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.
     pub async fn shutdown(&self) {
+        self.end_streams();
         let engine = self.inner.engine.clone();
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
             tracing::error!(

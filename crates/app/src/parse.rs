@@ -10,7 +10,7 @@ use purser_core::catalogue::Unit;
 use purser_core::entry::Usage;
 use purser_core::id::{self, Prefix};
 use purser_core::time::{DAY, SECOND};
-use purser_core::{Amount, Id, Quantity, TenantNo, Timestamp};
+use purser_core::{Amount, Id, Key, Quantity, TenantNo, Timestamp};
 use purser_store::{EntryText, KeyDigest};
 
 /// How far ahead of the clock work may claim to have happened, in microseconds.
@@ -19,6 +19,8 @@ const AHEAD_MAX: i64 = 300 * SECOND;
 const BACK_MAX: i64 = 31 * DAY;
 /// Dimensions of one usage.
 const DIMENSIONS_MAX: usize = 32;
+/// The longest metadata, in bytes.
+const METADATA_MAX: usize = 4_096;
 /// Rows of a page.
 const LIMIT_MAX: u32 = 500;
 /// Rows of a page that does not say.
@@ -48,20 +50,103 @@ pub(crate) fn decimal(pointer: &str, text: &str, decimals: u8) -> Result<i64, Ap
 
 /// An instant in RFC 3339.
 pub(crate) fn time(pointer: &str, text: &str) -> Result<Timestamp, AppError> {
+    if !is_rfc3339(text.as_bytes()) {
+        let mut detail = "a time in RFC 3339 is expected, such as 2026-01-31T08:00:00Z".to_string();
+        if pointer.starts_with('?') && is_rfc3339(text.replace(' ', "+").as_bytes()) {
+            detail.push_str("; a + in a query is written %2B");
+        }
+        return Err(field(pointer, "malformed", detail));
+    }
     let instant: Instant = text.parse().map_err(|_| {
-        field(pointer, "malformed", "a time in RFC 3339 is expected, such as 2026-01-31T08:00:00Z")
+        field(
+            pointer,
+            "out_of_range",
+            "not in the calendar, or after 9999-12-30T22:00:00Z, the last time there is",
+        )
     })?;
     Ok(Timestamp(instant.as_microsecond()))
 }
 
-/// When the work happened: what the caller says within limits, else now.
+/// Whether the text has the shape of RFC 3339, which is narrower than what the parser of times takes.
+fn is_rfc3339(text: &[u8]) -> bool {
+    let fits = |text: &[u8], shape: &[u8]| {
+        text.len() == shape.len()
+            && text.iter().zip(shape).all(|(byte, wanted)| match wanted {
+                b'0' => byte.is_ascii_digit(),
+                b'T' => b"Tt ".contains(byte),
+                b'+' => b"+-".contains(byte),
+                wanted => byte == wanted,
+            })
+    };
+    let Some((clock, rest)) = text.split_at_checked(19) else { return false };
+    let fraction = match rest {
+        [b'.', digits @ ..] => 1 + digits.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let zone = &rest[fraction..];
+    fits(clock, b"0000-00-00T00:00:00")
+        && fraction != 1
+        && (zone.eq_ignore_ascii_case(b"Z") || fits(zone, b"+00:00"))
+}
+
+/// When the work happened: what the caller says, else now. Whether it may be then is for [`in_window`].
 pub(crate) fn occurred_at(text: Option<&str>, now: Timestamp) -> Result<Timestamp, AppError> {
-    let Some(text) = text else { return Ok(now) };
-    let at = time("/occurred_at", text)?;
-    if at.0 > now.0 + AHEAD_MAX || at.0 < now.0 - BACK_MAX {
+    text.map_or(Ok(now), |text| time("/occurred_at", text))
+}
+
+/// Refuses times that no work may claim to have happened at.
+pub(crate) fn in_window(occurred_at: Timestamp, now: Timestamp) -> Result<(), AppError> {
+    if occurred_at.0 > now.0 + AHEAD_MAX || occurred_at.0 < now.0 - BACK_MAX {
         return Err(field("/occurred_at", "out_of_range", "at most 5 minutes ahead and 31 days back"));
     }
-    Ok(at)
+    Ok(())
+}
+
+/// The shape of an amount whose unit is not known yet: what no unit could count is refused before anything is looked up.
+pub(crate) fn well_formed(pointer: &str, text: &str) -> Result<(), AppError> {
+    match decimal(pointer, text, 0) {
+        Err(AppError::Invalid(fields)) if fields.iter().any(|field| field.code == "malformed") => {
+            Err(AppError::Invalid(fields))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The shape of a measure whose unit is not known yet.
+pub(crate) fn measure(measure: &Measure) -> Result<(), AppError> {
+    match (&measure.amount, &measure.quantity, &measure.dimensions) {
+        (Some(text), None, None) => well_formed("/amount", text),
+        _ => usage(measure, None).map(drop),
+    }
+}
+
+/// Refuses texts that are longer than what is kept beside an entry.
+pub(crate) fn remarks(remarks: &Remarks) -> Result<(), AppError> {
+    if remarks.metadata.as_ref().is_some_and(|text| text.len() > METADATA_MAX) {
+        return Err(field("/metadata", "too_long", format!("at most {METADATA_MAX} bytes")));
+    }
+    for (pointer, given, most) in [("/reference", &remarks.reference, 255), ("/reason", &remarks.reason, 500)]
+    {
+        given.as_deref().map_or(Ok(()), |given| text(pointer, given, most))?;
+    }
+    Ok(())
+}
+
+/// Refuses text that is longer than `most` characters, or has the one character that not every database keeps.
+pub(crate) fn text(pointer: &str, given: &str, most: usize) -> Result<(), AppError> {
+    // Bytes first: nearly every text is short enough even so, and need not be counted.
+    if given.len() > most && given.chars().count() > most {
+        return Err(field(pointer, "too_long", format!("at most {most} characters")));
+    }
+    if given.contains('\0') {
+        return Err(field(pointer, "malformed", "the character U+0000 is not kept"));
+    }
+    Ok(())
+}
+
+/// The key of an action.
+pub(crate) fn action(text: &str) -> Result<Key, AppError> {
+    Key::parse(text).ok_or_else(|| crate::names::invalid_key("/action"))
 }
 
 /// What was consumed. Nothing said means one.
@@ -82,7 +167,7 @@ pub(crate) fn usage(measure: &Measure, unit: Option<&Unit>) -> Result<Option<Usa
             let mut parsed = Vec::with_capacity(dimensions.len());
             for (name, text) in dimensions {
                 let pointer = format!("/dimensions/{}", name.replace('~', "~0").replace('/', "~1"));
-                if purser_core::Key::parse(name).is_none_or(|key| key.as_str().len() > 64) {
+                if Key::parse(name).is_none_or(|key| key.as_str().len() > 64) {
                     return Err(field(
                         &pointer,
                         "invalid_key",
@@ -108,7 +193,7 @@ pub(crate) fn usage(measure: &Measure, unit: Option<&Unit>) -> Result<Option<Usa
 fn quantity(pointer: &str, text: &str) -> Result<Quantity, AppError> {
     let parts = decimal(pointer, text, Quantity::DECIMALS)?;
     if parts < 0 {
-        Err(field(pointer, "out_of_range", "a quantity is not negative"))
+        Err(field(pointer, "out_of_range", "a quantity cannot be negative"))
     } else {
         Ok(Quantity(parts))
     }
@@ -157,16 +242,7 @@ impl App {
 
     /// Text beside an entry, under a fresh salt; none when there is none.
     pub(crate) fn text(&self, remarks: &Remarks) -> Result<Option<EntryText>, AppError> {
-        let longest = [
-            ("/reference", &remarks.reference, 255),
-            ("/metadata", &remarks.metadata, 4_096),
-            ("/reason", &remarks.reason, 500),
-        ];
-        for (pointer, text, most) in longest {
-            if text.as_ref().is_some_and(|text| text.len() > most) {
-                return Err(field(pointer, "too_long", format!("at most {most} bytes")));
-            }
-        }
+        self::remarks(remarks)?;
         let Remarks { reference, metadata, reason } = remarks.clone();
         if reference.is_none() && metadata.is_none() && reason.is_none() {
             return Ok(None);
@@ -178,7 +254,8 @@ impl App {
     pub(crate) fn unit(&self, code: Option<&str>) -> Result<Unit, AppError> {
         let code = code.unwrap_or(Unit::CREDIT);
         let config = self.config();
-        let unit = purser_core::Key::parse(code).and_then(|code| config.catalogue.unit(&code).cloned());
+        let key = Key::parse(code).ok_or_else(|| crate::names::invalid_key("/unit"))?;
+        let unit = config.catalogue.unit(&key).cloned();
         unit.ok_or_else(|| field("/unit", "unknown_unit", format!("there is no unit `{code}`")))
     }
 }

@@ -38,8 +38,8 @@ pub struct Preflight {
     pub cost: Amount,
     /// In which unit.
     pub unit: Unit,
-    /// The wallet that would pay, or is closest to it.
-    pub wallet: WalletKey,
+    /// The wallet that would pay, or is closest to it; none where it does not exist yet.
+    pub wallet: Option<WalletKey>,
     /// Its balance now.
     pub balance: Balance,
     /// Its available balance after the debit; may be negative when refused.
@@ -67,6 +67,21 @@ pub struct WalletView {
     pub as_of: Timestamp,
     /// When it was first used.
     pub created_at: Timestamp,
+}
+
+/// A wallet's balance as a stream shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveBalance {
+    /// The wallet.
+    pub key: WalletKey,
+    /// What it counts.
+    pub unit: Unit,
+    /// Its last entry.
+    pub seq: u64,
+    /// Its balance at `as_of`.
+    pub balance: Balance,
+    /// The instant.
+    pub as_of: Timestamp,
 }
 
 /// An entry in a statement.

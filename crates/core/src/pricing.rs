@@ -5,7 +5,7 @@
 
 use crate::amount::{Amount, Decimal, Quantity, Rounding, Scale, divide};
 use crate::entry::Usage;
-use crate::rejection::Rejection;
+use crate::rejection::{Misfit, Rejection};
 
 /// So much for every `per` of something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,7 +62,7 @@ impl Model {
     /// is beyond what the ledger counts.
     pub fn cost(&self, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
         match (self, usage) {
-            (_, Usage::Amount(_)) => Err(Rejection::UsageInvalid { dimension: None }),
+            (_, Usage::Amount(_)) => Err(invalid(Misfit::AmountStated)),
             (Model::Free, _) => Ok(Amount::ZERO),
             (Model::Flat { amount }, Usage::Quantity(Quantity::ONE)) => Ok(*amount),
             (Model::PerQuantity { rate, bounds }, Usage::Quantity(quantity)) => {
@@ -76,16 +76,22 @@ impl Model {
                     let (_, rate) = rates
                         .iter()
                         .find(|(known, _)| known == name)
-                        .ok_or_else(|| Rejection::UsageInvalid { dimension: Some(name.clone()) })?;
+                        .ok_or_else(|| invalid(Misfit::UnknownDimension(name.clone())))?;
                     sum.add(*rate, *quantity, scale)?;
                 }
                 bounds.apply(&sum)
             }
-            (Model::Flat { .. } | Model::PerQuantity { .. } | Model::PerDimension { .. }, _) => {
-                Err(Rejection::UsageInvalid { dimension: None })
+            (Model::Flat { .. }, Usage::Quantity(_)) => Err(invalid(Misfit::OneOnly)),
+            (Model::Flat { .. } | Model::PerQuantity { .. }, Usage::Dimensions(_)) => {
+                Err(invalid(Misfit::NoDimensions))
             }
+            (Model::PerDimension { .. }, Usage::Quantity(_)) => Err(invalid(Misfit::DimensionsExpected)),
         }
     }
+}
+
+fn invalid(misfit: Misfit) -> Rejection {
+    Rejection::UsageInvalid { misfit }
 }
 
 impl Bounds {
@@ -193,13 +199,19 @@ mod tests {
 
     #[test]
     fn usage_that_does_not_fit_the_model_is_refused_by_name() {
-        let invalid =
-            |dimension: Option<&str>| Err(Rejection::UsageInvalid { dimension: dimension.map(Into::into) });
         let flat = Model::Flat { amount: Amount(1) };
-        assert_eq!(flat.cost(&Usage::Quantity(Quantity(2_000_000)), Scale::MAX), invalid(None));
-        assert_eq!(flat.cost(&tokens(1, 1), Scale::MAX), invalid(None));
+        let per_dimension = per_million(Bounds::default());
         let unknown = Usage::Dimensions(vec![("seconds".into(), Quantity::ONE)]);
-        assert_eq!(per_million(Bounds::default()).cost(&unknown, Scale::MAX), invalid(Some("seconds")));
+        let table = [
+            (&flat, Usage::Quantity(Quantity(2_000_000)), Misfit::OneOnly),
+            (&flat, tokens(1, 1), Misfit::NoDimensions),
+            (&flat, Usage::Amount(Amount(1)), Misfit::AmountStated),
+            (&per_dimension, Usage::Quantity(Quantity::ONE), Misfit::DimensionsExpected),
+            (&per_dimension, unknown, Misfit::UnknownDimension("seconds".into())),
+        ];
+        for (model, usage, misfit) in table {
+            assert_eq!(model.cost(&usage, Scale::MAX), Err(invalid(misfit)), "{usage:?}");
+        }
         let huge = Model::PerQuantity { rate: rate("9000000", 1), bounds: Bounds::default() };
         assert_eq!(
             huge.cost(&Usage::Quantity(Quantity(i64::MAX)), Scale::MAX),

@@ -7,6 +7,21 @@ use crate::amount::Amount;
 use crate::key::Key;
 use crate::wallet::HoldState;
 
+/// In what way usage does not fit a price.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Misfit {
+    /// A flat price is for one: several are several commands.
+    OneOnly,
+    /// A price that does not know dimensions got some.
+    NoDimensions,
+    /// A price per dimension got none.
+    DimensionsExpected,
+    /// A price per dimension got one that it has no rate for.
+    UnknownDimension(String),
+    /// The caller stated an amount where a price has to explain it.
+    AmountStated,
+}
+
 /// Why a command was refused. The wallet is exactly as it was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rejection {
@@ -18,8 +33,8 @@ pub enum Rejection {
     TimeInvalid,
     /// The quantity or the dimensions do not fit the action's price model.
     UsageInvalid {
-        /// The dimension that is unknown or missing; none when the kind of usage is wrong.
-        dimension: Option<String>,
+        /// In what way.
+        misfit: Misfit,
     },
     /// The command names a unit that the wallet, or the action's prices, do not have.
     UnitMismatch,
@@ -54,12 +69,16 @@ pub enum Rejection {
         /// What became of it.
         state: HoldState,
     },
-    /// The work cost more than was held and the action's rule is to refuse.
+    /// The work cost more than was held and than the action's rule allows beyond it.
     CaptureExceedsHold {
         /// What is pinned.
         held: Amount,
         /// What the work costs.
         required: Amount,
+        /// The most that the action's rule lets a capture of this hold take.
+        capturable: Amount,
+        /// The unit all three are counted in.
+        unit: Key,
     },
     /// An extension would let the hold live longer than 24 hours.
     HoldLifeExceeded,
@@ -67,11 +86,15 @@ pub enum Rejection {
     RefundExceedsDebit {
         /// What could still be given back.
         refundable: Amount,
+        /// The unit it is counted in.
+        unit: Key,
     },
     /// More is to be taken back than is unspent and unpinned.
     RevokeExceedsUnspent {
         /// What could still be revoked.
         revocable: Amount,
+        /// The unit it is counted in.
+        unit: Key,
     },
     /// This cause was booked before (a freeze, reversal or reinstatement happens once).
     CauseRepeated,

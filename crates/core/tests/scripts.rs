@@ -237,7 +237,7 @@ fn a_capture_beyond_the_hold_is_refused_by_default_and_the_hold_stays() {
     assert_snapshot!(play(story), @r"
     grant 20     -> 20 left
     hold 8       -> 12 left, held 8
-    capture h1 9 -> capture_exceeds_hold (needs 9, holds 8)
+    capture h1 9 -> capture_exceeds_hold (needs 9, holds 8, at most 8)
     capture h1 8 -> 12 left
     ");
 }
@@ -249,7 +249,7 @@ fn a_capture_may_go_beyond_by_a_percentage_if_that_is_available() {
     assert_snapshot!(play(story), @r"
     grant 13          -> 13 left
     hold 8 on elastic -> 5 left, held 8
-    capture h1 13     -> capture_exceeds_hold (needs 13, holds 8)
+    capture h1 13     -> capture_exceeds_hold (needs 13, holds 8, at most 12)
     debit 2           -> 3 left, held 8
     capture h1 12     -> insufficient_credits (needs 4, has 3)
     capture h1 11     -> 0 left

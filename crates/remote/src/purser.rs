@@ -214,7 +214,7 @@ impl PurserClient {
         answered(&self.http.post("/v1/grants", json(grant), Some(key)).await?)
     }
 
-    /// Publishes an action. Sent again after a lost answer it is refused with `action_exists`.
+    /// Publishes an action. Sent again after a lost answer it changes nothing; with other content it is refused.
     ///
     /// # Errors
     /// When there is no answer; a refusal is one.

@@ -9,6 +9,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
+/// What is wrong with directives of the log, if anything is.
+pub fn wrong_with(directives: &str) -> Option<String> {
+    EnvFilter::try_new(directives).err().map(|error| error.to_string())
+}
+
 /// Starts logging; a second start in the same process changes nothing.
 pub fn start(config: &Config) {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&config.log));

@@ -113,7 +113,26 @@ fn verify_says_with_its_exit_code_whether_the_ledger_holds() {
 
     let missing = server::run(folder.path(), &["verify", "--database-url", "sqlite:missing.db"]);
     assert_eq!(missing.status.code(), Some(2));
+    assert!(errors(&missing).contains("missing.db: the ledger could not be read"), "{}", errors(&missing));
     assert!(!folder.path().join("missing.db").exists(), "verify makes no database");
+}
+
+#[test]
+fn a_ledger_that_was_emptied_or_lost_its_secret_is_not_begun_anew() {
+    let (folder, _) = ready();
+    let database = folder.path().join("purser.db");
+    let secret = folder.path().join("purser.db.secret");
+    let kept = std::fs::read(&secret).expect("made on first start");
+    std::fs::remove_file(&secret).expect("it is there");
+    let refused = server::run(folder.path(), &["key", "list"]);
+    assert!(!refused.status.success() && errors(&refused).contains("is gone"), "{}", errors(&refused));
+    assert!(!secret.exists(), "another secret would fit nothing");
+    std::fs::write(&secret, kept).expect("restored");
+    assert!(server::run(folder.path(), &["key", "list"]).status.success());
+    std::fs::write(&database, "").expect("emptied");
+    let refused = server::run(folder.path(), &["key", "list"]);
+    assert!(!refused.status.success() && errors(&refused).contains("empty file"), "{}", errors(&refused));
+    assert_eq!(database.metadata().expect("it is there").len(), 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Remembers: the only crate that knows SQL. Everything the engine records and everything anybody reads goes through here.
+//! Remembers: the only crate that knows SQL or Redis. Everything the engine records and everything anybody reads goes through here.
 //!
 //! [`Store::open`] opens the embedded database, [`Store::connect`] a server: both give a cheap handle for reads (each
 //! `read` is one snapshot) and a [`Writer`]. A [`Batch`] of the writer is one transaction: entries, answers and outbox rows
@@ -7,11 +7,12 @@
 //! clock and makes no numbers: all of that is handed in.
 //!
 //! Read `hot/` for the funnel, `driver/` for how one text of SQL reaches every database, `query/` for reads, `table/` for the
-//! cold tables, and `migrations/` for the schema with its reasons.
+//! cold tables, and `migrations/` for the schema with its reasons. `hint/` stands apart: what it remembers may be lost.
 
 mod dialect;
 mod driver;
 mod error;
+pub mod hint;
 mod hot;
 mod inspect;
 mod migrate;

@@ -65,7 +65,8 @@ impl Target {
         }
     }
 
-    /// An action of one credit, and credits for everybody.
+    /// An action of one credit, and credits for everybody. A ledger that is visited again has the action already, which
+    /// changes nothing; under another price it would be refused, as the figures would mean something else.
     fn prepare(&self, wallets: Wallets) -> Result<(), String> {
         let authorization = format!("Bearer {}", self.key);
         let headers = [("Authorization", authorization.as_str()), ("Idempotency-Key", "bench-action-scan")];

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::certificate;
 use super::daemon::{ANSWER_MAX, Daemon, Kind, START_MAX, plain_name};
 use super::ports::free_port;
 use crate::{guard, packages};
@@ -43,6 +44,7 @@ impl MariaDb {
     pub(crate) fn start() -> Result<Self, String> {
         let mut mariadb = Self::empty(Vec::new())?;
         mariadb.initialise()?;
+        certificate::make(&mariadb.daemon)?;
         mariadb.restart()?;
         mariadb.admit_clients()?;
         Ok(mariadb)
@@ -81,6 +83,11 @@ impl MariaDb {
     /// The same for another database.
     pub(crate) fn url_of(&self, database: &str) -> String {
         format!("mysql://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The file with the certificate of the authority that signed the server's.
+    pub(crate) fn authority(&self) -> String {
+        certificate::authority(self.daemon.folder()).display().to_string()
     }
 
     pub(crate) fn create_database(&self, name: &str) -> Result<(), String> {
@@ -156,6 +163,10 @@ impl MariaDb {
             // What Debian's settings and MySQL 8 have, and MariaDB without settings has not.
             "--character-set-server=utf8mb4",
         ]);
+        if certificate::authority(self.daemon.folder()).exists() {
+            server
+                .args([format!("--ssl-cert={folder}/server.pem"), format!("--ssl-key={folder}/server.key")]);
+        }
         server.args(&self.more);
         server
     }

@@ -4,6 +4,7 @@
 //! Never touches a server that it did not start. Read next: `daemon` for what they have in common, and
 //! one file for each kind of server.
 
+mod certificate;
 mod check;
 mod daemon;
 mod galera;
@@ -56,12 +57,14 @@ impl Servers {
     }
 
     /// Name, environment variable and URL of each.
-    pub(crate) fn urls(&self) -> [(&'static str, &'static str, String); 4] {
+    pub(crate) fn urls(&self) -> [(&'static str, &'static str, String); 6] {
         [
             ("postgres", "PURSER_TEST_POSTGRES_URL", self.postgres.url()),
             ("mariadb", "PURSER_TEST_MYSQL_URL", self.mariadb.url()),
             ("redis", "PURSER_TEST_REDIS_URL", self.redis.url()),
             ("pgbouncer", "PURSER_TEST_PGBOUNCER_URL", self.pgbouncer.url()),
+            ("postgres authority", "PURSER_TEST_POSTGRES_CA", self.postgres.authority()),
+            ("mariadb authority", "PURSER_TEST_MYSQL_CA", self.mariadb.authority()),
         ]
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use super::certificate;
 use super::daemon::{ANSWER_MAX, Daemon, Kind, START_MAX, plain_name};
 use super::ports::free_port;
 use crate::{guard, packages};
@@ -33,6 +34,7 @@ impl Postgres {
         // Not synced: a power cut may take it, as it is made anew every time. What is committed is synced.
         initdb.args(["--no-sync", "-U", ROLE, "--auth=trust", "--encoding=UTF8", "--locale=C", "-D", "data"]);
         postgres.daemon.prepare(initdb)?;
+        certificate::make(&postgres.daemon)?;
         postgres.started()
     }
 
@@ -69,6 +71,11 @@ impl Postgres {
     /// The same for another database.
     pub(crate) fn url_of(&self, database: &str) -> String {
         url(self.port, database)
+    }
+
+    /// The file with the certificate of the authority that signed the server's.
+    pub(crate) fn authority(&self) -> String {
+        certificate::authority(self.daemon.folder()).display().to_string()
     }
 
     pub(crate) fn create_database(&self, name: &str) -> Result<(), String> {
@@ -133,6 +140,12 @@ impl Postgres {
         ];
         for setting in settings {
             postgres.arg("-c").arg(setting);
+        }
+        let folder = self.daemon.folder().display();
+        if certificate::authority(self.daemon.folder()).exists() {
+            postgres.arg("-c").arg("ssl=on");
+            postgres.arg("-c").arg(format!("ssl_cert_file={folder}/server.pem"));
+            postgres.arg("-c").arg(format!("ssl_key_file={folder}/server.key"));
         }
         self.daemon.launch(postgres)
     }

@@ -50,8 +50,9 @@ pub struct Job {
     pub queued_at: i64,
 }
 
-/// A change of configuration or identity, in a transaction of its own kind.
-pub type ColdJob = Box<dyn FnOnce(&mut Batch<'_>) -> Result<bool, StoreError> + Send>;
+/// A change of configuration or identity, in a transaction of its own kind. It may be made more than once, each time as if
+/// for the first: what was made before was not kept.
+pub type ColdJob = Box<dyn FnMut(&mut Batch<'_>) -> Result<bool, StoreError> + Send>;
 
 /// What the queue holds.
 pub(super) enum Work {

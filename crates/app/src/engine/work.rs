@@ -564,6 +564,6 @@ pub(super) fn fault(error: &StoreError) -> AppError {
     }
 }
 
-pub(super) fn unavailable(reason: &'static str, seconds: u64) -> AppError {
+pub(crate) fn unavailable(reason: &'static str, seconds: u64) -> AppError {
     AppError::Unavailable { reason, retry_after: Duration::from_secs(seconds) }
 }

@@ -43,9 +43,10 @@ impl App {
 
 /// Makes a key and answers its text, which is not stored.
 pub async fn create(app: &App, name: &str, scope: Scope, tenant: Option<&str>) -> Result<String, AppError> {
-    if name.trim().is_empty() || name.len() > 200 {
-        return Err(field("/name", "required", "a name of 1 to 200 bytes is expected"));
+    if name.trim().is_empty() {
+        return Err(field("/name", "required", "a name is expected"));
     }
+    crate::parse::text("/name", name, 200)?;
     let tenant = tenant.map(|key| Key::parse(key).ok_or_else(|| invalid_key("/tenant"))).transpose()?;
     let no = app.inner.ids.number() >> (64 - NO_BITS);
     let secret: [u8; 32] = app.inner.ids.bytes();
@@ -53,8 +54,8 @@ pub async fn create(app: &App, name: &str, scope: Scope, tenant: Option<&str>) -
     let (now, fresh, name) = (app.now(), TenantNo(app.inner.ids.number()), name.to_string());
     let hash = hash(&text);
     let change = move |batch: &mut purser_store::Batch<'_>| {
-        let tenant = tenant.map(|key| batch.ensure_tenant(&key, fresh, now)).transpose()?;
-        let scope = scope.name().to_string();
+        let tenant = tenant.as_ref().map(|key| batch.ensure_tenant(key, fresh, now)).transpose()?;
+        let (name, scope) = (name.clone(), scope.name().to_string());
         batch.insert_api_key(&NewApiKey { no, name, hash, scope, tenant }, now)?;
         batch.insert_audit(&audit("api_key.create", no, now))?;
         Ok(((), true))
@@ -79,7 +80,8 @@ pub async fn list(app: &App) -> Result<Vec<KeyView>, AppError> {
     Ok(rows.into_iter().filter_map(view).collect())
 }
 
-/// Revokes a key by its public part, or by its whole text. From the next batch on it moves nothing.
+/// Revokes a key by its public part, or by its whole text; from the next batch on it moves nothing. Revoking it again
+/// changes nothing.
 pub async fn revoke(app: &App, text: &str) -> Result<(), AppError> {
     let rest = text.strip_prefix("psk_").unwrap_or(text);
     let no = number(rest.split_once('_').map_or(rest, |(no, _)| no))
@@ -92,7 +94,9 @@ pub async fn revoke(app: &App, text: &str) -> Result<(), AppError> {
         }
         Ok((revoked, revoked))
     };
-    if app.inner.engine.change(change).await? { Ok(()) } else { Err(AppError::NotFound { what: "api_key" }) }
+    let revoked = app.inner.engine.change(change).await?;
+    let known = revoked || list(app).await?.iter().any(|key| key.prefix == prefix(no));
+    if known { Ok(()) } else { Err(AppError::NotFound { what: "api_key" }) }
 }
 
 fn audit(what: &str, no: u64, at: Timestamp) -> AuditRow {
@@ -108,7 +112,7 @@ fn audit(what: &str, no: u64, at: Timestamp) -> AuditRow {
     }
 }
 
-fn prefix(no: u64) -> String {
+pub(crate) fn prefix(no: u64) -> String {
     format!("psk_{no:012x}")
 }
 

@@ -17,9 +17,9 @@ use std::sync::Arc;
 const PRICES_MAX: usize = 16;
 /// Measures of one price.
 const RATES_MAX: usize = 32;
-/// The longest name, label or category, in bytes.
+/// The longest name, label or category, in characters.
 const NAME_MAX: usize = 200;
-/// The longest description, in bytes.
+/// The longest description, in characters.
 const DESCRIPTION_MAX: usize = 2_000;
 
 /// All units.
@@ -78,7 +78,7 @@ pub async fn action(app: &App, caller: &Caller, key: &str) -> Result<ActionView,
     find(app, key)
 }
 
-/// Makes an action with its first prices.
+/// Makes an action with its first prices; saying the same again changes nothing.
 pub async fn add_action(app: &App, caller: &Caller, ask: ActionAsk) -> Result<ActionView, AppError> {
     platform(caller)?;
     let key = Key::parse(&ask.key).ok_or_else(|| crate::names::invalid_key("/key"))?;
@@ -109,18 +109,46 @@ pub async fn add_action(app: &App, caller: &Caller, ask: ActionAsk) -> Result<Ac
         category: label("/category", &ask.category, NAME_MAX)?,
     };
     let audit = audit(caller, "action.create", key.as_str(), now);
+    let insert = row.clone();
     let inserted = app
         .inner
         .engine
         .change(move |batch| {
-            let inserted = batch.insert_action(&row, now)?;
+            let inserted = batch.insert_action(&insert, now)?;
             if inserted {
                 batch.insert_audit(&audit)?;
             }
             Ok((inserted, inserted))
         })
         .await?;
-    if inserted { find(app, key.as_str()) } else { Err(AppError::Exists { what: "action" }) }
+    if !inserted {
+        let config = app.config();
+        let known = config.actions.iter().find(|known| known.action.key == key);
+        if known.is_none_or(|known| !says_the_same(known, &row, &ask.prices, now)) {
+            return Err(AppError::Exists { what: "action" });
+        }
+    }
+    find(app, key.as_str())
+}
+
+/// Whether an action that exists is what is asked for: the same labels and rule, paid in the same units, with the same
+/// prices in force, or valid from the same instant where the ask names one. Whether it is switched on is not asked.
+fn says_the_same(known: &ActionRow, asked: &ActionRow, asks: &[PriceAsk], now: Timestamp) -> bool {
+    let labels = |row: &ActionRow| {
+        let ActionRow { action: _, name, unit_label, description, category } = row.clone();
+        (name, unit_label, description, category)
+    };
+    labels(known) == labels(asked)
+        && known.action.overage == asked.action.overage
+        && known.action.units == asked.action.units
+        && asked.action.prices.iter().zip(asks).all(|(price, ask)| {
+            if ask.valid_from.is_none() {
+                known.action.price_at(&price.unit, now).is_some_and(|known| known.model == price.model)
+            } else {
+                let same = |known: &Price| (&known.unit, known.valid_from) == (&price.unit, price.valid_from);
+                known.action.prices.iter().any(|known| same(known) && known.model == price.model)
+            }
+        })
 }
 
 /// Adds a price version to an action.
@@ -187,7 +215,7 @@ fn view(row: &ActionRow) -> ActionView {
 /// The catalogue is the platform's: a tenant's key does not change what others pay.
 fn platform(caller: &Caller) -> Result<(), AppError> {
     caller.require(Scope::Write)?;
-    if caller.tenant.is_some() { Err(AppError::Denied { scope: "platform" }) } else { Ok(()) }
+    if caller.tenant.is_some() { Err(AppError::PlatformOnly) } else { Ok(()) }
 }
 
 fn audit(caller: &Caller, what: &str, subject: &str, at: Timestamp) -> AuditRow {
@@ -210,11 +238,7 @@ fn name(pointer: &str, text: &str) -> Result<String, AppError> {
 }
 
 fn bounded(pointer: &str, text: &str, most: usize) -> Result<String, AppError> {
-    if text.len() > most {
-        Err(field(pointer, "too_long", format!("at most {most} bytes")))
-    } else {
-        Ok(text.to_string())
-    }
+    parse::text(pointer, text, most).map(|()| text.to_string())
 }
 
 fn overage(ask: &ActionAsk) -> Result<Overage, AppError> {
@@ -238,8 +262,14 @@ fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, A
     let amount = |name: &str, text: &str| {
         let pointer = format!("{at}/{name}");
         let amount = parse::amount(&pointer, text, &unit)?;
-        let good = (0..=Amount::MAX.0).contains(&amount.0);
-        if good { Ok(amount) } else { Err(field(&pointer, "out_of_range", "a price is not negative")) }
+        if amount < Amount::ZERO {
+            return Err(field(&pointer, "out_of_range", "a price cannot be negative"));
+        }
+        if amount > Amount::MAX {
+            Err(field(&pointer, "amount_overflow", "more than can be counted"))
+        } else {
+            Ok(amount)
+        }
     };
     let optional =
         |name: &str, text: &Option<String>| text.as_deref().map(|text| amount(name, text)).transpose();
@@ -273,7 +303,7 @@ fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, A
         return Err(field(
             &format!("{at}/valid_from"),
             "out_of_range",
-            "a price is not changed for the past",
+            "a price cannot be changed for the past",
         ));
     }
     Ok(Price { id: app.inner.ids.id(), unit: unit.code, valid_from: valid_from.unwrap_or(now), model })
@@ -283,7 +313,7 @@ fn rate(at: &str, ask: &RateAsk) -> Result<Rate, AppError> {
     let pointer = format!("{at}/rate");
     let rate = parse::decimal(&pointer, &ask.rate, Decimal::DECIMALS)?;
     if rate < 0 {
-        return Err(field(&pointer, "out_of_range", "a rate is not negative"));
+        return Err(field(&pointer, "out_of_range", "a rate cannot be negative"));
     }
     let per = ask.per.unwrap_or(1);
     if !(1..=1_000_000_000).contains(&per) {

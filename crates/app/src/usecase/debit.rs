@@ -4,7 +4,7 @@ use super::{Order, require_reason};
 use crate::App;
 use crate::ask::{DebitAsk, Idempotency, RefundAsk};
 use crate::caller::{Caller, Scope};
-use crate::engine::Route;
+use crate::engine::{Outcome, Route};
 use crate::error::AppError;
 use crate::names::Named;
 use crate::parse;
@@ -20,6 +20,7 @@ use purser_core::{
     WalletKey,
 };
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// A debit as far as it can be read without knowing the user's numbers.
 struct Parsed {
@@ -91,7 +92,7 @@ fn outcome(
             code,
             cost,
             unit: wallet.unit.clone(),
-            wallet: wallet.key,
+            wallet: (wallet.seq > 0).then_some(wallet.key),
             balance,
             available_after,
             shortfall: missing.then_some(-available_after),
@@ -153,23 +154,41 @@ async fn queue(
     caller: &Caller,
     ask: &DebitAsk,
     key: &Idempotency,
-) -> Result<(Names, tokio::sync::oneshot::Receiver<crate::engine::Outcome>), AppError> {
+) -> Result<(Names, oneshot::Receiver<Outcome>), AppError> {
     caller.require(Scope::Write)?;
     let parsed = parse(app, caller, ask)?;
+    if let Err(error) = parse::in_window(parsed.occurred_at, app.now()) {
+        let Some((tenant, _)) = app.find_user(&parsed.named).await? else { return Err(error) };
+        let before = app.answered_before(tenant, key).await?.ok_or(error)?;
+        return Ok((names_of(&parsed), answered(before)));
+    }
     let (tenant, user) = app.ensure_user(&parsed.named).await?;
     let wallet = wallet_of(&parsed, tenant)?;
     let owner = Owner::User(user);
     let route =
         wallet.map_or(Route::Action(owner), |id| Route::Wallet(WalletKey { tenant, id }, Some(owner)));
-    let names = Names {
-        tenant: parsed.named.tenant.clone(),
-        user: Some(parsed.named.user.clone()),
-        action: Some(parsed.action.key.clone()),
-    };
+    let names = names_of(&parsed);
     let (occurred_at, movement) =
         (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
     let order = Order { tenant, user: Some(user), occurred_at, movement, route, key, remarks: &ask.remarks };
     Ok((names, app.submit(caller, order)?))
+}
+
+/// The names that a debit's answer repeats.
+fn names_of(parsed: &Parsed) -> Names {
+    Names {
+        tenant: parsed.named.tenant.clone(),
+        user: Some(parsed.named.user.clone()),
+        action: Some(parsed.action.key.clone()),
+    }
+}
+
+/// An outcome that is there already, for those who wait for one.
+fn answered(outcome: Outcome) -> oneshot::Receiver<Outcome> {
+    let (sender, receiver) = oneshot::channel();
+    // The receiver is in hand.
+    drop(sender.send(outcome));
+    receiver
 }
 
 /// Gives back all or part of a debit.
@@ -181,6 +200,8 @@ pub async fn refund(
 ) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     require_reason(&ask.remarks)?;
+    parse::remarks(&ask.remarks)?;
+    ask.amount.as_deref().map_or(Ok(()), |text| parse::well_formed("/amount", text))?;
     let (tenant, debit) = parse::id(caller, Prefix::Debit, &ask.debit, "debit")?;
     let amount = match &ask.amount {
         None => None,
@@ -225,10 +246,12 @@ fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError>
             "a debit is priced by its action; only holds state an amount",
         ));
     }
+    // Everything that is wrong with the request itself comes before anything that it names and that is not there.
+    let action = parse::action(&ask.action)?;
     let usage = parse::usage(&ask.measure, None)?.unwrap_or(Usage::Quantity(Quantity::ONE));
     let unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?.map(|unit| unit.code);
     let occurred_at = parse::occurred_at(ask.occurred_at.as_deref(), app.now())?;
-    app.text(&ask.remarks)?;
+    parse::remarks(&ask.remarks)?;
     let wallet = match &ask.wallet_id {
         None => None,
         Some(text) => {
@@ -236,7 +259,7 @@ fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError>
             Some((tenant, WalletId(id)))
         }
     };
-    let action = app.action(&ask.action)?;
+    let action = app.action(&action)?;
     Ok(Parsed { named, action, usage, unit, wallet, occurred_at })
 }
 

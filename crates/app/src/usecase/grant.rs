@@ -32,6 +32,7 @@ pub async fn grant(
     let expires_at = at("/expires_at", &ask.expires_at)?;
     let paid = paid(&ask)?;
     require_reason(&ask.remarks)?;
+    parse::remarks(&ask.remarks)?;
     let (tenant, user) = app.ensure_user(&named).await?;
     let priority = ask.priority.unwrap_or(0);
     let grant = Grant { amount, kind: ask.kind, priority, effective_at, expires_at, paid, origin: None };
@@ -59,7 +60,7 @@ fn paid(ask: &GrantAsk) -> Result<Option<Money>, AppError> {
         return Err(field("/paid/amount", "malformed", detail));
     }
     if minor < 0 {
-        return Err(field("/paid/amount", "out_of_range", "what was paid is not negative"));
+        return Err(field("/paid/amount", "out_of_range", "what was paid cannot be negative"));
     }
     Ok(Some(Money { minor, currency }))
 }
@@ -73,6 +74,8 @@ pub async fn revoke(
 ) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     require_reason(&ask.remarks)?;
+    parse::remarks(&ask.remarks)?;
+    ask.amount.as_deref().map_or(Ok(()), |text| parse::well_formed("/amount", text))?;
     let (tenant, lot) = parse::id(caller, Prefix::Grant, &ask.grant, "grant")?;
     let amount = match &ask.amount {
         None => None,
@@ -99,6 +102,7 @@ pub async fn list(
     let before: Option<u128> = parse::cursor(&page)?;
     let (tenant, id) = parse::id(caller, Prefix::Wallet, wallet_id, "wallet")?;
     let key = WalletKey { tenant, id: WalletId(id) };
+    app.wallet_now(key).await?.ok_or(AppError::NotFound { what: "wallet" })?;
     let lots = app.lots_newest_first(key, before.map(Id), limit).await?;
     let next_cursor = lots.last().filter(|_| lots.len() == limit).map(|lot| lot.terms.id.0.to_string());
     let mut data = Vec::with_capacity(lots.len());

@@ -2,7 +2,7 @@
 
 use super::Order;
 use crate::App;
-use crate::ask::{CaptureAsk, ExtendAsk, HoldAsk, Idempotency, Remarks};
+use crate::ask::{CaptureAsk, ExtendAsk, HoldAsk, Idempotency, Measure, Remarks};
 use crate::caller::{Caller, Scope};
 use crate::engine::Route;
 use crate::error::AppError;
@@ -23,18 +23,20 @@ const EXPIRES_IN: i64 = 900;
 pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
+    let action = parse::action(&ask.action)?;
     let expires_in = duration(ask.expires_in.unwrap_or(EXPIRES_IN))?;
+    parse::measure(&ask.measure)?;
+    parse::remarks(&ask.remarks)?;
     let mut unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?;
     let wallet = match &ask.wallet_id {
         None => None,
         Some(text) => Some(parse::id(caller, Prefix::Wallet, text, "wallet")?),
     };
-    let action = app.action(&ask.action)?;
+    let action = app.action(&action)?;
     if ask.measure.amount.is_some() && unit.is_none() {
         unit = Some(single_unit(app, &action.units)?);
     }
     let usage = parse::usage(&ask.measure, unit.as_ref())?.unwrap_or(Usage::Quantity(Quantity::ONE));
-    app.text(&ask.remarks)?;
     let (tenant, user) = app.ensure_user(&named).await?;
     let owner = Owner::User(user);
     let (wallet, route) = match wallet {
@@ -61,17 +63,18 @@ pub async fn extend(
     key: Idempotency,
 ) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
-    let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
     let expires_in = ask.expires_in.map(duration).transpose()?;
+    parse::measure(&ask.measure)?;
+    if expires_in.is_none() && ask.measure == Measure::default() {
+        return Err(field("", "required", "give expires_in, or quantity, dimensions or amount"));
+    }
+    let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
     let unit = if ask.measure.amount.is_some() {
         Some(app.unit_of_subject(tenant, hold, "hold").await?)
     } else {
         None
     };
     let usage = parse::usage(&ask.measure, unit.as_ref())?;
-    if expires_in.is_none() && usage.is_none() {
-        return Err(field("", "required", "give expires_in, or quantity, dimensions or amount"));
-    }
     let movement = Movement::ExtendHold(ExtendHold { hold, expires_in, usage });
     let (route, occurred_at, remarks) = (Route::Subject(hold), app.now(), Remarks::default());
     let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &remarks };
@@ -86,8 +89,14 @@ pub async fn capture(
     key: Idempotency,
 ) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
-    let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
     let occurred_at = parse::occurred_at(ask.occurred_at.as_deref(), app.now())?;
+    parse::measure(&ask.measure)?;
+    parse::remarks(&ask.remarks)?;
+    let (tenant, hold) = parse::id(caller, Prefix::Hold, &ask.hold, "hold")?;
+    if let Err(error) = parse::in_window(occurred_at, app.now()) {
+        let before = app.answered_before(tenant, &key).await?.ok_or(error)?;
+        return app.named_answer(before, None).await;
+    }
     let unit = if ask.measure.amount.is_some() {
         Some(app.unit_of_subject(tenant, hold, "hold").await?)
     } else {

@@ -7,6 +7,7 @@ pub mod copy;
 pub mod debit;
 pub mod grant;
 pub mod hold;
+pub mod stream;
 pub mod transfer;
 pub mod verify;
 pub mod wallet;
@@ -73,7 +74,12 @@ impl App {
             reason: "shutting_down",
             retry_after: std::time::Duration::from_secs(1),
         };
-        let Done { receipt, replayed } = outcome.await.map_err(|_| stopped())??;
+        let outcome = outcome.await.map_err(|_| stopped())?;
+        self.named_answer(outcome, names).await
+    }
+
+    async fn named_answer(&self, outcome: Outcome, names: Option<Names>) -> Result<Answered, AppError> {
+        let Done { receipt, replayed } = outcome?;
         let names = match names {
             Some(names) => names,
             None => {
@@ -85,10 +91,28 @@ impl App {
         Ok(Answered { receipt, replayed, names })
     }
 
+    /// What was answered to a key before, for a request that would not be taken any more: the same request gets the same
+    /// answer for as long as keys are kept (law 4).
+    async fn answered_before(
+        &self,
+        tenant: TenantNo,
+        key: &Idempotency,
+    ) -> Result<Option<Outcome>, AppError> {
+        let (digest, request) = self.key(tenant, key)?;
+        // Answers are the writer's; this is rare enough to ask there.
+        let asked = move |batch: &mut purser_store::Batch<'_>| Ok((batch.answer(digest)?, false));
+        let Some(answer) = self.inner.engine.change(asked).await? else { return Ok(None) };
+        if answer.request_digest != request {
+            return Ok(Some(Err(Rejection::IdempotencyConflict.into())));
+        }
+        let receipt = purser_core::codec::decode_receipt(&answer.receipt);
+        let receipt = receipt.map_err(|_| AppError::Fault("a stored answer cannot be read".to_string()))?;
+        Ok(Some(Ok(Done { receipt, replayed: true })))
+    }
+
     /// The action that a request names.
-    fn action(&self, key: &str) -> Result<Arc<Action>, AppError> {
-        let key = Key::parse(key).ok_or_else(|| crate::names::invalid_key("/action"))?;
-        self.catalogue().action_by_key(&key).cloned().ok_or(AppError::Rejected(Rejection::ActionNotFound))
+    fn action(&self, key: &Key) -> Result<Arc<Action>, AppError> {
+        self.catalogue().action_by_key(key).cloned().ok_or(AppError::Rejected(Rejection::ActionNotFound))
     }
 
     /// The key of an action by its number.

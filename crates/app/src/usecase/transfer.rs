@@ -14,6 +14,12 @@ use purser_core::id::Prefix;
 use purser_core::wallet::Owner;
 use purser_core::{Id, Key, Movement, Rejection, TenantNo, WalletId, WalletKey};
 
+/// One side as the request says it: exactly one of the two.
+enum Said<'a> {
+    Wallet(&'a str),
+    User(Key),
+}
+
 /// One side, as far as it can be read without numbers.
 enum End {
     Wallet(TenantNo, Id),
@@ -29,8 +35,11 @@ pub async fn transfer(
 ) -> Result<Answered, AppError> {
     caller.require(Scope::Write)?;
     let tenant_key = app.tenant_key(caller, ask.tenant.as_deref())?;
-    let (from, to) = (end(caller, "/from", &ask.from)?, end(caller, "/to", &ask.to)?);
-    app.text(&ask.remarks)?;
+    parse::well_formed("/amount", &ask.amount)?;
+    parse::remarks(&ask.remarks)?;
+    ask.unit.as_deref().map_or(Ok(()), |code| app.unit(Some(code)).map(drop))?;
+    let (from, to) = (said("/from", &ask.from)?, said("/to", &ask.to)?);
+    let (from, to) = (end(caller, from)?, end(caller, to)?);
     let (unit, tenant) = unit_and_tenant(app, &ask, &tenant_key, [&from, &to]).await?;
     let amount = parse::amount("/amount", &ask.amount, &unit)?;
     let from = route(app, &tenant_key, tenant, from, &unit).await?;
@@ -41,15 +50,22 @@ pub async fn transfer(
     app.carry_out(caller, order, None).await
 }
 
-fn end(caller: &Caller, pointer: &str, end: &TransferEnd) -> Result<End, AppError> {
+fn said<'a>(pointer: &str, end: &'a TransferEnd) -> Result<Said<'a>, AppError> {
     match (&end.wallet_id, &end.user) {
-        (Some(text), None) => {
-            parse::id(caller, Prefix::Wallet, text, "wallet").map(|(tenant, id)| End::Wallet(tenant, id))
-        }
+        (Some(text), None) => Ok(Said::Wallet(text)),
         (None, Some(user)) => Key::parse(user)
-            .map(End::User)
+            .map(Said::User)
             .ok_or_else(|| crate::names::invalid_key(&format!("{pointer}/user"))),
         _ => Err(field(pointer, "ambiguous", "give exactly one of wallet_id and user")),
+    }
+}
+
+fn end(caller: &Caller, said: Said<'_>) -> Result<End, AppError> {
+    match said {
+        Said::Wallet(text) => {
+            parse::id(caller, Prefix::Wallet, text, "wallet").map(|(tenant, id)| End::Wallet(tenant, id))
+        }
+        Said::User(user) => Ok(End::User(user)),
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) fn revoke(draft: &mut Draft<'_, '_>, revoke: Revoke) -> Result<Done, 
     let revocable = lot.spendable();
     let amount = revoke.amount.unwrap_or(revocable);
     if amount > revocable || amount.is_zero() {
-        return Err(Rejection::RevokeExceedsUnspent { revocable });
+        let unit = draft.wallets[0].unit.code.clone();
+        return Err(Rejection::RevokeExceedsUnspent { revocable, unit });
     }
     let money = lot.money_of(amount);
     let allocations = vec![Allocation { amount: -amount, money: -money, ..Allocation::lot(revoke.lot) }];

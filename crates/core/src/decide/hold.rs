@@ -143,12 +143,19 @@ fn overage_parts(
     seq: u64,
 ) -> Result<Vec<Allocation>, Rejection> {
     let action = draft.catalogue.action(hold.terms.charge.action).ok_or(Rejection::ActionNotFound)?;
-    let refused = Rejection::CaptureExceedsHold { held: hold.held, required: cost };
+    let refused = |beyond: Amount| {
+        let (held, unit) = (hold.held, wallet.unit.code.clone());
+        Rejection::CaptureExceedsHold { held, required: cost, capturable: held + beyond, unit }
+    };
     match action.overage {
-        Overage::Refuse => Err(refused),
+        Overage::Refuse => Err(refused(Amount::ZERO)),
         Overage::Allow { percent } => {
-            if i128::from(overage.0) * 100 > i128::from(hold.held.0) * i128::from(percent) {
-                return Err(refused);
+            // Floored, as a capture takes whole smallest parts and no more than the percentage.
+            let allowed = i128::from(hold.held.0) * i128::from(percent) / 100;
+            let allowed =
+                i64::try_from(allowed).map_or(Amount::MAX, |allowed| Amount(allowed).least(Amount::MAX));
+            if overage > allowed {
+                return Err(refused(allowed));
             }
             let available = wallet.available(draft.now);
             if available < overage {

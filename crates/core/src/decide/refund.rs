@@ -25,7 +25,8 @@ pub(super) fn refund(draft: &mut Draft<'_, '_>, refund: Refund) -> Result<Done, 
     let refundable = cost - before;
     let amount = refund.amount.unwrap_or(refundable);
     if amount > refundable || amount.is_zero() {
-        return Err(Rejection::RefundExceedsDebit { refundable });
+        let unit = draft.wallets[wallet].unit.code.clone();
+        return Err(Rejection::RefundExceedsDebit { refundable, unit });
     }
     let mut back = GiveBack::default();
     let from_debt = owed(draft, wallet, seq).least(amount);

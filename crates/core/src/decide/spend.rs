@@ -9,7 +9,7 @@ use crate::entry::{Allocation, Charge, EntryKind, Terms, Usage};
 use crate::id::WalletId;
 use crate::key::Key;
 use crate::receipt::Detail;
-use crate::rejection::Rejection;
+use crate::rejection::{Misfit, Rejection};
 use crate::time::Timestamp;
 use crate::wallet::{Lot, Wallet};
 
@@ -17,7 +17,7 @@ use crate::wallet::{Lot, Wallet};
 pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Rejection> {
     // Only a hold may state an amount: a debit has to explain itself by a price (law 7).
     if matches!(debit.usage, Usage::Amount(_)) {
-        return Err(Rejection::UsageInvalid { dimension: None });
+        return Err(Rejection::UsageInvalid { misfit: Misfit::AmountStated });
     }
     let ask = Ask {
         action: debit.action,

@@ -12,6 +12,7 @@ use purser_core::command::{
 use purser_core::decide::{Standing, project};
 use purser_core::entry::{Actor, ActorKind, Entry, GrantKind, Usage};
 use purser_core::pricing::{Bounds, Model, Rate};
+use purser_core::rejection::Misfit;
 use purser_core::wallet::Owner;
 use purser_core::{
     Amount, Currency, Decimal, Decision, Id, Key, Money, Quantity, Rejection, Scale, TenantNo, Timestamp,
@@ -306,11 +307,13 @@ fn refusal(rejection: &Rejection) -> String {
         Rejection::InsufficientCredits { required, available, .. } => {
             format!(" (needs {required:?}, has {available:?})")
         }
-        Rejection::CaptureExceedsHold { held, required } => format!(" (needs {required:?}, holds {held:?})"),
-        Rejection::RefundExceedsDebit { refundable } => format!(" (at most {refundable:?})"),
-        Rejection::RevokeExceedsUnspent { revocable } => format!(" (at most {revocable:?})"),
+        Rejection::CaptureExceedsHold { held, required, capturable, .. } => {
+            format!(" (needs {required:?}, holds {held:?}, at most {capturable:?})")
+        }
+        Rejection::RefundExceedsDebit { refundable, .. } => format!(" (at most {refundable:?})"),
+        Rejection::RevokeExceedsUnspent { revocable, .. } => format!(" (at most {revocable:?})"),
         Rejection::HoldClosed { state } => format!(" ({})", state.name()),
-        Rejection::UsageInvalid { dimension: Some(name) } => format!(" ({name})"),
+        Rejection::UsageInvalid { misfit: Misfit::UnknownDimension(name) } => format!(" ({name})"),
         _ => String::new(),
     };
     format!("{}{numbers}", rejection.code())

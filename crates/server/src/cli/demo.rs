@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::progress::{self, grouped};
 use super::{CommandError, Context, replay, trace, verify};
-use crate::http::{listen, metrics, router};
+use crate::http::{self, metrics};
 
 /// What is replayed.
 const TRACE: &str = include_str!("../../data/azure-llm-trace-code-2023-excerpt.csv");
@@ -70,6 +70,8 @@ pub async fn run(context: Context, arguments: DemoArguments) -> Result<ExitCode,
     settings.database_url = format!("sqlite:{}", path.display());
     // The demo's secret goes with its folder: whatever key this shell has is for another ledger.
     settings.secret_keys.clear();
+    // So are its limit, which the demo's load would break, and its Redis.
+    (settings.rate_limit, settings.redis_url) = (None, None);
     let folding = tokio::spawn(metrics::fold(metrics::install()));
     let database_url = settings.database_url.clone();
     let app = App::open(settings).await?;
@@ -134,10 +136,10 @@ impl Server {
         let listener = listener.map_err(|error| format!("listening on {listen}: {error}"))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let (routes, connections_max) = (router::router(app.clone()), context.config.connections_max);
+        let (app, connections_max) = (app.clone(), context.config.connections_max);
         let serving = tokio::spawn(async move {
             // Asked to stop, or nobody left who could ask.
-            listen::serve(listener, routes, connections_max, async { drop(stopped.await) }).await;
+            http::serve(app, listener, connections_max, async { drop(stopped.await) }).await;
         });
         Ok(Server { address, stop, serving })
     }

@@ -1,15 +1,19 @@
 //! `purser doctor`: every setting in force and where it comes from, and whether the database can be used.
 //!
-//! It changes nothing: a database that is not there yet is not made.
+//! A running server is asked; where none runs, the database is opened and closed, as a start would. One that is not
+//! there yet is not made, nor is a secret key for one that has lost its own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 
+use purser_app::secret;
 use serde::Serialize;
 
 use super::key::reach;
 use super::{CommandError, Context};
 use crate::admin::{Answer, Ask};
 use crate::config::Config;
+use crate::logging;
 
 /// What the doctor found.
 #[derive(Serialize)]
@@ -49,6 +53,8 @@ pub async fn run(context: Context) -> Result<ExitCode, CommandError> {
         let detail = "reachable from other machines: put a proxy with TLS in front".to_string();
         findings.push(Finding { what: "listen".to_string(), ok: true, detail });
     }
+    findings.extend(logs(config));
+    findings.extend(secrets(config));
     findings.extend(database(config).await);
     let report = Report { settings: settings.collect(), findings };
     context.print(&report, text)?;
@@ -56,24 +62,76 @@ pub async fn run(context: Context) -> Result<ExitCode, CommandError> {
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Whether the directives of the log are understood.
+fn logs(config: &Config) -> Option<Finding> {
+    let wrong = logging::wrong_with(&config.log)?;
+    Some(Finding {
+        what: "log".to_string(),
+        ok: false,
+        detail: format!("not understood, info is logged: {wrong}"),
+    })
+}
+
+/// Whether the secret keys can be keys, and whether the one beside the database is its owner's alone.
+fn secrets(config: &Config) -> Option<Finding> {
+    let finding = |detail: String| Some(Finding { what: "secret_key".to_string(), ok: false, detail });
+    let sound = |key: &String| {
+        key.len() >= 64 && key.len().is_multiple_of(2) && key.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    if !config.app.secret_keys.iter().all(sound) {
+        return finding("each key has 64 or more hexadecimal digits, an even number".to_string());
+    }
+    if !config.app.secret_keys.is_empty() {
+        return None;
+    }
+    let path = secret::path_beside(&config.app.sqlite_path()?);
+    let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return None;
+    }
+    finding(format!("{} is open to other users: chmod 600 it", path.display()))
+}
+
+/// What is wrong with a database before anybody opens it, or that it is not there yet; nothing when it can be opened.
+fn unopened(config: &Config) -> Option<(bool, String)> {
+    let Some(path) = config.app.sqlite_path().filter(|path| !path.as_os_str().is_empty()) else {
+        return Some((false, "only sqlite:PATH is known".to_string()));
+    };
+    match std::fs::metadata(&path) {
+        Ok(found) => {
+            let secret = secret::path_beside(&path);
+            let keyless = found.len() > 0 && config.app.secret_keys.is_empty() && !secret.exists();
+            keyless.then(|| {
+                let lost = "is missing, and so is the setting secret_key: put the database's own key back";
+                (false, format!("{} {lost}", secret.display()))
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            match folder.filter(|folder| !folder.is_dir()) {
+                Some(folder) => Some((false, format!("there is no folder {}", folder.display()))),
+                None => Some((true, "is not there yet; the first start makes it".to_string())),
+            }
+        }
+        Err(error) => Some((false, format!("{}: {error}", path.display()))),
+    }
+}
+
 async fn database(config: &Config) -> Vec<Finding> {
     let finding = |ok: bool, detail: String| Finding { what: "database".to_string(), ok, detail };
-    match config.app.sqlite_path() {
-        None => return vec![finding(false, "only sqlite:PATH is known".to_string())],
-        Some(path) if !path.exists() => {
-            return vec![finding(true, "is not there yet; the first start makes it".to_string())];
-        }
-        Some(_) => {}
+    if let Some((ok, detail)) = unopened(config) {
+        return vec![finding(ok, detail)];
     }
     match reach(config, || Ask::Readiness).await {
-        Ok(Answer::Checks(checks)) => checks
-            .into_iter()
-            .map(|(what, wrong)| Finding {
+        Ok(Answer::Checks { checks, notes }) => {
+            let checks = checks.into_iter().map(|(what, wrong)| Finding {
                 what,
                 ok: wrong.is_none(),
                 detail: wrong.unwrap_or_else(|| "fine".to_string()),
-            })
-            .collect(),
+            });
+            let notes = notes.into_iter().map(|(what, detail)| Finding { what, ok: true, detail });
+            checks.chain(notes).collect()
+        }
         Ok(other) => vec![finding(false, format!("an unexpected answer: {other:?}"))],
         Err(error) => vec![finding(false, error.to_string())],
     }

@@ -82,6 +82,11 @@ fn ask_of(command: &KeyCommand) -> Ask {
 /// both are tried more than once before giving up.
 pub async fn reach(config: &Config, ask: impl Fn() -> Ask) -> Result<Answer, CommandError> {
     let socket = admin_socket(&config.app);
+    let mut settings = config.app.clone();
+    if !matches!(ask(), Ask::Readiness) {
+        // Who asks once has nothing to share with other nodes, and need not complain that it could not.
+        settings.redis_url = None;
+    }
     let mut tries = 0;
     loop {
         if let Some(path) = &socket
@@ -90,7 +95,7 @@ pub async fn reach(config: &Config, ask: impl Fn() -> Ask) -> Result<Answer, Com
             return Ok(answer);
         }
         tries += 1;
-        match App::open(config.app.clone()).await {
+        match App::open(settings.clone()).await {
             Ok(app) => {
                 let answer = admin::perform(&app, ask()).await;
                 app.shutdown().await;

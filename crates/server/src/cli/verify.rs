@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use purser_app::boot::database;
 use purser_app::usecase::verify::{Verified, VerifyError, verify};
 
 use super::progress::{self, Steps};
@@ -34,7 +35,8 @@ impl VerifyArguments {
 
 /// Verifies and says what came of it.
 pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCode, CommandError> {
-    match ledger(context.config.app.database_url.clone(), !arguments.quiet).await {
+    let url = context.config.app.database_url.clone();
+    match ledger(url.clone(), !arguments.quiet).await {
         Ok(verified) => {
             if !arguments.quiet || context.json {
                 context.print(&answer(&verified), |_| sentence(&verified))?;
@@ -56,7 +58,7 @@ pub async fn run(context: Context, arguments: VerifyArguments) -> Result<ExitCod
             Ok(ExitCode::FAILURE)
         }
         Err(error @ VerifyError::Store(_)) => {
-            eprintln!("purser: the ledger could not be read: {error}");
+            eprintln!("purser: {}: the ledger could not be read: {error}", database::shown(&url));
             Ok(ExitCode::from(UNREADABLE))
         }
     }

@@ -4,15 +4,19 @@
 //! tracked, to say where it is bad: the price of a good message is paid by the request that needs it. Nothing here
 //! knows what a field means. Read next: `incoming.rs`.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use purser_app::error::FieldError;
 use serde::Deserialize;
-use serde::de::{Error, IgnoredAny};
+use serde::de::Error;
 use serde_path_to_error::{Path, Segment, Track};
 
 use super::object;
@@ -25,6 +29,8 @@ pub const BATCH_BODY_MAX: usize = 2 << 20;
 /// How much of a body that is refused for its length is read and thrown away, so that the client gets the answer
 /// instead of a broken connection.
 const DRAIN_MAX: usize = 64 << 20;
+/// The longest body that fits into what a connection buffers.
+const SHORT_MAX: u64 = 16 << 10;
 /// How long a body may take to arrive.
 const ARRIVAL_MAX: Duration = Duration::from_secs(30);
 
@@ -37,7 +43,12 @@ pub(super) fn coded<E: Error>(code: &'static str, detail: &str) -> E {
 }
 
 /// The codes that `coded` is called with.
-const OWN_CODES: [&str; 3] = ["fraction_as_number", "duplicate_field", "too_many"];
+const OWN_CODES: [&str; 3] = [FRACTION, "duplicate_field", "too_many"];
+/// The code of numbers that have been through a float.
+pub(super) const FRACTION: &str = "fraction_as_number";
+/// What to do instead.
+pub(super) const FRACTION_DETAIL: &str =
+    "fractions and very large numbers are given as strings, such as \"12.5\"";
 
 /// Reads the whole body, at most `max` bytes of it.
 pub async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
@@ -85,6 +96,58 @@ async fn collect(mut body: Body, max: usize) -> Result<Bytes, Problem> {
     Ok(first.unwrap_or_else(|| whole.freeze()))
 }
 
+/// The request with a body that is read to its end even when it is refused before anybody looked at it: a client that
+/// writes everything before it reads would otherwise find a broken connection instead of the answer. Short bodies, which
+/// the system takes in by itself, are left as they are.
+pub fn read_to_its_end(request: Request) -> Request {
+    let headers = request.headers();
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let long = length.map_or(headers.contains_key(header::TRANSFER_ENCODING), |length| length > SHORT_MAX);
+    // Whoever asked before sending has not sent anything that would be in the way.
+    if !long || headers.contains_key(header::EXPECT) {
+        return request;
+    }
+    request.map(|body| Body::new(ToItsEnd { body, ended: false }))
+}
+
+struct ToItsEnd {
+    body: Body,
+    ended: bool,
+}
+
+impl HttpBody for ToItsEnd {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.ended |= matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ToItsEnd {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(drain(std::mem::take(&mut self.body)));
+        }
+    }
+}
+
 async fn drain(mut body: Body) {
     let reading = async {
         let mut left = DRAIN_MAX;
@@ -112,14 +175,18 @@ fn too_large(max: usize) -> Problem {
 pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/json") {
-        return Ok(());
+    if !essence.eq_ignore_ascii_case(b"application/json") {
+        return Err(unsupported("The body has to be JSON, with Content-Type: application/json."));
     }
-    Err(Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "The body has to be JSON, with Content-Type: application/json.",
-    ))
+    let encoded = headers.get_all(header::CONTENT_ENCODING).into_iter();
+    if encoded.map(|value| value.as_bytes()).any(|value| !value.eq_ignore_ascii_case(b"identity")) {
+        return Err(unsupported("The body has to come as it is, without Content-Encoding."));
+    }
+    Ok(())
+}
+
+fn unsupported(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 }
 
 /// Parses a body, which is an object.
@@ -132,25 +199,30 @@ pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
 /// Parses once more to find the place that is wrong.
 #[cold]
 fn explain<'a, T: Deserialize<'a>>(bytes: &'a [u8], found: &serde_json::Error) -> Problem {
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return malformed(&format!("byte {} is not UTF-8", error.valid_up_to() + 1));
+    }
     let mut track = Track::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let Err(error) = object::read::<T, _>(tracked) else { return malformed(found) };
+    let Err(error) = object::read::<T, _>(tracked) else { return malformed(&found.to_string()) };
     let path = track.path();
     if error.is_data() {
         return Problem::invalid(vec![field_error(&path, &error)]);
     }
-    if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
-        // The parser calls a number in the place of a name (`"mode": 1`) a mistake of syntax, which it is not.
-        let detail = "a value of another type is expected".to_string();
-        return Problem::invalid(vec![FieldError { pointer: pointer_to(&path), code: "wrong_type", detail }]);
+    // Two things are mistakes of syntax to the parser and none to the grammar: a number in the place of a name
+    // (`"mode": 1`), and one that no float can hold (`1e999`).
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(_) => Problem::field(pointer_to(&path), "wrong_type", "a value of another type is expected"),
+        Err(error) if error.to_string().starts_with("number out of range") => {
+            Problem::field(pointer_to(&path), FRACTION, FRACTION_DETAIL)
+        }
+        Err(error) => malformed(&error.to_string()),
     }
-    malformed(&error)
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
-    let detail = format!("The body is not JSON: {error}.");
-    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
+fn malformed(why: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not JSON: {why}."))
 }
 
 fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
@@ -182,7 +254,46 @@ fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
     ];
     let code =
         codes.iter().find(|(start, _)| message.starts_with(start)).map_or("malformed", |(_, code)| code);
-    FieldError { pointer, code, detail: message.to_string() }
+    FieldError { pointer, code, detail: shortened(&plain(message)) }
+}
+
+/// What serde says, without the names that only Rust has.
+fn plain(message: &str) -> String {
+    if let Some((found, expected)) =
+        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return format!("{} is expected, not {}", json_name(expected), json_name(found));
+    }
+    if let Some((found, _)) =
+        message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return format!("{found} is out of range");
+    }
+    message
+        .strip_prefix("unknown variant ")
+        .map_or_else(|| message.to_string(), |rest| format!("unknown value {rest}"))
+}
+
+fn json_name(name: &str) -> &str {
+    match name {
+        "u8" | "u16" | "u32" | "u64" | "i32" | "i64" => "a whole number",
+        "sequence" | "a sequence" => "an array",
+        "map" | "a map" => "an object",
+        name if name.starts_with("struct ") => "an object",
+        name => name,
+    }
+}
+
+/// Without the middle of what a client sent too much of: an answer does not carry the request back.
+fn shortened(detail: &str) -> String {
+    const ENDS: usize = 300;
+    let count = detail.chars().count();
+    if count <= 2 * ENDS {
+        return detail.to_string();
+    }
+    let head: String = detail.chars().take(ENDS).collect();
+    let tail: String = detail.chars().skip(count - ENDS).collect();
+    format!("{head}…{tail}")
 }
 
 fn pointer_to(path: &Path) -> String {

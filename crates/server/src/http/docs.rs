@@ -67,7 +67,9 @@ pub fn text(api: &OpenApi) -> String {
 /// `/openapi.json` and `/docs`.
 pub fn pages(api: &OpenApi) -> Router<App> {
     let document = Bytes::from(text(api));
-    let browser = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true));
+    let browser = utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true);
+    // Else the page asks a validator on the internet about every document that is not served on the loopback interface.
+    let browser = Arc::new(browser.validator_url("none"));
     Router::new()
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], document)))
         .route("/docs", get(async || Redirect::permanent("/docs/")))

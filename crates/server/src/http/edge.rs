@@ -20,6 +20,7 @@ use axum::response::Response;
 use purser_app::App;
 use tower::{Layer, Service};
 
+use super::body::read_to_its_end;
 use super::metrics::RouteMetrics;
 use super::problem::{Problem, unit_in};
 
@@ -77,7 +78,7 @@ where
             RouteMetrics::new(request.method().as_str(), path)
         });
         let started = self.app.as_ref().map(App::monotonic);
-        let answer = caught(self.inner.call(request));
+        let answer = caught(self.inner.call(read_to_its_end(request)));
         let (app, metrics) = (self.app.clone(), self.metrics.clone());
         Box::pin(async move {
             let mut response = match answer.await {

@@ -1,7 +1,7 @@
 //! What handlers take as arguments: who calls, the key of a movement, a strict body, query and path.
 //!
 //! Rights are argument types: a handler that takes a [`Writer`] or a [`Movement`] cannot be reached without the scope.
-//! They come first, so that 401 and 403 are decided before anything about the request's shape. Everything here
+//! They come first, so that 401, 429 and 403 are decided before anything about the request's shape. Everything here
 //! refuses with a [`Problem`]; the strings are judged by the use cases.
 
 use std::future::Future;
@@ -53,6 +53,14 @@ pub struct Query<T>(pub T);
 /// No query parameters at all.
 pub struct NoQuery;
 
+/// No query parameters, and no body or an empty object: a call that is told nothing does not overlook what it is told.
+pub struct Nothing;
+
+/// What such a body may hold.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
 /// The bearer token, if the header is there and well formed.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -63,6 +71,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 async fn caller(parts: &Parts, app: &App, scope: Scope) -> Result<Caller, Problem> {
     let token = bearer(&parts.headers).ok_or(AppError::Unauthenticated)?;
     let caller = app.authenticate(token).await?;
+    app.admit(&caller).await?;
     caller.require(scope)?;
     Ok(caller)
 }
@@ -109,7 +118,11 @@ impl Movement {
 
     /// The body of a call that may come without one.
     pub fn parse_or_default<'a, T: Deserialize<'a> + Default>(&'a self) -> Result<T, Problem> {
-        if self.body.is_empty() { Ok(T::default()) } else { self.parse() }
+        if self.body.is_empty() || self.body.trim_ascii() == b"null" {
+            Ok(T::default())
+        } else {
+            self.parse()
+        }
     }
 
     /// The parts that `parse` does not borrow from.
@@ -132,7 +145,11 @@ impl FromRequest<App> for Movement {
 /// Key and body of a movement. The body may be empty; whether that is enough is the handler's to say.
 pub async fn keyed_body(parts: Parts, stream: axum::body::Body) -> Result<(Idempotency, Bytes), Problem> {
     Params::read(parts.uri.query())?.finish()?;
-    let key = parts.headers.get(IDEMPOTENCY_KEY).ok_or_else(key_missing)?.as_bytes();
+    let mut keys = parts.headers.get_all(IDEMPOTENCY_KEY).into_iter();
+    let key = keys.next().ok_or_else(key_missing)?.as_bytes();
+    if keys.next().is_some() {
+        return Err(Problem::field(IDEMPOTENCY_HEADER, "duplicate_field", "the header is given twice"));
+    }
     let key = sound_key(key).ok_or_else(|| key_unsound(IDEMPOTENCY_HEADER))?.to_string();
     let length = parts.headers.get(header::CONTENT_LENGTH).map(|value| value.as_bytes());
     let empty =
@@ -209,6 +226,21 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
     fn from_request_parts(parts: &mut Parts, _: &S) -> impl Future<Output = Result<NoQuery, Problem>> + Send {
         let read = || Params::read(parts.uri.query())?.finish().map(|()| NoQuery);
         std::future::ready(read())
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Nothing {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Nothing, Problem> {
+        let (parts, stream) = request.into_parts();
+        Params::read(parts.uri.query())?.finish()?;
+        let body = body::read(&parts.headers, stream, BODY_MAX).await?;
+        if !body.is_empty() {
+            body::require_json(&parts.headers)?;
+            let NoFields {} = body::parse(&body)?;
+        }
+        Ok(Nothing)
     }
 }
 

@@ -17,7 +17,7 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{RefOr, SchemaFormat as Format};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::body::coded;
+use super::body::{FRACTION, FRACTION_DETAIL, coded};
 
 /// The characters of keys of tenants, users, units and actions.
 pub const KEY_PATTERN: &str = r"^[!$&'()*+,\-.0-9:;=@A-Z\[\]^_`a-z{|}~]{1,128}$";
@@ -33,7 +33,7 @@ const METADATA_DEPTH_MAX: usize = 16;
 #[serde(transparent)]
 pub struct KeyIn<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// Free text of at most `MAX` bytes.
+/// Free text of at most `MAX` characters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TextIn<'a, const MAX: usize>(#[serde(borrow)] pub Cow<'a, str>);
@@ -52,7 +52,7 @@ pub struct DecimalIn<'a>(pub Cow<'a, str>);
 pub struct DimensionsIn<'a>(pub Vec<(Cow<'a, str>, DecimalIn<'a>)>);
 
 /// A JSON object that the product keeps beside a movement.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct MetadataIn<'a>(#[serde(borrow)] &'a RawValue);
 
@@ -97,6 +97,20 @@ pub fn measure(
     Measure { quantity: quantity.owned(), dimensions, amount: amount.owned() }
 }
 
+/// Where a request says how much.
+pub fn measured_at(measure: &Measure) -> &'static str {
+    match (&measure.amount, &measure.dimensions) {
+        (Some(_), _) => "/amount",
+        (None, Some(_)) => "/dimensions",
+        (None, None) => "/quantity",
+    }
+}
+
+/// Where a request says in which unit: by name, or else by the wallet.
+pub fn unit_at(unit: Option<&String>) -> &'static str {
+    if unit.is_some() { "/unit" } else { "/wallet_id" }
+}
+
 impl Serialize for DecimalIn<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
@@ -136,10 +150,7 @@ impl<'de> Visitor<'de> for DecimalVisitor {
 
     /// A fraction as a JSON number has been through a float somewhere, and may have lost digits there.
     fn visit_f64<E: Error>(self, _: f64) -> Result<DecimalIn<'de>, E> {
-        Err(coded(
-            "fraction_as_number",
-            "fractions and very large numbers are given as strings, such as \"12.5\"",
-        ))
+        Err(coded(FRACTION, FRACTION_DETAIL))
     }
 }
 
@@ -179,6 +190,16 @@ impl<'de> Visitor<'de> for DimensionsVisitor {
             measures.push((name.0, value));
         }
         Ok(DimensionsIn(measures))
+    }
+}
+
+impl Serialize for MetadataIn<'_> {
+    /// Without the blanks between its parts, so that one object has one text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.compact().map(RawValue::from_string) {
+            Some(Ok(compact)) => compact.serialize(serializer),
+            Some(Err(_)) | None => self.0.serialize(serializer),
+        }
     }
 }
 

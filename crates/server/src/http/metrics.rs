@@ -11,11 +11,14 @@ use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram,
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// The statuses that any route answers; others are counted as `other`.
-const STATUSES: [u16; 18] =
-    [200, 201, 204, 302, 304, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 500, 503];
+const STATUSES: [u16; 19] =
+    [200, 201, 204, 304, 308, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503];
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0];
+
+/// Upper bounds of the buckets of batches, in commands.
+const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 10_000.0];
 
 /// How often samples are folded into buckets.
 const FOLD_EVERY: Duration = Duration::from_secs(5);
@@ -64,10 +67,17 @@ pub fn install() -> PrometheusHandle {
 fn recorder() -> PrometheusHandle {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_string()), &BUCKETS)
-        .expect("the list of buckets is not empty");
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Full("purser_batch_size".to_string()), &SIZES)
+        })
+        .expect("the lists of buckets are not empty");
     let handle = builder.install_recorder().expect("nothing else installs a recorder in this process");
     describe_counter!("purser_http_requests_total", "Answered requests by method, route and status");
     describe_histogram!("purser_http_request_seconds", "Time from a request's head to its answer");
+    describe_counter!("purser_commands_total", "Commands that the engine has dealt with, by outcome");
+    describe_histogram!("purser_batch_size", "Commands that one transaction took");
+    describe_histogram!("purser_batch_seconds", "Time of a transaction, its commit included");
+    describe_histogram!("purser_queue_wait_seconds", "Time that the oldest command of a transaction waited");
     handle
 }
 

@@ -1,25 +1,36 @@
 //! Every answer that is not a success: an RFC 9457 problem document with a stable code.
 //!
 //! A handler answers `Err(Problem)` and never writes one out: `edge.rs` does, once, with the request's id and the
-//! units that shortfalls are counted in. All codes are listed by the test at the end of `tests/it/problems.rs`.
-//! Faults are opaque here and logged there.
+//! units that its amounts are counted in. All codes are listed by the test at the end of `tests/it/problems.rs`.
+//! Faults are opaque here and logged there. What the rule book refuses is put into words in `problem/refused.rs`.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use purser_app::App;
 use purser_app::error::{AppError, FieldError};
 use purser_core::catalogue::Unit;
-use purser_core::{Amount, Key, Rejection};
+use purser_core::{Key, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::outgoing::AmountOut;
 
+mod refused;
+
+/// The code of requests with fields that are not acceptable.
+const INVALID: &str = "invalid_request";
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// How many calls of one key may come at once.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+/// How many more may come now.
+pub const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+/// In how many seconds the whole limit is there again.
+pub const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Why a request did not succeed. Becomes a document at the edge.
 #[derive(Clone, Debug)]
@@ -37,13 +48,15 @@ pub struct Problem {
 #[derive(Clone, Debug)]
 enum More {
     Nothing,
-    Shortage {
-        required: Amount,
-        available: Amount,
-        unit: Key,
-    },
+    /// Its amounts, or what became of a hold.
+    Rejected(Box<Rejection>),
     RetryAfter(Duration),
-    HoldState(&'static str),
+    /// Too many calls.
+    RateLimited {
+        limit: u32,
+        retry_after: Duration,
+        reset_after: Duration,
+    },
     /// The cause of a fault, for the log alone.
     Fault(String),
 }
@@ -71,7 +84,7 @@ pub struct ProblemOut {
     errors: Vec<FieldProblem>,
     /// The request, as in the header `X-Request-Id`.
     request_id: String,
-    /// `insufficient_credits`: what the request needs.
+    /// `insufficient_credits`, `capture_exceeds_hold`: what the request needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     required: Option<AmountOut>,
@@ -83,7 +96,23 @@ pub struct ProblemOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     shortfall: Option<AmountOut>,
-    /// `insufficient_credits`: the unit of the three amounts.
+    /// `capture_exceeds_hold`: what is pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    held: Option<AmountOut>,
+    /// `capture_exceeds_hold`: the most that the action's overage rule lets a capture of this hold take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    capturable: Option<AmountOut>,
+    /// `refund_exceeds_debit`: what can still be given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    refundable: Option<AmountOut>,
+    /// `revoke_exceeds_unspent`: what can still be taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    revocable: Option<AmountOut>,
+    /// The unit of the problem's amounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     unit: Option<String>,
@@ -129,13 +158,7 @@ impl Problem {
 
     /// 422: fields that are not acceptable.
     pub fn invalid(errors: Vec<FieldError>) -> Problem {
-        let detail = match errors.as_slice() {
-            [one] => {
-                format!("{}: {}", if one.pointer.is_empty() { "the body" } else { &one.pointer }, one.detail)
-            }
-            many => format!("{} fields are not acceptable.", many.len()),
-        };
-        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail);
+        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, summary(&errors));
         problem.errors = errors;
         problem
     }
@@ -155,24 +178,57 @@ impl Problem {
     }
 
     /// The same problem with its pointers below a prefix.
-    pub fn below(mut self, prefix: &str) -> Problem {
+    pub fn below(self, prefix: &str) -> Problem {
+        self.pointing(|pointer| pointer.insert_str(0, prefix))
+    }
+
+    /// The same problem of a call whose fields came as query parameters: `/user` is `?user`.
+    pub fn in_query(self) -> Problem {
+        self.pointing(|pointer| {
+            if pointer.starts_with('/') {
+                pointer.replace_range(..1, "?");
+            }
+        })
+    }
+
+    fn pointing(mut self, change: impl Fn(&mut String)) -> Problem {
         for error in &mut self.errors {
-            error.pointer.insert_str(0, prefix);
+            change(&mut error.pointer);
+        }
+        if self.code == INVALID {
+            self.detail = summary(&self.errors);
         }
         self
+    }
+
+    /// Names the field behind a refusal that can come from several: `unit` is what said the unit, `amount` what
+    /// said how much.
+    pub fn locate(mut self, unit: &str, amount: &str) -> Problem {
+        let found = match &*self.code {
+            "unit_mismatch" => ("unit_mismatch", unit),
+            "amount_overflow" => ("amount_overflow", amount),
+            _ => return self,
+        };
+        self.at(found.1, found.0);
+        self
+    }
+
+    /// Points at the one field that the problem is about.
+    fn at(&mut self, pointer: impl Into<String>, code: &'static str) {
+        self.errors = vec![FieldError { pointer: pointer.into(), code, detail: self.detail.clone() }];
     }
 
     /// Logs it once: faults with their cause as errors, refusals for those who look for them.
     pub fn log(&self, request_id: &str) {
         match &self.more {
             More::Fault(cause) => tracing::error!(request_id, cause, "a request failed"),
-            More::Nothing | More::Shortage { .. } | More::RetryAfter(_) | More::HoldState(_) => {
+            More::Nothing | More::Rejected(_) | More::RetryAfter(_) | More::RateLimited { .. } => {
                 tracing::debug!(request_id, code = &*self.code, "a request was refused");
             }
         }
     }
 
-    /// The document, with the unit that a shortfall is counted in looked up by `unit_of`.
+    /// The document, with the unit that its amounts are counted in looked up by `unit_of`.
     pub fn document(&self, request_id: &str, unit_of: impl Fn(&Key) -> Option<Unit>) -> ProblemOut {
         let mut document = ProblemOut {
             kind: format!("urn:purser:problem:{}", self.code),
@@ -185,23 +241,16 @@ impl Problem {
             required: None,
             available: None,
             shortfall: None,
+            held: None,
+            capturable: None,
+            refundable: None,
+            revocable: None,
             unit: None,
             packages: None,
             state: None,
         };
-        match &self.more {
-            More::Shortage { required, available, unit: code } => {
-                document.unit = Some(code.to_string());
-                document.packages = Some(Vec::new());
-                if let Some(unit) = unit_of(code) {
-                    document.required = Some(AmountOut::of(&unit, *required));
-                    document.available = Some(AmountOut::of(&unit, *available));
-                    // What is available already counts the debt, so this does too.
-                    document.shortfall = Some(AmountOut::of(&unit, *required - *available));
-                }
-            }
-            More::HoldState(state) => document.state = Some(state),
-            More::Nothing | More::RetryAfter(_) | More::Fault(_) => {}
+        if let More::Rejected(rejection) = &self.more {
+            refused::tell(&mut document, rejection, unit_of);
         }
         document
     }
@@ -216,13 +265,23 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let More::RetryAfter(after) = &self.more {
-            // Whole seconds, rounded up: coming back early would only be refused again.
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        match &self.more {
+            More::RetryAfter(after) => drop(headers.insert(header::RETRY_AFTER, seconds(*after))),
+            More::RateLimited { limit, retry_after, reset_after } => {
+                headers.insert(header::RETRY_AFTER, seconds(*retry_after));
+                headers.insert(RATE_LIMIT, HeaderValue::from(*limit));
+                headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(0));
+                headers.insert(RATE_LIMIT_RESET, seconds(*reset_after));
+            }
+            More::Nothing | More::Rejected(_) | More::Fault(_) => {}
         }
         response
     }
+}
+
+/// Whole seconds, rounded up: coming back early would only be refused again.
+fn seconds(after: Duration) -> HeaderValue {
+    HeaderValue::from((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
 }
 
 /// Looks a unit up in the catalogue of a running service.
@@ -252,11 +311,14 @@ impl From<AppError> for Problem {
                 let detail = format!("The key lacks the scope `{scope}`.");
                 Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail)
             }
+            AppError::PlatformOnly => {
+                let detail = "The catalogue is the platform's: this key belongs to a tenant.";
+                Problem::new(StatusCode::FORBIDDEN, "platform_key_required", detail)
+            }
             AppError::Invalid(errors) => Problem::invalid(errors),
             AppError::Rejected(rejection) => Problem::from(rejection),
             AppError::NotFound { what } => {
-                let detail = format!("There is no such {}.", what.replace('_', " "));
-                let problem = Problem::new(StatusCode::NOT_FOUND, "", detail);
+                let problem = Problem::new(StatusCode::NOT_FOUND, "", no_such(what));
                 Problem { code: Cow::Owned(format!("{what}_not_found")), ..problem }
             }
             AppError::Exists { what } => {
@@ -269,56 +331,27 @@ impl From<AppError> for Problem {
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail);
                 Problem { more: More::RetryAfter(retry_after), ..problem }
             }
+            AppError::RateLimited { limit, retry_after, reset_after } => {
+                let detail = "This key calls too often. Nothing was done.";
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+                Problem { more: More::RateLimited { limit, retry_after, reset_after }, ..problem }
+            }
             AppError::Fault(cause) => Problem::fault(cause),
         }
     }
 }
 
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Problem {
-        let status =
-            StatusCode::from_u16(rejection.status()).expect("the table of rejections has HTTP statuses");
-        let mut problem = Problem::new(status, rejection.code(), title(rejection.code()));
-        match rejection {
-            Rejection::InsufficientCredits { required, available, unit } => {
-                problem.more = More::Shortage { required, available, unit };
-            }
-            Rejection::HoldClosed { state } => {
-                problem.detail = format!("The hold is {} already.", state.name());
-                problem.more = More::HoldState(state.name());
-            }
-            Rejection::UsageInvalid { dimension: Some(name) } => {
-                let pointer = format!("/dimensions/{}", name.replace('~', "~0").replace('/', "~1"));
-                problem.detail =
-                    format!("The action's price does not know the dimension `{name}`, or needs it.");
-                let detail = problem.detail.clone();
-                problem.errors = vec![FieldError { pointer, code: "usage_invalid", detail }];
-            }
-            Rejection::AmountNotPositive
-            | Rejection::AmountOverflow
-            | Rejection::TimeInvalid
-            | Rejection::UsageInvalid { dimension: None }
-            | Rejection::UnitMismatch
-            | Rejection::SameWallet
-            | Rejection::TooManyLots
-            | Rejection::IdempotencyConflict
-            | Rejection::ActionNotFound
-            | Rejection::WalletNotFound
-            | Rejection::HoldNotFound
-            | Rejection::DebitNotFound
-            | Rejection::GrantNotFound
-            | Rejection::CauseNotFound
-            | Rejection::TenantSuspended
-            | Rejection::SpendingFrozen
-            | Rejection::TenantClosed
-            | Rejection::HoldExpired
-            | Rejection::CaptureExceedsHold { .. }
-            | Rejection::HoldLifeExceeded
-            | Rejection::RefundExceedsDebit { .. }
-            | Rejection::RevokeExceedsUnspent { .. }
-            | Rejection::CauseRepeated => {}
+fn no_such(what: &str) -> String {
+    format!("There is no such {}.", what.replace('_', " "))
+}
+
+/// One line about fields that are not acceptable.
+fn summary(errors: &[FieldError]) -> String {
+    match errors {
+        [one] => {
+            format!("{}: {}", if one.pointer.is_empty() { "the body" } else { &one.pointer }, one.detail)
         }
-        problem
+        many => format!("{} fields are not acceptable.", many.len()),
     }
 }
 
@@ -353,7 +386,7 @@ const TITLES: &[(&str, &str)] = &[
     ("amount_overflow", "An amount is beyond what the ledger counts"),
     ("body_incomplete", "The body broke off"),
     ("body_too_large", "The body is too long"),
-    ("capture_exceeds_hold", "The work cost more than was held, and the action refuses that"),
+    ("capture_exceeds_hold", "The work cost more than was held and than the action allows beyond it"),
     ("cause_repeated", "This was booked before"),
     ("clock_unsafe", "The clock cannot be trusted now"),
     ("deadline_exceeded", "The request waited too long and was not executed"),
@@ -368,6 +401,8 @@ const TITLES: &[(&str, &str)] = &[
     ("malformed_json", "The body is not JSON"),
     ("method_not_allowed", "The path does not take this method"),
     ("overloaded", "Too much is waiting already"),
+    ("platform_key_required", "Only a key of the platform may do this"),
+    ("rate_limited", "Too many calls"),
     ("refund_exceeds_debit", "More is to be given back than is left of the debit"),
     ("request_timeout", "The request did not arrive in time"),
     ("revoke_exceeds_unspent", "More is to be taken back than is unspent and unpinned"),
@@ -381,6 +416,7 @@ const TITLES: &[(&str, &str)] = &[
     ("tenant_suspended", "The tenant is suspended"),
     ("time_invalid", "A time lies where it makes no sense"),
     ("too_many_lots", "The command would touch too many lots"),
+    ("too_many_streams", "Too many live balances are open already"),
     ("unauthenticated", "A valid key is needed"),
     ("unit_mismatch", "The unit is not one of this wallet or action"),
     ("unsupported_media_type", "The body has to be JSON"),
@@ -390,6 +426,8 @@ const TITLES: &[(&str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use purser_core::Amount;
+    use purser_core::rejection::Misfit;
 
     fn json(problem: &Problem) -> serde_json::Value {
         let unit = |code: &Key| (code.as_str() == "credit").then(Unit::credit);
@@ -440,6 +478,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_calls_too_often_hears_how_often_it_may() {
+        let (retry_after, reset_after) = (Duration::from_millis(10), Duration::from_millis(2_500));
+        let problem = Problem::from(AppError::RateLimited { limit: 25, retry_after, reset_after });
+        let response = problem.render("req_1", |_| None);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[RATE_LIMIT], "25");
+        assert_eq!(response.headers()[RATE_LIMIT_REMAINING], "0");
+        assert_eq!(response.headers()[RATE_LIMIT_RESET], "3");
+    }
+
+    #[test]
     fn a_missing_thing_is_named_by_its_code() {
         let document = json(&Problem::from(AppError::NotFound { what: "wallet" }));
         assert_eq!(document["code"], "wallet_not_found");
@@ -454,7 +504,8 @@ mod tests {
 
     #[test]
     fn an_unknown_dimension_is_pointed_at() {
-        let problem = Problem::from(Rejection::UsageInvalid { dimension: Some("a/b".to_string()) });
+        let misfit = Misfit::UnknownDimension("a/b".to_string());
+        let problem = Problem::from(Rejection::UsageInvalid { misfit });
         assert_eq!(json(&problem)["errors"][0]["pointer"], "/dimensions/a~1b");
     }
 

@@ -46,6 +46,16 @@ impl Server {
     }
 }
 
+impl Server {
+    /// SIGTERM, as an operator stops it; it ends in order.
+    #[allow(dead_code, reason = "some tests only kill")]
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().expect("kill").success());
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Dead already after `kill`, alive when a test fails.

@@ -77,7 +77,11 @@ async fn a_new_price_counts_from_its_instant_on() {
 #[tokio::test]
 async fn an_action_is_switched_off_and_on() {
     let server = Server::with_scan().await;
+    let later = r#"{"from":"2027-01-01T00:00:00Z"}"#;
+    let later = server.send("POST", "/v1/actions/scan/deactivate", &[], later).await;
+    later.invalid("/from", "unknown_field");
     let off = server.send("POST", "/v1/actions/scan/deactivate", &[], "").await.expect(200);
+    server.send("POST", "/v1/actions/scan/deactivate", &[], "{}").await.expect(200);
     assert_eq!(off["active"], false);
     server
         .post("/v1/debits", json!({"user": "ann", "action": "scan"}))
@@ -100,7 +104,36 @@ async fn an_action_in_several_units_is_paid_in_the_first_that_covers() {
     server.grant("ann", "1").await;
     let debit = server.post("/v1/debits", json!({"user": "ann", "action": "send"})).await.expect(201);
     assert_eq!((&debit["unit"], &debit["amount"]), (&json!("credit"), &json!("0.2")));
+    server.post("/v1/units", json!({"code": "MYR", "scale": 2, "name": "Ringgit"})).await.expect(201);
+    assert_eq!(server.post("/v1/actions", body.clone()).await.expect(201), action, "nothing is changed");
+    for (name, value) in [
+        ("name", json!("Post")),
+        ("description", json!("by mail")),
+        ("overage_percent", json!(21)),
+        (
+            "prices",
+            json!([{"model": "flat", "amount": "0.2"}, {"model": "flat", "unit": "sms", "amount": 1}]),
+        ),
+        (
+            "prices",
+            json!([{"model": "flat", "unit": "sms", "amount": 2}, {"model": "flat", "amount": "0.2"}]),
+        ),
+        ("prices", json!([{"model": "flat", "unit": "sms", "amount": 1}])),
+    ] {
+        let mut other = body.clone();
+        other[name] = value;
+        server.post("/v1/actions", other).await.problem(409, "action_exists");
+    }
+    server.clock.advance(purser_core::time::SECOND);
+    server.post("/v1/actions/send/prices", json!({"model": "flat", "amount": "0.3"})).await.expect(201);
     server.post("/v1/actions", body).await.problem(409, "action_exists");
+}
+
+#[tokio::test]
+async fn a_price_beyond_what_is_counted_is_told_so() {
+    let server = Server::start().await;
+    let body = json!({"key": "a", "name": "A", "price": {"model": "flat", "amount": "9000000000000"}});
+    server.post("/v1/actions", body).await.invalid("/price/amount", "amount_overflow");
 }
 
 #[tokio::test]
@@ -118,6 +151,11 @@ async fn a_price_with_fields_of_another_model_is_refused_where_it_is_wrong() {
     make(json!({"model": "per_dimension", "rates": rates}))
         .await
         .invalid("/price/rates/a~1b~0c/per", "wrong_type");
+    let twice = r#"{"key":"a","name":"A","price":{"model":"per_dimension","rates":{"t":{"rate":"1"},"t":{"rate":"2"}}}}"#;
+    server.send("POST", "/v1/actions", &[], twice).await.invalid("/price/rates", "duplicate_field");
+    let inapplicable = make(json!({"model": "free", "amount": 1})).await;
+    let detail = inapplicable.problem(422, "invalid_request")["detail"].clone();
+    assert!(detail.as_str().expect("text").starts_with("/price/amount: "), "{detail}");
     let body = json!({"key": "a", "name": "A", "prices": [{"model": "free"}, {"model": "flat"}]});
     server.post("/v1/actions", body).await.invalid("/prices/1/amount", "required");
     server.post("/v1/actions", json!({"key": "a", "name": "A"})).await.invalid("/price", "required");

@@ -159,16 +159,25 @@ fn keys_as_json_and_refusals_with_a_sentence() {
     );
     let refused = run(folder.path(), &["key", "create", "--name", "a", "--tenant", "a b"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("/tenant"), "{refused:?}");
-    assert!(!run(folder.path(), &["key", "revoke", "psk_000000000000"]).status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--tenant: "), "{refused:?}");
+    for unknown in ["psk_000000000000", "nonsense"] {
+        let unknown = run(folder.path(), &["key", "revoke", unknown]);
+        assert_eq!(unknown.status.code(), Some(1));
+        assert_eq!(String::from_utf8_lossy(&unknown.stderr), "purser: there is no such api key\n");
+    }
+    let prefix = list[0]["prefix"].as_str().expect("text");
+    for _ in 0..2 {
+        assert_eq!(said(folder.path(), &["key", "revoke", prefix]), "Done.\n", "again changes nothing");
+    }
     assert_eq!(run(folder.path(), &["key", "create"]).status.code(), Some(2));
 }
 
 #[test]
 fn doctor_explains_settings_without_making_anything() {
     let folder = folder();
-    std::fs::write(folder.path().join("purser.toml"), "queue_max = 100\nsecret_key = \"c0ffee\"\n")
-        .expect("written");
+    let secret = "c0ffee00".repeat(8);
+    let file = format!("queue_max = 100\nsecret_key = \"{secret}\"\n");
+    std::fs::write(folder.path().join("purser.toml"), file).expect("written");
     let report = said(folder.path(), &["doctor"]);
     assert!(
         report
@@ -177,11 +186,33 @@ fn doctor_explains_settings_without_making_anything() {
         "{report}"
     );
     assert!(report.lines().any(|line| line.contains("listen") && line.contains("PURSER_LISTEN")), "{report}");
-    assert!(!report.contains("c0ffee"), "{report}");
+    assert!(!report.contains(&secret), "{report}");
     assert!(!folder.path().join("purser.db").exists(), "doctor made a database");
     let typo = purser(folder.path()).arg("doctor").env("PURSER_LISTN", "x").output().expect("it starts");
     assert_eq!(typo.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&typo.stdout).contains("PURSER_LISTN"));
+}
+
+#[test]
+fn doctor_finds_what_a_start_would_stumble_over() {
+    let folder = folder();
+    let finds = |name: &str, value: &str, expected: &str| {
+        let report = purser(folder.path()).arg("doctor").env(name, value).output().expect("it starts");
+        let text = String::from_utf8_lossy(&report.stdout).into_owned();
+        assert_eq!(report.status.code(), Some(1), "{name}={value}: {text}");
+        assert!(text.lines().any(|line| line.starts_with("  WRONG") && line.contains(expected)), "{text}");
+    };
+    finds("PURSER_LOG", "===", "log: ");
+    finds("PURSER_SECRET_KEY", "c0ffee", "secret_key: ");
+    finds("PURSER_DATABASE_URL", "sqlite:", "only sqlite:PATH");
+    finds("PURSER_DATABASE_URL", "sqlite:nowhere/purser.db", "no folder nowhere");
+    said(folder.path(), &["key", "list"]);
+    let secret = folder.path().join("purser.db.secret");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("there");
+    finds("PURSER_LOG", "info", "chmod 600");
+    std::fs::remove_file(&secret).expect("there");
+    finds("PURSER_LOG", "info", "purser.db.secret is missing");
+    assert!(!secret.exists(), "doctor made another secret key");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn every_operation_says_what_else_it_can_answer() {
             if router::OPEN.contains(&path.as_str()) {
                 continue;
             }
-            for status in ["401", "403", "422", "500", "503"] {
+            for status in ["401", "403", "422", "429", "500", "503"] {
                 let problem = &responses[status]["content"]["application/problem+json"]["schema"]["$ref"];
                 assert_eq!(problem, "#/components/schemas/Problem", "{method} {path} {status}");
             }
@@ -76,6 +76,8 @@ async fn the_document_is_served_and_browsable_without_the_internet() {
         scripts += usize::from(part.ends_with(".js"));
     }
     assert!(scripts >= 2, "{}", page.text);
+    let settings = server.raw("GET", "/docs/swagger-initializer.js", &[], b"").await.text;
+    assert!(settings.contains(r#""validatorUrl": "none""#), "{settings}");
     assert!(!page.text.contains("<script>"), "the policy would stop an inline script");
     server.raw("GET", "/docs/../Cargo.toml", &[], b"").await.problem(404, "route_not_found");
 }

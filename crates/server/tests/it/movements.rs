@@ -1,7 +1,7 @@
 //! Credits move: grants, debits, refunds, holds, transfers, each with what it answers.
 
 use crate::server::Server;
-use purser_core::time::SECOND;
+use purser_core::time::{DAY, SECOND};
 use serde_json::json;
 
 #[tokio::test]
@@ -88,6 +88,39 @@ async fn the_same_key_answers_the_same_and_moves_once() {
 }
 
 #[tokio::test]
+async fn a_debit_that_happened_too_long_ago_still_has_the_answer_it_got() {
+    let server = Server::with_scan().await;
+    let at = |time: &str| json!({"user": "ann", "action": "scan", "occurred_at": time});
+    server.clock.advance(60 * SECOND);
+    let body = at("2026-01-01T00:00:30Z");
+    let first = server.post_as("/v1/debits", body.clone(), "late").await;
+    let hold = server.post("/v1/holds", json!({"user": "ann", "action": "scan"})).await.expect(201);
+    let capture = format!("/v1/holds/{}/capture", hold["id"].as_str().expect("text"));
+    let when = json!({"occurred_at": "2026-01-01T00:00:30Z"});
+    let captured = server.post_as(&capture, when.clone(), "capture").await;
+    server.clock.advance(40 * DAY);
+    for (path, body, key, before) in
+        [("/v1/debits", body.clone(), "late", &first), (capture.as_str(), when.clone(), "capture", &captured)]
+    {
+        let again = server.post_as(path, body, key).await;
+        assert_eq!((again.status, &again.text), (before.status, &before.text));
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    }
+    server
+        .post_as("/v1/debits", at("2026-01-01T00:00:31Z"), "late")
+        .await
+        .problem(422, "idempotency_conflict");
+    server.post_as("/v1/debits", body.clone(), "new").await.invalid("/occurred_at", "out_of_range");
+    server.post_as(&capture, when, "new").await.invalid("/occurred_at", "out_of_range");
+    let nobody = json!({"user": "nobody", "action": "scan", "occurred_at": "2026-01-01T00:00:30Z"});
+    server.post("/v1/debits", nobody).await.invalid("/occurred_at", "out_of_range");
+    let batch = json!({"debits": [{"idempotency_key": "late", "user": "ann", "action": "scan",
+        "occurred_at": "2026-01-01T00:00:30Z"}]});
+    let batch = server.send("POST", "/v1/debits/batch", &[], &batch.to_string()).await.expect(200);
+    assert_eq!(batch["results"][0]["problem"]["code"], "idempotency_conflict");
+}
+
+#[tokio::test]
 async fn spending_more_than_is_there_says_what_is_missing() {
     let server = Server::with_scan().await;
     server.action("dear", json!({"model": "flat", "amount": "100.5"})).await;
@@ -128,7 +161,9 @@ async fn a_refund_gives_back_all_or_part_and_no_more() {
         (&rest["amount"], &rest["refunded"], &rest["balance"]["available"]),
         (&json!("3"), &json!("5"), &json!("100"))
     );
-    server.post(&path, json!({"amount": 1, "reason": "more"})).await.problem(409, "refund_exceeds_debit");
+    let more = server.post(&path, json!({"amount": 1, "reason": "more"})).await;
+    let more = more.problem(409, "refund_exceeds_debit");
+    assert_eq!((&more["refundable"], &more["unit"]), (&json!("0"), &json!("credit")));
     server.post(&path, json!({"amount": 1})).await.invalid("/reason", "required");
 }
 
@@ -143,10 +178,9 @@ async fn a_revoke_takes_back_what_is_unspent() {
         (&revoked["grant_id"], &revoked["amount"], &revoked["balance"]["available"]),
         (&grant["id"], &json!("4"), &json!("106"))
     );
-    server
-        .post(&path, json!({"amount": "7", "reason": "too much"}))
-        .await
-        .problem(409, "revoke_exceeds_unspent");
+    let more = server.post(&path, json!({"amount": "7", "reason": "too much"})).await;
+    let more = more.problem(409, "revoke_exceeds_unspent");
+    assert_eq!((&more["revocable"], &more["unit"]), (&json!("6"), &json!("credit")));
 }
 
 #[tokio::test]
@@ -189,7 +223,7 @@ async fn a_hold_is_placed_extended_and_captured() {
 #[tokio::test]
 async fn a_hold_is_released_with_or_without_a_body() {
     let server = Server::with_scan().await;
-    for body in ["", "{}"] {
+    for body in ["", "{}", "null"] {
         let hold = server.post("/v1/holds", json!({"user": "ann", "action": "scan"})).await.expect(201);
         let path = format!("/v1/holds/{}/release", hold["id"].as_str().expect("text"));
         let key = server.fresh_key();
@@ -226,12 +260,32 @@ async fn a_capture_beyond_the_hold_follows_the_rule_of_the_action() {
     let hold =
         server.post("/v1/holds", json!({"user": "ann", "action": "pages", "quantity": 3})).await.expect(201);
     let path = format!("/v1/holds/{}/capture", hold["id"].as_str().expect("text"));
-    server.post(&path, json!({"quantity": 4})).await.problem(409, "capture_exceeds_hold");
+    let more = server.post(&path, json!({"quantity": 4})).await.problem(409, "capture_exceeds_hold");
+    assert_eq!(
+        (&more["held"], &more["required"], &more["capturable"], &more["unit"]),
+        (&json!("3"), &json!("4"), &json!("3"), &json!("credit"))
+    );
     assert_eq!(server.post(&path, json!({"quantity": 2})).await.expect(200)["captured"], "2");
     server
         .post(&format!("/v1/holds/{}/extend", hold["id"].as_str().expect("text")), json!({"quantity": 9}))
         .await
         .problem(409, "hold_closed");
+}
+
+#[tokio::test]
+async fn a_capture_beyond_the_allowed_share_is_told_how_much_it_may_take() {
+    let server = Server::with_scan().await;
+    let body = json!({"key": "pages", "name": "Pages", "overage": "allow", "overage_percent": 15,
+        "price": {"model": "per_quantity", "rate": "1"}});
+    server.post("/v1/actions", body).await.expect(201);
+    let hold = json!({"user": "ann", "action": "pages", "quantity": 3});
+    let hold = server.post("/v1/holds", hold).await.expect(201);
+    let path = format!("/v1/holds/{}/capture", hold["id"].as_str().expect("text"));
+    let more = server.post(&path, json!({"quantity": 4})).await.problem(409, "capture_exceeds_hold");
+    assert_eq!((&more["held"], &more["capturable"]), (&json!("3"), &json!("3.45")));
+    server.post(&path, json!({"amount": "3.450001"})).await.problem(409, "capture_exceeds_hold");
+    let most = more["capturable"].clone();
+    assert_eq!(server.post(&path, json!({"amount": most})).await.expect(200)["captured"], "3.45");
 }
 
 #[tokio::test]
@@ -270,7 +324,9 @@ async fn a_preflight_moves_and_makes_nothing() {
         (&json!(null), &json!([]), &json!(false))
     );
     assert!(yes.get("code").is_none() && yes.get("shortfall").is_none(), "{yes}");
+    assert!(yes["wallet_id"].as_str().expect("text").starts_with("wal_"), "{yes}");
     let no = ask("nobody").await;
+    assert_eq!(no["wallet_id"], json!(null), "there is no such wallet yet");
     assert_eq!(
         (&no["allowed"], &no["code"], &no["shortfall"]),
         (&json!(false), &json!("insufficient_credits"), &json!("5"))
@@ -302,6 +358,12 @@ async fn each_debit_of_a_batch_stands_alone() {
     assert_eq!(results[1]["problem"]["code"], "insufficient_credits");
     assert_eq!(results[1]["problem"]["request_id"].as_str(), first.header("x-request-id"));
     assert_eq!(results[2]["problem"]["code"], "action_not_found");
+    let odd = json!({"debits": [{"idempotency_key": "e", "user": "ann", "action": "scan"},
+        {"idempotency_key": "f", "user": "ann", "action": "scan", "quantity": -1},
+        {"idempotency_key": "g", "user": "ann", "action": "scan", "quantity": 2}]});
+    let odd = server.send("POST", "/v1/debits/batch", &[], &odd.to_string()).await.expect(200);
+    assert_eq!(odd["results"][1]["problem"]["errors"][0]["pointer"], "/debits/1/quantity");
+    assert_eq!(odd["results"][2]["problem"]["errors"][0]["pointer"], "/debits/2/quantity");
     assert_eq!(results[3]["debit"]["balance"]["available"], "90");
     let again = server.send("POST", "/v1/debits/batch", &[], &body).await.expect(200);
     assert_eq!(
@@ -310,8 +372,23 @@ async fn each_debit_of_a_batch_stands_alone() {
     );
     assert_eq!(
         server.get("/v1/balance?user=ann").await.expect(200)["wallets"][0]["balance"]["available"],
-        "90"
+        "85"
     );
+}
+
+#[tokio::test]
+async fn a_debit_of_a_batch_is_the_same_however_it_is_written() {
+    let server = Server::with_scan().await;
+    let texts = [
+        r#"{"idempotency_key":"a","user":"ann","action":"scan","quantity":1,"metadata":{"b":1,"a":"x y"}}"#,
+        r#"{"metadata": {"b": 1, "a": "x y"}, "quantity": "1", "action": "scan", "user": "ann", "idempotency_key": "a"}"#,
+    ];
+    for (text, replayed) in texts.into_iter().zip([false, true]) {
+        let body = format!(r#"{{"debits":[{text}]}}"#);
+        let answer = server.send("POST", "/v1/debits/batch", &[], &body).await.expect(200);
+        let result = &answer["results"][0];
+        assert_eq!((&result["status"], &result["replayed"]), (&json!(201), &json!(replayed)), "{result}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::server::Server;
 use purser_core::time::SECOND;
 use serde_json::json;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -35,13 +36,48 @@ async fn requests_are_counted_by_route_and_status() {
     let server = Server::start().await;
     server.get("/v1/units").await.expect(200);
     server.get("/v1/holds/nope").await.problem(404, "hold_not_found");
+    server.raw("GET", "/docs", &[], b"").await;
+    server.grant("ann", "1").await;
     let text = server.raw("GET", "/metrics", &[], b"").await.text;
     for line in [
         r#"purser_http_requests_total{method="GET",route="/v1/units",status="200"}"#,
         r#"purser_http_requests_total{method="GET",route="/v1/holds/{id}",status="404"}"#,
         r#"purser_http_request_seconds_bucket{method="GET",route="/v1/units",le="+Inf"}"#,
+        r#"purser_http_requests_total{method="GET",route="/docs",status="308"}"#,
+        r#"purser_batch_size_bucket{le="1"}"#,
+        "# HELP purser_commands_total ",
+        "# HELP purser_batch_seconds ",
+        "# HELP purser_queue_wait_seconds ",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_what_the_client_sends_next() {
+    let server = Server::start().await;
+    for more in ["\r\n", "G", "GET /healthz HTTP/1.1\r\nHo"] {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n{more}");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut start = [0; 12];
+        let answer = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut start)).await;
+        answer.expect("an answer in time").expect("an answer");
+        assert_eq!(&start, b"HTTP/1.1 200", "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_told_so() {
+    let server = Server::start().await;
+    let many = format!("GET /healthz HTTP/1.1\r\nHost: test\r\n{}\r\n", "X: x\r\n".repeat(200));
+    for (request, status) in [("nonsense\r\n\r\n", "400"), (many.as_str(), "431")] {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.expect("an answer");
+        assert_eq!(start[..9], *b"HTTP/1.1 ");
+        assert_eq!(&start[9..], status.as_bytes());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The catalogue of codes: every refusal and fault the API can answer, with its status.
 
 use purser_app::error::{AppError, FieldError};
+use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
 use purser_core::{Amount, Key, Rejection};
 use purser_server::http::problem::Problem;
@@ -13,7 +14,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::AmountNotPositive,
         Rejection::AmountOverflow,
         Rejection::TimeInvalid,
-        Rejection::UsageInvalid { dimension: None },
+        Rejection::UsageInvalid { misfit: Misfit::OneOnly },
         Rejection::UnitMismatch,
         Rejection::SameWallet,
         Rejection::TooManyLots,
@@ -29,10 +30,10 @@ fn rejections() -> Vec<Rejection> {
         Rejection::TenantClosed,
         Rejection::HoldExpired,
         Rejection::HoldClosed { state: HoldState::Captured },
-        Rejection::CaptureExceedsHold { held: some, required: some },
+        Rejection::CaptureExceedsHold { held: some, required: some, capturable: some, unit: unit.clone() },
         Rejection::HoldLifeExceeded,
-        Rejection::RefundExceedsDebit { refundable: some },
-        Rejection::RevokeExceedsUnspent { revocable: some },
+        Rejection::RefundExceedsDebit { refundable: some, unit: unit.clone() },
+        Rejection::RevokeExceedsUnspent { revocable: some, unit: unit.clone() },
         Rejection::CauseRepeated,
         Rejection::InsufficientCredits { required: some, available: some, unit },
     ]
@@ -45,6 +46,7 @@ fn every_code_has_one_status() {
     let mut errors = vec![
         AppError::Unauthenticated,
         AppError::Denied { scope: "write" },
+        AppError::PlatformOnly,
         AppError::Invalid(vec![field]),
         AppError::NotFound { what: "wallet" },
         AppError::Exists { what: "unit" },
@@ -54,6 +56,8 @@ fn every_code_has_one_status() {
         unavailable("clock_unsafe"),
         unavailable("shutting_down"),
         unavailable("store_unavailable"),
+        unavailable("too_many_streams"),
+        AppError::RateLimited { limit: 1, retry_after: Duration::ZERO, reset_after: Duration::ZERO },
         AppError::Fault("x".to_string()),
     ];
     errors.extend(rejections().into_iter().map(AppError::Rejected));
@@ -67,6 +71,7 @@ fn every_code_has_one_status() {
     insta::assert_snapshot!(lines.join("\n"), @r"
     401 unauthenticated
     402 insufficient_credits
+    403 platform_key_required
     403 scope_missing
     403 spending_frozen
     403 tenant_closed
@@ -95,11 +100,13 @@ fn every_code_has_one_status() {
     422 too_many_lots
     422 unit_mismatch
     422 usage_invalid
+    429 rate_limited
     500 internal_error
     503 clock_unsafe
     503 deadline_exceeded
     503 overloaded
     503 shutting_down
     503 store_unavailable
+    503 too_many_streams
     ");
 }

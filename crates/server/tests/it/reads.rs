@@ -43,6 +43,18 @@ async fn wallets_are_searched_and_read() {
 }
 
 #[tokio::test]
+async fn the_grants_of_a_wallet_that_is_not_there_are_not_found() {
+    let server = Server::with_scan().await;
+    let wallet = server.grant("ann", "1").await["wallet_id"].clone();
+    let mut other = text(&wallet).to_string();
+    let last = if other.ends_with('0') { 'g' } else { '0' };
+    other.replace_range(other.len() - 5.., &format!("0000{last}"));
+    for list in [format!("/v1/grants?wallet_id={other}"), format!("/v1/wallets/{other}/entries")] {
+        server.get(&list).await.problem(404, "wallet_not_found");
+    }
+}
+
+#[tokio::test]
 async fn pages_follow_one_another_to_the_end() {
     let server = Server::with_scan().await;
     for _ in 0..4 {

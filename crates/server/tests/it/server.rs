@@ -13,7 +13,7 @@ use purser_app::clock::{ManualClock, SystemRandom};
 use purser_app::usecase::api_key;
 use purser_core::Timestamp;
 use purser_core::time::SECOND;
-use purser_server::http::{listen, router};
+use purser_server::http;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,8 +98,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
-        let routes = router::router(app.clone());
-        let serving = tokio::spawn(listen::serve(listener, routes, 1_000, async {
+        let serving = tokio::spawn(http::serve(app.clone(), listener, 1_000, async {
             // Dropped or sent: either way the test is over.
             let _ = stopped.await;
         }));

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use super::ListOut;
 use super::prices::{PriceIn, PriceOut};
-use super::refusals::{OfChanges, OfReads};
-use crate::http::extract::{JsonBody, NoQuery, PathText, Query, Reader, Writer};
+use super::refusals::{OfChanges, OfQuestions, OfReads};
+use crate::http::extract::{JsonBody, NoQuery, Nothing, PathText, Query, Reader, Writer};
 use crate::http::incoming::{KeyIn, Owned, TextIn};
 use crate::http::object::Strict;
 use crate::http::problem::Problem;
@@ -29,6 +29,7 @@ pub struct ActionIn<'a> {
     key: KeyIn<'a>,
     /// What people call it.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
     name: TextIn<'a, 200>,
     /// What one of it is: scan, call, token.
     #[serde(borrow, default)]
@@ -183,6 +184,8 @@ pub async fn list(
 }
 
 /// Makes an action with its first prices
+///
+/// Saying the same again changes nothing.
 #[utoipa::path(post, path = "/v1/actions", tag = "catalogue", operation_id = "create_action",
     request_body = ActionIn,
     responses((status = 201, description = "The action", body = ActionOut), OfChanges))]
@@ -213,12 +216,12 @@ pub async fn read(
 /// Switches an action on
 #[utoipa::path(post, path = "/v1/actions/{key}/activate", tag = "catalogue", operation_id = "activate_action",
     params(("key" = String, Path, description = "The action")),
-    responses((status = 200, description = "The action", body = ActionOut), OfReads))]
+    responses((status = 200, description = "The action", body = ActionOut), OfQuestions))]
 pub async fn activate(
     Writer(caller): Writer,
     State(app): State<App>,
     PathText(key): PathText,
-    _: NoQuery,
+    _: Nothing,
 ) -> Result<Reply<ActionOut>, Problem> {
     let view = catalogue::set_active(&app, &caller, &key, true).await?;
     Ok(Reply::ok(ActionOut::new(view, &app.catalogue())?))
@@ -229,12 +232,12 @@ pub async fn activate(
 /// It is then refused as if unknown; holds that were placed before can still be captured.
 #[utoipa::path(post, path = "/v1/actions/{key}/deactivate", tag = "catalogue", operation_id = "deactivate_action",
     params(("key" = String, Path, description = "The action")),
-    responses((status = 200, description = "The action", body = ActionOut), OfReads))]
+    responses((status = 200, description = "The action", body = ActionOut), OfQuestions))]
 pub async fn deactivate(
     Writer(caller): Writer,
     State(app): State<App>,
     PathText(key): PathText,
-    _: NoQuery,
+    _: Nothing,
 ) -> Result<Reply<ActionOut>, Problem> {
     let view = catalogue::set_active(&app, &caller, &key, false).await?;
     Ok(Reply::ok(ActionOut::new(view, &app.catalogue())?))

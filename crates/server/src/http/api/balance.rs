@@ -189,6 +189,7 @@ pub async fn read(
     Query(query): Query<BalanceQuery>,
 ) -> Result<Reply<BalancesOut>, Problem> {
     let whose = Whose { tenant: query.tenant, user: query.user };
-    let wallets = wallet::balance(&app, &caller, whose, query.unit).await?;
+    let wallets = wallet::balance(&app, &caller, whose, query.unit).await;
+    let wallets = wallets.map_err(|error| Problem::from(error).in_query())?;
     Ok(Reply::ok(BalancesOut { wallets: wallets.into_iter().map(WalletBalanceOut::from).collect() }))
 }

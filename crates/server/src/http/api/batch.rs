@@ -18,7 +18,9 @@ use super::refusals::OfBatches;
 use crate::http::body::BATCH_BODY_MAX;
 use crate::http::edge::REQUEST_ID;
 use crate::http::extract::{JsonBody, Writer, key_unsound, sound_key};
-use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, MetadataIn, TextIn, TimeIn};
+use crate::http::incoming::{
+    DecimalIn, DimensionsIn, KeyIn, MetadataIn, TextIn, TimeIn, measured_at, unit_at,
+};
 use crate::http::object::Strict;
 use crate::http::problem::{Problem, ProblemOut, unit_in};
 use crate::http::reply::Reply;
@@ -130,7 +132,7 @@ pub struct ResultOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     debit: Option<DebitOut>,
-    /// Why it was not.
+    /// Why it was not. Pointers start at the whole body: `/debits/7/quantity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     problem: Option<ProblemOut>,
@@ -149,12 +151,15 @@ pub async fn create(
     body: JsonBody<BATCH_BODY_MAX>,
 ) -> Result<Reply<BatchOut>, Problem> {
     let asks = asks(&body)?;
-    let outcomes: Vec<_> = debit::batch(&app, &caller, asks).await.into_iter().map(outcome).collect();
+    let places: Vec<_> =
+        asks.iter().map(|(ask, _)| (unit_at(ask.unit.as_ref()), measured_at(&ask.measure))).collect();
+    let outcomes = debit::batch(&app, &caller, asks).await.into_iter().zip(places).enumerate();
     let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     let unit_of = unit_in(&app);
-    let results = outcomes.into_iter().map(|outcome| match outcome {
+    let results = outcomes.map(|(index, (outcome, (unit, amount)))| match charged(outcome) {
         Ok((debit, replayed)) => ResultOut { status: 201, replayed, debit: Some(debit), problem: None },
         Err(problem) => {
+            let problem = problem.locate(unit, amount).below(&format!("/debits/{index}"));
             problem.log(request_id);
             let document = problem.document(request_id, &unit_of);
             ResultOut {
@@ -168,7 +173,7 @@ pub async fn create(
     Ok(Reply::ok(BatchOut { results: results.collect() }))
 }
 
-fn outcome(outcome: Result<Answered, AppError>) -> Result<(DebitOut, bool), Problem> {
+fn charged(outcome: Result<Answered, AppError>) -> Result<(DebitOut, bool), Problem> {
     let answered = outcome?;
     Ok((DebitOut::answer(&answered)?, answered.replayed))
 }

@@ -20,7 +20,9 @@ use utoipa::ToSchema;
 use super::balance::BalanceOut;
 use super::refusals::{OfMovements, OfReads};
 use crate::http::extract::{Movement, NoQuery, PathText, Reader};
-use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, MetadataIn, Owned, TextIn, TimeIn, measure};
+use crate::http::incoming::{
+    DecimalIn, DimensionsIn, KeyIn, MetadataIn, Owned, TextIn, TimeIn, measure, measured_at, unit_at,
+};
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -287,6 +289,7 @@ pub struct RefundIn<'a> {
     amount: Option<DecimalIn<'a>>,
     /// Why.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 500)]
     reason: TextIn<'a, 500>,
 }
 
@@ -339,7 +342,9 @@ impl RefundOut {
 pub async fn create(State(app): State<App>, movement: Movement) -> Result<Reply<DebitOut>, Problem> {
     let ask = movement.parse::<DebitIn<'_>>()?.into_ask()?;
     let (caller, key) = movement.into_parts();
-    let answered = debit::debit(&app, &caller, ask, key).await?;
+    let (unit, amount) = (unit_at(ask.unit.as_ref()), measured_at(&ask.measure));
+    let answered = debit::debit(&app, &caller, ask, key).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate(unit, amount))?;
     Ok(Reply::created(DebitOut::answer(&answered)?).replayed(answered.replayed))
 }
 

@@ -58,6 +58,7 @@ pub struct GrantIn<'a> {
     paid: Option<Strict<MoneyIn<'a>>>,
     /// Why, in words.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 500)]
     reason: TextIn<'a, 500>,
     /// Your own reference.
     #[serde(borrow, default)]
@@ -282,6 +283,7 @@ pub struct RevokeIn<'a> {
     amount: Option<DecimalIn<'a>>,
     /// Why.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 500)]
     reason: TextIn<'a, 500>,
 }
 
@@ -330,7 +332,8 @@ impl FromQuery for GrantsQuery {
 pub async fn create(State(app): State<App>, movement: Movement) -> Result<Reply<GrantOut>, Problem> {
     let ask = movement.parse::<GrantIn<'_>>()?.into_ask();
     let (caller, key) = movement.into_parts();
-    let answered = grant::grant(&app, &caller, ask, key).await?;
+    let answered = grant::grant(&app, &caller, ask, key).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate("/unit", "/amount"))?;
     Ok(Reply::created(GrantOut::answer(&answered)?).replayed(answered.replayed))
 }
 

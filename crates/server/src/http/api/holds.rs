@@ -16,7 +16,9 @@ use super::balance::BalanceOut;
 use super::debits::{DebitOut, ModeIn, compact, unexpected};
 use super::refusals::{OfMovements, OfReads};
 use crate::http::extract::{Movement, NoQuery, PathText, Reader};
-use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, MetadataIn, Owned, TextIn, TimeIn, measure};
+use crate::http::incoming::{
+    DecimalIn, DimensionsIn, KeyIn, MetadataIn, Owned, TextIn, TimeIn, measure, measured_at, unit_at,
+};
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -242,7 +244,9 @@ pub async fn place(State(app): State<App>, movement: Movement) -> Result<Reply<H
         },
     };
     let (caller, key) = movement.into_parts();
-    let answered = hold::place(&app, &caller, ask, key).await?;
+    let (unit, amount) = (unit_at(ask.unit.as_ref()), measured_at(&ask.measure));
+    let answered = hold::place(&app, &caller, ask, key).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate(unit, amount))?;
     Ok(Reply::created(HoldOut::answer(&answered)?).replayed(answered.replayed))
 }
 
@@ -278,7 +282,9 @@ pub async fn extend(
         measure: measure(request.quantity, request.dimensions, request.amount),
     };
     let (caller, key) = movement.into_parts();
-    let answered = hold::extend(&app, &caller, ask, key).await?;
+    let amount = measured_at(&ask.measure);
+    let answered = hold::extend(&app, &caller, ask, key).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate("", amount))?;
     Ok(Reply::ok(HoldOut::answer(&answered)?).replayed(answered.replayed))
 }
 
@@ -307,7 +313,9 @@ pub async fn capture(
         },
     };
     let (caller, key) = movement.into_parts();
-    let answered = hold::capture(&app, &caller, ask, key).await?;
+    let amount = measured_at(&ask.measure);
+    let answered = hold::capture(&app, &caller, ask, key).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate("", amount))?;
     Ok(Reply::ok(HoldOut::answer(&answered)?).replayed(answered.replayed))
 }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::balance::BalanceOut;
 use super::refusals::OfQuestions;
 use crate::http::extract::{JsonBody, Reader};
-use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, measure};
+use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, measure, measured_at, unit_at};
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::{PackageOut, Problem};
 use crate::http::reply::Reply;
@@ -58,8 +58,9 @@ pub struct PreflightOut {
     cost: AmountOut,
     /// The code of the unit.
     unit: String,
-    /// The wallet that would pay, or is closest to it.
-    wallet_id: IdOut,
+    /// The wallet that would pay, or is closest to it; null where it does not exist yet.
+    #[schema(required)]
+    wallet_id: Option<IdOut>,
     /// Its balance now.
     balance: BalanceOut,
     /// What would be available after the debit; negative when it would be refused for lack of credits.
@@ -94,7 +95,7 @@ impl From<Preflight> for PreflightOut {
             allowed: preflight.allowed,
             code: preflight.code,
             cost: AmountOut::of(unit, preflight.cost),
-            wallet_id: IdOut::wallet(preflight.wallet),
+            wallet_id: preflight.wallet.map(IdOut::wallet),
             balance: BalanceOut::new(unit, &preflight.balance),
             balance_after: AmountOut::of(unit, preflight.available_after),
             confirmation_required: false,
@@ -128,5 +129,8 @@ pub async fn ask(
         occurred_at: None,
         remarks: Remarks::default(),
     };
-    Ok(Reply::ok(debit::preflight(&app, &caller, ask).await?.into()))
+    let (unit, amount) = (unit_at(ask.unit.as_ref()), measured_at(&ask.measure));
+    let answered = debit::preflight(&app, &caller, ask).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate(unit, amount))?;
+    Ok(Reply::ok(answered.into()))
 }

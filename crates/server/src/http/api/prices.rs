@@ -1,6 +1,8 @@
 //! Prices on the wire: one object whose `model` says which of its fields apply, and versions of an action.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::extract::State;
 use purser_app::App;
@@ -9,13 +11,15 @@ use purser_app::usecase::catalogue;
 use purser_core::catalogue::{Catalogue, Price, Unit};
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::{Amount, Decimal, Rounding};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::actions::ActionOut;
 use super::refusals::OfChanges;
+use crate::http::body::coded;
 use crate::http::extract::{JsonBody, PathText, Writer};
-use crate::http::incoming::{DecimalIn, KeyIn, Owned, TimeIn};
+use crate::http::incoming::{DIMENSIONS_MAX, DecimalIn, KeyIn, Owned, TimeIn};
 use crate::http::object::Strict;
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
@@ -43,8 +47,8 @@ pub struct PriceIn<'a> {
     per: Option<i64>,
     /// `per_dimension`: a rate for each measure.
     #[serde(borrow, default)]
-    #[schema(value_type = Option<BTreeMap<std::borrow::Cow<'a, str>, RateIn<'a>>>)]
-    rates: Option<BTreeMap<std::borrow::Cow<'a, str>, Strict<RateIn<'a>>>>,
+    #[schema(value_type = Option<BTreeMap<Cow<'a, str>, RateIn<'a>>>)]
+    rates: Option<RatesIn<'a>>,
     /// At least this much is charged.
     #[serde(borrow, default)]
     minimum: Option<DecimalIn<'a>>,
@@ -71,6 +75,40 @@ pub struct RateIn<'a> {
     #[serde(default)]
     #[schema(minimum = 1)]
     per: Option<i64>,
+}
+
+/// Rates by measure.
+pub struct RatesIn<'a>(Vec<(Cow<'a, str>, RateIn<'a>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for RatesIn<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RatesIn<'a>, D::Error> {
+        deserializer.deserialize_map(RatesVisitor)
+    }
+}
+
+struct RatesVisitor;
+
+impl<'de> Visitor<'de> for RatesVisitor {
+    type Value = RatesIn<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of rates")
+    }
+
+    /// A map would keep the last of two rates for one measure and charge by it.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RatesIn<'de>, A::Error> {
+        let mut rates: Vec<(Cow<'de, str>, RateIn<'de>)> = Vec::new();
+        while let Some((name, Strict(rate))) = map.next_entry::<KeyIn<'de>, Strict<RateIn<'de>>>()? {
+            if rates.iter().any(|(known, _)| *known == name.0) {
+                return Err(coded("duplicate_field", "the measure is given twice"));
+            }
+            if rates.len() == DIMENSIONS_MAX {
+                return Err(coded("too_many", "at most 32 measures have a rate"));
+            }
+            rates.push((name.0, rate));
+        }
+        Ok(RatesIn(rates))
+    }
 }
 
 /// The arithmetic of a price.
@@ -132,12 +170,9 @@ impl PriceIn<'_> {
                 ModelAsk::PerQuantity { rate: RateAsk { rate: needed(self.rate, "/rate")?, per: self.per } }
             }
             ModelWire::PerDimension => {
-                let rates = self.rates.filter(|rates| !rates.is_empty());
-                let rates = rates.ok_or_else(|| missing("/rates"))?;
-                let ask = |Strict(rate): Strict<RateIn<'_>>| RateAsk {
-                    rate: rate.rate.0.into_owned(),
-                    per: rate.per,
-                };
+                let rates = self.rates.filter(|rates| !rates.0.is_empty());
+                let RatesIn(rates) = rates.ok_or_else(|| missing("/rates"))?;
+                let ask = |rate: RateIn<'_>| RateAsk { rate: rate.rate.0.into_owned(), per: rate.per };
                 let rates = rates.into_iter().map(|(name, rate)| (name.into_owned(), ask(rate))).collect();
                 ModelAsk::PerDimension { rates }
             }

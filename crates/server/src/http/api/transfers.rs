@@ -116,7 +116,9 @@ pub async fn create(State(app): State<App>, movement: Movement) -> Result<Reply<
         },
     };
     let (caller, key) = movement.into_parts();
-    let answered = transfer::transfer(&app, &caller, ask, key).await?;
+    let unit = if ask.unit.is_some() { "/unit" } else { "/to" };
+    let answered = transfer::transfer(&app, &caller, ask, key).await;
+    let answered = answered.map_err(|error| Problem::from(error).locate(unit, "/amount"))?;
     let receipt = &answered.receipt;
     let Detail::Transfer { peer, peer_balance } = &receipt.detail else {
         return Err(unexpected("transfer", &receipt.detail));

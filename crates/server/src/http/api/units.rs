@@ -28,6 +28,7 @@ pub struct UnitIn<'a> {
     scale: u8,
     /// What people call it.
     #[serde(borrow)]
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
     name: TextIn<'a, 200>,
 }
 

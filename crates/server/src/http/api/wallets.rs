@@ -272,7 +272,8 @@ pub async fn search(
     Query((query, page)): Query<(WalletsQuery, PageQuery)>,
 ) -> Result<Reply<ListOut<WalletOut>>, Problem> {
     let search = WalletSearch { tenant: query.tenant, user: query.user, unit: query.unit };
-    let page = wallet::search(&app, &caller, search, page.into()).await?;
+    let page = wallet::search(&app, &caller, search, page.into()).await;
+    let page = page.map_err(|error| Problem::from(error).in_query())?;
     Ok(Reply::ok(ListOut::of(page, WalletOut::from)))
 }
 
