@@ -1,53 +1,79 @@
-//! What a server database must be set to before it may keep a ledger, and what stands between a hand and history.
+//! What a server database must be set to before it may keep a ledger.
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, statements};
 use crate::driver::Session;
 use crate::error::StoreError;
+use crate::hot::rows::text;
 
-/// Refuses a server that acknowledges commits it has not put on disk (law 5).
-pub(crate) fn refuse_unsafe(session: Session<'_>) -> Result<(), StoreError> {
-    let unsafe_settings: Vec<String> = durability(session)?
-        .into_iter()
-        .filter(|(_, value, safe)| !safe.contains(&value.as_str()))
-        .map(|(name, value, safe)| format!("{name} is {value}, not {}", safe.join(" or ")))
-        .collect();
-    if unsafe_settings.is_empty() {
-        return Ok(());
-    }
-    let what = format!("commits would not be durable: {}", unsafe_settings.join("; "));
-    Err(StoreError::Denied { what })
+statements! {
+    POSTGRES_SETTINGS = "
+        SELECT name, setting FROM pg_catalog.pg_settings
+         WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')";
+    MYSQL_SETTINGS = "
+        SHOW VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', 'innodb_doublewrite',
+                                               'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')";
 }
 
-/// Settings that decide whether a commit is durable: name, value, and the values that are safe.
-fn durability(
-    session: Session<'_>,
-) -> Result<Vec<(&'static str, String, &'static [&'static str])>, StoreError> {
-    const ON: &[&str] = &["on", "ON", "1"];
-    let asked: &[(&'static str, &'static str, &'static [&'static str])] = match session.dialect() {
-        Dialect::Sqlite => &[],
-        Dialect::Postgres => &[
-            ("fsync", "SELECT current_setting('fsync')", ON),
-            ("full_page_writes", "SELECT current_setting('full_page_writes')", ON),
-            (
-                "synchronous_commit",
-                "SELECT current_setting('synchronous_commit')",
-                &["on", "remote_apply", "remote_write", "local"],
-            ),
-        ],
-        Dialect::Mysql => &[
-            (
-                "innodb_flush_log_at_trx_commit",
-                "SELECT CAST(@@innodb_flush_log_at_trx_commit AS CHAR(9))",
-                ON,
-            ),
-            ("innodb_doublewrite", "SELECT CAST(@@innodb_doublewrite AS CHAR(30))", ON),
-            // Without a binary log it plays no part.
-            ("sync_binlog", "SELECT CAST(IF(@@log_bin, @@sync_binlog, 1) AS CHAR(20))", ON),
-        ],
+/// A setting with the values under which a ledger may be kept; lower case, as names of values are in either.
+type Rule = (&'static str, &'static [&'static str]);
+
+/// A commit that is acknowledged is on the server's disk.
+const POSTGRES: &[Rule] = &[
+    ("fsync", &["on"]),
+    ("full_page_writes", &["on"]),
+    ("synchronous_commit", &["on", "remote_apply", "remote_write", "local"]),
+];
+/// The same.
+const MYSQL: &[Rule] = &[
+    ("innodb_flush_log_at_trx_commit", &["1"]),
+    ("innodb_doublewrite", &["on", "1", "fast", "detect_and_recover"]),
+    // Every method but those that were made to measure how slow the disk is.
+    ("innodb_flush_method", &["fsync", "o_dsync", "o_direct", "o_direct_no_fsync", "fdatasync", "unbuffered", "normal"]),
+];
+/// The same where there is a binary log: a commit that is not in it is undone when the server starts after a crash. By
+/// statements it cannot tell what is written here, and the server would refuse each of them.
+const MYSQL_WITH_LOG: &[Rule] = &[("sync_binlog", &["1"]), ("binlog_format", &["row", "mixed"])];
+
+/// Refuses a server that acknowledges commits it has not put on disk (law 5), or that would refuse what is written here.
+pub(crate) fn refuse_unsafe(session: Session<'_>) -> Result<(), StoreError> {
+    let (sql, mut rules) = match session.dialect() {
+        Dialect::Sqlite => return Ok(()),
+        Dialect::Postgres => (POSTGRES_SETTINGS, POSTGRES.to_vec()),
+        Dialect::Mysql => (MYSQL_SETTINGS, MYSQL.to_vec()),
     };
-    let ask = |(name, sql, safe): &(&'static str, &'static str, &'static [&'static str])| {
-        let value = session.one(sql, &[], |row| Ok(row.text(0)?.unwrap_or_default().to_owned()))?;
-        Ok((*name, value, *safe))
+    let settings =
+        session.all(sql, &[], |row| Ok((text(row, 0)?.to_lowercase(), text(row, 1)?.to_lowercase())))?;
+    if settings.iter().any(|(name, value)| name == "log_bin" && value == "on") {
+        rules.extend(MYSQL_WITH_LOG);
+    }
+    match broken(&rules, &settings) {
+        broken if broken.is_empty() => Ok(()),
+        broken => Err(StoreError::Denied { what: format!("it would lose commits: {}", broken.join("; ")) }),
+    }
+}
+
+/// What is set otherwise than it must be. What the server does not know of plays no part there.
+fn broken(rules: &[Rule], settings: &[(String, String)]) -> Vec<String> {
+    let set = |(name, safe): &Rule| {
+        let (_, value) = settings.iter().find(|(set, _)| set == name)?;
+        let is_safe = safe.contains(&value.as_str());
+        (!is_safe).then(|| format!("{name} is {value}, not {}", safe.join(" or ")))
     };
-    asked.iter().map(ask).collect()
+    rules.iter().filter_map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_would_lose_commits_is_named_with_what_it_should_be() {
+        let set = |name: &str, value: &str| (name.to_string(), value.to_string());
+        let safe = [set("innodb_flush_log_at_trx_commit", "1"), set("innodb_doublewrite", "on")];
+        assert_eq!(broken(MYSQL, &safe), Vec::<String>::new());
+        let lossy = [set("innodb_flush_log_at_trx_commit", "2"), set("sync_binlog", "0")];
+        assert_eq!(broken(MYSQL, &lossy), ["innodb_flush_log_at_trx_commit is 2, not 1"]);
+        assert_eq!(broken(MYSQL_WITH_LOG, &lossy), ["sync_binlog is 0, not 1"]);
+        assert_eq!(broken(POSTGRES, &[set("fsync", "off")]), ["fsync is off, not on"]);
+    }
 }

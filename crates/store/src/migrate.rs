@@ -5,6 +5,7 @@
 //! server one node migrates at a time: the others wait for the row that it locks.
 
 use crate::dialect::{Dialect, statements};
+use crate::driver::mysql_session::STAY_IDLE;
 use crate::driver::{Columns, Link, Session, Target};
 use crate::error::StoreError;
 use crate::hot::rows::{int, small, text};
@@ -129,9 +130,11 @@ fn take_lock(session: Session<'_>) -> Result<(), StoreError> {
         &[1_i64.into()],
     )?;
     begin_writing(session)?;
-    if session.dialect() == Dialect::Postgres {
-        // The lock is held for as long as the migration takes, by a connection that says nothing meanwhile.
-        session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?;
+    // The lock is held for as long as the migration takes, by a connection that says nothing meanwhile.
+    match session.dialect() {
+        Dialect::Postgres => session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?,
+        Dialect::Mysql => session.script(STAY_IDLE)?,
+        Dialect::Sqlite => {}
     }
     session.one(LOCK, &[], |row| int(row, 0)).map(|_| ())
 }

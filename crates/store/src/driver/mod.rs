@@ -7,6 +7,8 @@
 
 pub(crate) mod bulk;
 pub(crate) mod mysql;
+mod mysql_errors;
+pub(crate) mod mysql_session;
 pub(crate) mod postgres;
 mod target;
 mod tls;

@@ -9,7 +9,7 @@ use super::super::rows::{int, number, position, small};
 use super::lease;
 use crate::dialect::{Dialect, statements};
 use crate::driver::{
-    Columns, Link, Session, Target, mysql as mysql_driver, postgres as postgres_driver, values,
+    Columns, Link, Session, Target, mysql_session, postgres as postgres_driver, values,
 };
 use crate::error::StoreError;
 use crate::position::{Heads, Position};
@@ -144,7 +144,7 @@ impl Keeper {
 /// Begins a transaction that writes.
 pub(crate) fn begin_writing(session: Session<'_>) -> Result<(), StoreError> {
     match session.dialect() {
-        Dialect::Mysql => session.script(mysql_driver::BEGIN_WRITING),
+        Dialect::Mysql => session.script(mysql_session::BEGIN_WRITING),
         Dialect::Postgres | Dialect::Sqlite => session.script(&postgres_driver::begin_writing()),
     }
 }

@@ -9,6 +9,8 @@ mod keeper;
 mod lease;
 mod loaded;
 mod mysql;
+mod mysql_text;
+mod mysql_write;
 mod pending;
 mod postgres;
 mod postgres_call;
@@ -290,7 +292,7 @@ impl ServerBatch<'_> {
         let seal = self.lease.seal(self.seq, self.now);
         let send = || match self.link {
             Link::Postgres(link) => postgres::record(link, &self.pending, &seal),
-            Link::Mysql(link) => mysql::record(link, &self.pending, &seal),
+            Link::Mysql(link) => mysql_write::record(link, &self.pending, &seal),
         };
         let outcome = match fault {
             Some(fault) => simulated(fault, send),
@@ -331,6 +333,6 @@ impl Drop for ServerBatch<'_> {
 pub(crate) fn begin_reading(link: &Link) -> Result<(), StoreError> {
     match link {
         Link::Postgres(_) => link.session().script(&postgres_driver::begin_reading()),
-        Link::Mysql(_) => link.session().script(crate::driver::mysql::BEGIN_READING),
+        Link::Mysql(_) => link.session().script(crate::driver::mysql_session::BEGIN_READING),
     }
 }
