@@ -28,7 +28,10 @@ const MYSQL: &[Rule] = &[
     ("innodb_flush_log_at_trx_commit", &["1"]),
     ("innodb_doublewrite", &["on", "1", "fast", "detect_and_recover"]),
     // Every method but those that were made to measure how slow the disk is.
-    ("innodb_flush_method", &["fsync", "o_dsync", "o_direct", "o_direct_no_fsync", "fdatasync", "unbuffered", "normal"]),
+    (
+        "innodb_flush_method",
+        &["fsync", "o_dsync", "o_direct", "o_direct_no_fsync", "fdatasync", "unbuffered", "normal"],
+    ),
 ];
 /// The same where there is a binary log: a commit that is not in it is undone when the server starts after a crash. By
 /// statements it cannot tell what is written here, and the server would refuse each of them.

@@ -66,6 +66,17 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// About how many bytes it takes on the way.
+    fn length(&self) -> usize {
+        16 + match self {
+            Cell::Int(_) | Cell::Null => 0,
+            Cell::Bytes(bytes) => bytes.len(),
+            Cell::Text(text) => text.len(),
+        }
+    }
+}
+
 fn misplaced(expected: &str) -> StoreError {
     StoreError::Corrupt { what: format!("a column that holds {expected} holds something else") }
 }
@@ -169,19 +180,49 @@ fn as_arrays(link: &PostgresLink, shape: &Shape, rows: &[Row]) -> Result<(), Sto
 }
 
 fn in_one_text(link: &MysqlLink, shape: &Shape, mut rows: &[Row]) -> Result<(), StoreError> {
-    let most = (MYSQL_VALUES_MAX / shape.columns.len()).max(1);
     let places = format!("({})", vec!["?"; shape.columns.len()].join(", "));
     while !rows.is_empty() {
         // Powers of two, so that few texts are prepared whatever comes.
-        let (some, rest) = rows.split_at(1 << rows.len().min(most).ilog2());
+        let (some, rest) = rows.split_at(1 << taken_at_once(shape, rows, link.packet_max() / 2).ilog2());
         let text = format!(
             "INSERT INTO {} ({}) VALUES {}",
             shape.table,
             shape.names(),
             vec![places.as_str(); some.len()].join(", ")
         );
-        link.execute_text(&text, some.iter().flatten().map(|cell| (&cell.value()).into()).collect())?;
+        link.insert(&text, some.iter().flatten().map(|cell| (&cell.value()).into()).collect())?;
         rows = rest;
     }
     Ok(())
+}
+
+/// How many of the rows, one at the least, MySQL takes in one statement of so many bytes.
+fn taken_at_once(shape: &Shape, rows: &[Row], bytes_max: usize) -> usize {
+    let most = MYSQL_VALUES_MAX / shape.columns.len();
+    let mut bytes = 0;
+    let fits = |row: &&Row| {
+        bytes += row.iter().map(Cell::length).sum::<usize>();
+        bytes <= bytes_max
+    };
+    rows.iter().take(most).take_while(fits).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_parted_before_they_are_too_many_or_too_long_for_one_statement() {
+        const TWO: Shape = Shape { table: "t", columns: &[("a", Kind::Int), ("b", Kind::Bytes)] };
+        let rows =
+            |count: usize, length: usize| vec![vec![Cell::Int(1), Cell::Bytes(vec![0; length])]; count];
+        assert_eq!(taken_at_once(&TWO, &rows(3, 10), 1_000), 3);
+        assert_eq!(taken_at_once(&TWO, &rows(9_000, 10), 1_000_000), MYSQL_VALUES_MAX / 2);
+        assert_eq!(taken_at_once(&TWO, &rows(30, 100), 1_000), 8);
+        assert_eq!(
+            taken_at_once(&TWO, &rows(3, 5_000), 1_000),
+            1,
+            "one that is too long alone is told by MySQL"
+        );
+    }
 }

@@ -52,8 +52,7 @@ impl MysqlLink {
         let mut last = unavailable("no host is named");
         for (host, port) in &target.hosts {
             let connecting = connect(options(target, host, *port));
-            let connected =
-                runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, connecting).await });
+            let connected = runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, connecting).await });
             last = match connected {
                 // Another one may have succeeded it.
                 Ok(Ok((_, facts))) if facts.read_only && target.hosts.len() > 1 => StoreError::ReadOnly,
@@ -124,6 +123,11 @@ impl MysqlLink {
         *self.texts.borrow_mut().entry(sql.as_ptr() as usize).or_insert_with(|| Dialect::Mysql.statement(sql))
     }
 
+    /// Inserts the rows that these values make up, with a text of MySQL's own.
+    pub(super) fn insert(&self, text: &str, values: Vec<mysql_async::Value>) -> Result<(), StoreError> {
+        self.ask(async |conn| conn.exec_drop(text, Params::Positional(values)).await)
+    }
+
     pub(super) fn query(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         let statement = self.text(sql);
         self.ask(async |conn| conn.exec(statement.text, ordered(statement, values)).await)
@@ -188,7 +192,9 @@ impl MysqlLink {
 
 impl Drop for MysqlLink {
     fn drop(&mut self) {
-        let (Some(runtime), Some(conn)) = (self.runtime.take(), self.conn.borrow_mut().take()) else { return };
+        let (Some(runtime), Some(conn)) = (self.runtime.take(), self.conn.borrow_mut().take()) else {
+            return;
+        };
         // A connection may be dropped on a thread that must not block; the server then finds out by itself that it is gone.
         if self.lost.get() || Handle::try_current().is_ok() || std::thread::panicking() {
             let guard = runtime.enter();

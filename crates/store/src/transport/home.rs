@@ -5,7 +5,7 @@
 
 use super::refused;
 use crate::dialect::Dialect;
-use crate::driver::{DatabaseUrl, Link, Session, Target, mysql, postgres};
+use crate::driver::{DatabaseUrl, Link, Session, Target, mysql_session, postgres};
 use crate::error::StoreError;
 use crate::hot::rows::int;
 use crate::hot::server::database_time;
@@ -29,6 +29,13 @@ pub(super) enum Home {
 }
 
 impl Home {
+    /// A connection to a server that may say nothing for as long as the rest of a copy takes.
+    pub(super) fn connect(target: &Target) -> Result<Home, StoreError> {
+        let link = Link::connect(target)?;
+        stay_idle(link.session())?;
+        Ok(Home::Server(link))
+    }
+
     pub(super) fn session(&self) -> Session<'_> {
         match self {
             Home::File { connection, .. } => Session::Sqlite(connection),
@@ -95,22 +102,39 @@ impl Guard {
     }
 }
 
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Guard::Server(link) = self {
+            // It ends with its connection in any case; the server need not be told of a broken one.
+            let _ = link.session().script("ROLLBACK");
+        }
+    }
+}
+
 /// Begins a transaction that writes.
 pub(super) fn begin(session: Session<'_>) -> Result<(), StoreError> {
     match session.dialect() {
         Dialect::Sqlite => session.script("BEGIN IMMEDIATE"),
         Dialect::Postgres => session.script(&postgres::begin_writing()),
-        Dialect::Mysql => session.script(mysql::BEGIN_WRITING),
+        Dialect::Mysql => session.script(mysql_session::BEGIN_WRITING),
     }
 }
 
 /// Begins a transaction that lasts as long as the copy does, and says nothing meanwhile.
 fn begin_guarding(session: Session<'_>) -> Result<(), StoreError> {
+    stay_idle(session)?;
     begin(session)?;
     if session.dialect() == Dialect::Postgres {
         session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?;
     }
     Ok(())
+}
+
+fn stay_idle(session: Session<'_>) -> Result<(), StoreError> {
+    match session.dialect() {
+        Dialect::Mysql => session.script(mysql_session::STAY_IDLE),
+        Dialect::Sqlite | Dialect::Postgres => Ok(()),
+    }
 }
 
 /// Locks the slots of all writers, within a transaction on a server; refuses where one is leased.

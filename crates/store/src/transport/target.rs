@@ -11,7 +11,7 @@ use super::table::{ANSWER, COLD, ENTRY, OUTBOX, Pages, STATE, TEXT, Table, colum
 use super::{mark, refuse_unfinished, refused, remove_mark, set_mark};
 use crate::dialect::{Dialect, statements};
 use crate::driver::bulk::{Cell, Row};
-use crate::driver::{DatabaseUrl, Link, Session, Target, values};
+use crate::driver::{DatabaseUrl, Session, Target, values};
 use crate::error::StoreError;
 use crate::hot::WRITER_SLOT;
 use crate::hot::rows::{int, number, text};
@@ -122,7 +122,7 @@ impl CopyTarget {
                 Ok(())
             }
             // Else the first questions are planned for empty tables.
-            Home::Server(link) if session.dialect() == Dialect::Postgres => link.session().migrate("ANALYZE"),
+            Home::Server(_) if session.dialect() == Dialect::Postgres => session.migrate("ANALYZE"),
             Home::Server(_) => Ok(()),
         }
     }
@@ -206,14 +206,14 @@ impl CopyTarget {
 
 /// A connection to a server with a current schema, and what keeps another copy away.
 fn connect(target: &Target) -> Result<(Home, Option<Guard>), StoreError> {
-    let link = Link::connect(target)?;
-    let found = schema_found(link.session())?;
+    let home = Home::connect(target)?;
+    let found = schema_found(home.session())?;
     refuse_newer(found)?;
     if refuse_other(found).is_err() {
         migrate_server(target)?;
     }
-    inspect::refuse_unsafe(link.session())?;
-    Ok((Home::Server(link), Some(Guard::of_copier(target)?)))
+    inspect::refuse_unsafe(home.session())?;
+    Ok((home, Some(Guard::of_copier(target)?)))
 }
 
 /// Marks an empty database; whether it was marked by an earlier beginning of the same copy.

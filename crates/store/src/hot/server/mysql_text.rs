@@ -73,7 +73,9 @@ impl<'l, Tag: Copy> Script<'l, Tag> {
     ) {
         let (head, (before, tail)) = match sql.split_once(TABLE) {
             // A table of values is one of rows in MySQL.
-            Some((head, tail)) => ((head, "VALUES "), (if self.link.is_mariadb() { "(" } else { "ROW(" }, tail)),
+            Some((head, tail)) => {
+                ((head, "VALUES "), (if self.link.is_mariadb() { "(" } else { "ROW(" }, tail))
+            }
             None => {
                 let (head, tail) = sql.split_once(ROWS).expect("a statement says where its rows go");
                 ((head, ""), ("(", tail))

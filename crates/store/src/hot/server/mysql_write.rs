@@ -178,7 +178,8 @@ fn wallets(pending: &Pending, script: &mut Writing<'_>) {
     // The rows are locked, so their seq is what was loaded; if ever it were not, a second row where one is expected undoes
     // the batch before its COMMIT, which is under way already.
     script.rows_and(Step::Write, UPDATE_WALLETS, changed, write, |script, count| {
-        script.say(Step::Write, &format!("SELECT IF(ROW_COUNT() = {count}, 1, (SELECT 1 UNION ALL SELECT 2))"));
+        script
+            .say(Step::Write, &format!("SELECT IF(ROW_COUNT() = {count}, 1, (SELECT 1 UNION ALL SELECT 2))"));
     });
 }
 
