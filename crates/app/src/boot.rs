@@ -18,6 +18,7 @@ use std::time::Duration;
 /// What the URL of a database says, without the password in it.
 pub mod database {
     use purser_store::DatabaseUrl;
+    pub use purser_store::ScratchDatabase;
 
     /// The URL as it may be shown. One that cannot be read is not shown at all: it may have a password anywhere.
     pub fn shown(url: &str) -> String {

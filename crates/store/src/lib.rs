@@ -18,6 +18,7 @@ mod inspect;
 mod migrate;
 mod position;
 mod query;
+mod scratch;
 mod sqlite;
 mod store;
 mod table;
@@ -33,6 +34,7 @@ pub use hot::{
 pub use migrate::rendered_schema;
 pub use position::{Heads, Position};
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
+pub use scratch::ScratchDatabase;
 pub use sqlite::LogCopier;
 pub use store::{OpenOptions, Store};
 pub use table::{

@@ -124,7 +124,11 @@ pub(crate) fn migrate_server(target: &Target) -> Result<Vec<u32>, StoreError> {
 }
 
 fn take_lock(session: Session<'_>) -> Result<(), StoreError> {
-    session.script("CREATE TABLE IF NOT EXISTS migration_lock (one BIGINT NOT NULL PRIMARY KEY)")?;
+    let made = session.script("CREATE TABLE IF NOT EXISTS migration_lock (one BIGINT NOT NULL PRIMARY KEY)");
+    if made.is_err() && !exists(session, "migration_lock")? {
+        // Of several who make it at once PostgreSQL refuses some, although it is there by then.
+        return made;
+    }
     session.execute(
         "INSERT INTO migration_lock (one) VALUES (?1) ON CONFLICT (one) DO NOTHING",
         &[1_i64.into()],
