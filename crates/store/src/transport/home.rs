@@ -9,14 +9,13 @@ use crate::driver::{DatabaseUrl, Link, Session, Target, mysql_session, postgres}
 use crate::error::StoreError;
 use crate::hot::rows::int;
 use crate::hot::server::database_time;
-use crate::position::SLOTS;
 use crate::sqlite;
 use rusqlite::Connection;
 use std::fs::File;
 
-const LOCK_SLOTS: &str = "SELECT leased_until FROM slot WHERE slot > 0 ORDER BY slot FOR UPDATE SKIP LOCKED";
-const LOCK_COPIER: &str =
-    "SELECT position FROM fold WHERE name = 'folder' AND slot = 0 FOR UPDATE SKIP LOCKED";
+/// Waited for: the connection of a process that was killed may live for a moment longer.
+const LOCK_SLOTS: &str = "SELECT leased_until FROM slot WHERE slot > 0 ORDER BY slot FOR UPDATE";
+const LOCK_COPIER: &str = "SELECT position FROM fold WHERE name = 'folder' AND slot = 0 FOR UPDATE";
 
 /// A connection that writes.
 pub(super) enum Home {
@@ -87,9 +86,11 @@ impl Guard {
     pub(super) fn of_copier(target: &Target) -> Result<Guard, StoreError> {
         let link = Link::connect(target)?;
         begin_guarding(link.session())?;
-        if link.session().first(LOCK_COPIER, &[], |row| int(row, 0))?.is_none() {
-            return Err(refused(format!("another `purser copy` writes to {target}")));
-        }
+        let locked = link.session().one(LOCK_COPIER, &[], |_| Ok(()));
+        locked.map_err(|error| match error {
+            StoreError::Conflict { .. } => refused(format!("another `purser copy` writes to {target}")),
+            error => error,
+        })?;
         Ok(Guard::Server(link))
     }
 
@@ -139,16 +140,16 @@ fn stay_idle(session: Session<'_>) -> Result<(), StoreError> {
 
 /// Locks the slots of all writers, within a transaction on a server; refuses where one is leased.
 pub(super) fn lock_slots(session: Session<'_>, url: &DatabaseUrl) -> Result<(), StoreError> {
+    let leases = session.all(LOCK_SLOTS, &[], |row| int(row, 0)).map_err(|error| match error {
+        StoreError::Conflict { .. } => refused(format!("another `purser copy` works on {url}")),
+        error => error,
+    })?;
     let now = database_time(session)?;
-    let leases = session.all(LOCK_SLOTS, &[], |row| int(row, 0))?;
-    let leased = leases.iter().filter(|until| **until >= now).count();
-    let held = usize::from(SLOTS) - 1 - leases.len();
-    if leased + held == 0 {
-        return Ok(());
+    match leases.iter().filter(|until| **until >= now).count() {
+        0 => Ok(()),
+        leased => Err(refused(format!(
+            "{url} is being served: {leased} of its writers' places are taken. Stop every node of it and try again; a node \
+             that did not end in order keeps its places for a minute"
+        ))),
     }
-    Err(refused(format!(
-        "{url} is being served: {} of its writers' places are taken. Stop every node of it and try again; a node that did not \
-         end in order keeps its places for a minute",
-        leased + held
-    )))
 }
