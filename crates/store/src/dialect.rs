@@ -88,6 +88,23 @@ impl Dialect {
         rendered
     }
 
+    /// The condition for rows whose key comes behind the values `?1, ?2, …`, in the words that let the database begin there in
+    /// its index.
+    pub(crate) fn keys_behind(self, keys: &[&str]) -> String {
+        let place = |index: usize| format!("?{}", index + 1);
+        if self != Dialect::Mysql {
+            let places: Vec<String> = (0..keys.len()).map(place).collect();
+            return format!("({}) > ({})", keys.join(", "), places.join(", "));
+        }
+        // MySQL walks the index from its start for a comparison of rows.
+        let alternative = |last: usize| {
+            let same = (0..last).map(|index| format!("{} = {}", keys[index], place(index)));
+            let terms: Vec<String> = same.chain([format!("{} > {}", keys[last], place(last))]).collect();
+            format!("({})", terms.join(" AND "))
+        };
+        (0..keys.len()).map(alternative).collect::<Vec<_>>().join(" OR ")
+    }
+
     /// A cold statement as this database wants it.
     pub(crate) fn statement(self, sql: &'static str) -> Statement {
         if self == Dialect::Sqlite {
@@ -215,6 +232,13 @@ mod tests {
         let upsert = "INSERT INTO a (b, c) VALUES (?1, ?2)\n  ON CONFLICT (b) DO UPDATE SET c = excluded.c";
         let mysql = Dialect::Mysql.statement(upsert).text;
         assert_eq!(mysql, "INSERT INTO a (b, c) VALUES (?, ?)\n  ON DUPLICATE KEY UPDATE c = VALUES(c)");
+    }
+
+    #[test]
+    fn keys_are_compared_as_the_database_can_use_its_index() {
+        assert_eq!(Dialect::Postgres.keys_behind(&["a", "b"]), "(a, b) > (?1, ?2)");
+        assert_eq!(Dialect::Sqlite.keys_behind(&["a"]), "(a) > (?1)");
+        assert_eq!(Dialect::Mysql.keys_behind(&["a", "b"]), "(a > ?1) OR (a = ?1 AND b > ?2)");
     }
 
     #[test]

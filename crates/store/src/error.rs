@@ -85,6 +85,18 @@ pub enum StoreError {
         /// The newest schema that is known.
         known: u32,
     },
+    /// A copy into it was begun and has not ended.
+    #[error(
+        "the database holds a part of a copy only: run the same `purser copy` again, which goes on where it was, or drop \
+         the database and begin anew"
+    )]
+    Unfinished,
+    /// A copy from or into it would not be right.
+    #[error("it cannot be copied: {what}")]
+    NotCopied {
+        /// Why, and what to do.
+        what: String,
+    },
     /// Anything else, in the driver's words.
     #[error("the database failed: {0}")]
     Other(String),

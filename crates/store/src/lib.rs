@@ -24,6 +24,7 @@ mod scratch;
 mod sqlite;
 mod store;
 mod table;
+mod transport;
 
 pub use console::Console;
 pub use driver::{DatabaseUrl, Target};
@@ -44,3 +45,4 @@ pub use store::{OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
 };
+pub use transport::{CopySource, CopyTarget, Rows};

@@ -339,7 +339,7 @@ mod tests {
         let connection = Connection::open_in_memory().expect("memory");
         migrate(Session::Sqlite(&connection)).expect("the migrations apply");
         let lists = [crate::hot::load::STATEMENTS].into_iter().chain(crate::hot::sqlite::ALL);
-        let lists = lists.chain(crate::table::ALL).chain(crate::query::ALL);
+        let lists = lists.chain(crate::table::ALL).chain(crate::query::ALL).chain(crate::transport::ALL);
         let mut prepared = 0;
         for (name, sql) in lists.flatten() {
             connection.prepare(sql).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -10,6 +10,7 @@ use crate::inspect;
 use crate::migrate::{refuse_other, schema_found};
 use crate::query::Reader;
 use crate::sqlite::{self, LogCopier, MainFile};
+use crate::transport;
 use parking_lot::{Condvar, Mutex};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,6 +89,7 @@ impl Store {
         let link = Link::connect(target)?;
         inspect::refuse_unfit(link.session())?;
         refuse_other(schema_found(link.session())?)?;
+        transport::refuse_unfinished(link.session())?;
         inspect::warn_of_rights(link.session())?;
         let store = Store::of(Source::Server(target.clone()), options.readers);
         let writers = (0..writers.max(1)).map(|_| ServerWriter::new(target.clone()).into()).collect();

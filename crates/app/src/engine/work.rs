@@ -549,6 +549,7 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::ReadOnly
         | StoreError::Locked { .. }
         | StoreError::Conflict { .. }
+        | StoreError::Unfinished
         | StoreError::Unavailable { .. } => {
             tracing::error!(%error, "the store refuses writes");
             unavailable("store_unavailable", 5)
@@ -559,6 +560,7 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::Denied { .. }
         | StoreError::Unfit { .. }
         | StoreError::Inconsistent { .. }
+        | StoreError::NotCopied { .. }
         | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }
 }

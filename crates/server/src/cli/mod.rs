@@ -5,6 +5,7 @@
 //! that does not hold with 1, wrong arguments with 2.
 
 pub mod bench;
+pub mod copy;
 pub mod demo;
 pub mod doctor;
 pub mod key;
@@ -53,6 +54,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Brings the database up to this program's schema.
     Migrate(migrate::MigrateArguments),
+    /// Moves everything to another database, and verifies it there.
+    Copy(copy::CopyArguments),
     /// Makes, lists and revokes API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -95,7 +98,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let given = match &arguments.command {
         Command::Serve(serve) => serve.settings(),
         Command::Verify(verify) => verify.settings(),
-        Command::Demo(_) | Command::Replay(_) | Command::Migrate(_) => Vec::new(),
+        Command::Demo(_) | Command::Replay(_) | Command::Migrate(_) | Command::Copy(_) => Vec::new(),
         Command::Key(_) | Command::Doctor | Command::Openapi | Command::Bench(_) => Vec::new(),
     };
     let config = Config::read(&Surroundings::of_process(arguments.config, given))?;
@@ -110,6 +113,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Replay(arguments) => replay::run(context, arguments).await,
             Command::Verify(arguments) => verify::run(context, arguments).await,
             Command::Migrate(arguments) => migrate::run(context, arguments).await,
+            Command::Copy(arguments) => copy::run(context, arguments).await,
             Command::Key(command) => key::run(context, command).await,
             Command::Doctor => doctor::run(context).await,
             Command::Openapi => openapi::run(context).await,

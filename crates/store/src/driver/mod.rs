@@ -5,6 +5,7 @@
 //! servers' drivers are asynchronous inside and are driven by the thread that asks, so that no wake-up of another thread
 //! stands between a question and its answer. The funnel's hot statements do not come through here.
 
+pub(crate) mod bulk;
 pub(crate) mod mysql;
 mod mysql_errors;
 pub(crate) mod mysql_session;

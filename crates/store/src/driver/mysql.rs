@@ -123,6 +123,11 @@ impl MysqlLink {
         *self.texts.borrow_mut().entry(sql.as_ptr() as usize).or_insert_with(|| Dialect::Mysql.statement(sql))
     }
 
+    /// Inserts the rows that these values make up, with a text of MySQL's own.
+    pub(super) fn insert(&self, text: &str, values: Vec<mysql_async::Value>) -> Result<(), StoreError> {
+        self.ask(async |conn| conn.exec_drop(text, Params::Positional(values)).await)
+    }
+
     pub(super) fn query(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         let statement = self.text(sql);
         self.ask(async |conn| conn.exec(statement.text, ordered(statement, values)).await)

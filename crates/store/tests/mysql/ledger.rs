@@ -371,7 +371,7 @@ fn a_batch_too_long_for_one_text_is_kept_whole_or_not_at_all() {
     let long = EntryText { metadata: Some("m".repeat(4_000)), ..text("long") };
     // Together 20 MB in hexadecimal: three texts, of which the last one commits.
     for (key, round) in [("k", 0), ("other", 1), ("k", 2)] {
-        let mut account = if round == 2 { account.clone() } else { account.clone() };
+        let mut account = account.clone();
         let mut batch = begin(&mut node.writer, &[account.wallet.key]);
         if round > 0 {
             let known = stored_account(&batch, &account);

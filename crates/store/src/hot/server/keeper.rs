@@ -33,6 +33,9 @@ statements! {
     OLDEST_ANSWERS = "
         SELECT position, created_at FROM answer WHERE position > ?1 AND position < ?2 ORDER BY position LIMIT ?3";
     DELETE_ANSWERS = "DELETE FROM answer WHERE position > ?1 AND position <= ?2";
+    /// Keys are no longer looked up without their lead once the last answer that was copied so is forgotten.
+    ALL_HAVE_LEADS = "
+        UPDATE meta SET value = 0 WHERE name = 'answers_without_lead' AND value > 0 AND value < ?1";
 }
 
 /// What a node looks at every moment.
@@ -101,6 +104,9 @@ impl Keeper {
                     left |= answers.len() == budget_rows
                         && answers.last().is_some_and(|(place, _)| place == last);
                 }
+            }
+            if !left {
+                session.execute(ALL_HAVE_LEADS, values![before.0])?;
             }
             Ok(left)
         })

@@ -113,7 +113,8 @@ impl ServerWriter {
         let (Some(link), Some(lease)) = (&self.link, &mut self.lease) else {
             unreachable!("made ready above")
         };
-        let opened = open(link, lease.slot, wanted).and_then(|opened| {
+        let doubled = lease.without_lead.then(|| wanted.with_keys_without_lead());
+        let opened = open(link, lease.slot, doubled.as_ref().unwrap_or(wanted)).and_then(|opened| {
             if opened.slot.epoch == lease.epoch { Ok(opened) } else { Err(lease::taken_over()) }
         });
         match opened {
@@ -221,9 +222,11 @@ impl ServerBatch<'_> {
         if let Some(known) = self.loaded.borrow().answers.get(&key) {
             return Ok(known.clone());
         }
+        let known_as = [key, key.without_lead()];
+        let known_as = if self.lease.without_lead { &known_as[..] } else { &known_as[..1] };
         let found = match self.link {
-            Link::Postgres(link) => postgres::answers(link, &[key])?,
-            Link::Mysql(link) => mysql::answers(link, &[key])?,
+            Link::Postgres(link) => postgres::answers(link, known_as)?,
+            Link::Mysql(link) => mysql::answers(link, known_as)?,
         };
         let answer = found.into_iter().next().map(|(_, answer)| answer);
         self.loaded.borrow_mut().answers.insert(key, answer.clone());

@@ -18,7 +18,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 statements! {
     ANSWER = "SELECT key_digest, request_digest, receipt FROM answer WHERE position = ?1";
     ANSWERED_AT = "SELECT created_at FROM answer WHERE position = ?1";
-    TAIL = "SELECT position, key_digest FROM answer WHERE position > ?1 ORDER BY position";
+    TAIL = "SELECT position, key_digest FROM answer WHERE position > ?1 ORDER BY position LIMIT ?2";
     HEADS = "
         SELECT run, level, last_position, answers, newest_at, filter
           FROM answer_run_head ORDER BY last_position";
@@ -107,6 +107,25 @@ enum Source {
 impl Answers {
     /// Finds the runs and the tail in the database.
     pub(crate) fn load(connection: &Connection, answers_per_run: usize) -> Result<Answers, StoreError> {
+        Answers::load_some(connection, answers_per_run, usize::MAX >> 1)
+    }
+
+    /// Makes one more run of the answers that are in none, in the transaction under way; whether there were enough of them.
+    /// For answers that were not appended by this program's writer: at its start it would keep all of them in memory.
+    pub(crate) fn make_run(connection: &Connection, answers_per_run: usize) -> Result<bool, StoreError> {
+        let mut answers = Answers::load_some(connection, answers_per_run, answers_per_run)?;
+        if answers.tail.len() < answers_per_run {
+            return Ok(false);
+        }
+        answers.step(connection, answers_per_run)?;
+        Ok(true)
+    }
+
+    fn load_some(
+        connection: &Connection,
+        answers_per_run: usize,
+        tail_max: usize,
+    ) -> Result<Answers, StoreError> {
         let mut answers = Answers {
             tail: BTreeMap::new(),
             frozen: BTreeMap::new(),
@@ -136,7 +155,7 @@ impl Answers {
         answers.find_leftovers(connection)?;
         let folded = answers.runs.last().map_or(Position::NONE, |run| run.last);
         let mut statement = connection.prepare_cached(TAIL)?;
-        let mut rows = statement.query([folded.to_sql()])?;
+        let mut rows = statement.query([folded.to_sql(), tail_max as i64])?;
         while let Some(row) = rows.next()? {
             answers.tail.insert(Hashed(row.get(1)?), Position::from_sql(row.get(0)?));
         }
