@@ -54,6 +54,9 @@ struct Done {
 /// Seeds of the simulation on each server, which is slower.
 const SEEDS_ON_SERVERS: u32 = 200;
 
+/// Entries of every kind that are copied.
+const COPIED: u32 = 100_000;
+
 fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
     let simulation = |database: Option<&'static str>, count: u32| Run {
         title: format!(
@@ -76,6 +79,15 @@ fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
         variable: "PURSER_KILL_ROUNDS",
         count: rounds,
         counted: "rounds",
+        database: None,
+    });
+    runs.push(Run {
+        title: "Copies from a file to both servers and back".into(),
+        package: "purser-app",
+        test: "copy",
+        variable: "PURSER_COPY_ENTRIES",
+        count: COPIED,
+        counted: "entries",
         database: None,
     });
     runs
