@@ -1,18 +1,16 @@
 //! What a server database must be set to before it may keep a ledger.
 
-use crate::dialect::{Dialect, statements};
+use crate::dialect::Dialect;
 use crate::driver::Session;
 use crate::error::StoreError;
 use crate::hot::rows::text;
 
-statements! {
-    POSTGRES_SETTINGS = "
-        SELECT name, setting FROM pg_catalog.pg_settings
-         WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')";
-    MYSQL_SETTINGS = "
-        SHOW VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', 'innodb_doublewrite',
-                                               'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')";
-}
+const POSTGRES_SETTINGS: &str = "
+    SELECT name, setting FROM pg_catalog.pg_settings
+     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')";
+const MYSQL_SETTINGS: &str = "
+    SHOW VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', 'innodb_doublewrite',
+                                           'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')";
 
 /// A setting with the values under which a ledger may be kept; lower case, as names of values are in either.
 type Rule = (&'static str, &'static [&'static str]);
@@ -28,7 +26,10 @@ const MYSQL: &[Rule] = &[
     ("innodb_flush_log_at_trx_commit", &["1"]),
     ("innodb_doublewrite", &["on", "1", "fast", "detect_and_recover"]),
     // Every method but those that were made to measure how slow the disk is.
-    ("innodb_flush_method", &["fsync", "o_dsync", "o_direct", "o_direct_no_fsync", "fdatasync", "unbuffered", "normal"]),
+    (
+        "innodb_flush_method",
+        &["fsync", "o_dsync", "o_direct", "o_direct_no_fsync", "fdatasync", "unbuffered", "normal"],
+    ),
 ];
 /// The same where there is a binary log: a commit that is not in it is undone when the server starts after a crash. By
 /// statements it cannot tell what is written here, and the server would refuse each of them.
@@ -48,7 +49,10 @@ pub(crate) fn refuse_unsafe(session: Session<'_>) -> Result<(), StoreError> {
     }
     match broken(&rules, &settings) {
         broken if broken.is_empty() => Ok(()),
-        broken => Err(StoreError::Denied { what: format!("it would lose commits: {}", broken.join("; ")) }),
+        broken => {
+            let what = format!("a server that keeps a ledger is set otherwise: {}", broken.join("; "));
+            Err(StoreError::Denied { what })
+        }
     }
 }
 

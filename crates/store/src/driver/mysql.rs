@@ -52,8 +52,7 @@ impl MysqlLink {
         let mut last = unavailable("no host is named");
         for (host, port) in &target.hosts {
             let connecting = connect(options(target, host, *port));
-            let connected =
-                runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, connecting).await });
+            let connected = runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, connecting).await });
             last = match connected {
                 // Another one may have succeeded it.
                 Ok(Ok((_, facts))) if facts.read_only && target.hosts.len() > 1 => StoreError::ReadOnly,
@@ -69,7 +68,9 @@ impl MysqlLink {
                 }
                 Ok(Err(error)) => match classify(&error) {
                     // The next host may be there; one that answers and refuses is not passed over.
-                    StoreError::Unavailable { what } => unavailable(&format!("{host}:{port}: {what}")),
+                    StoreError::Unavailable { what } => {
+                        StoreError::Unavailable { what: format!("{host}:{port}: {what}") }
+                    }
                     error => return Err(error),
                 },
                 Err(_) => unavailable(&format!("{host}:{port} did not answer in time")),
@@ -95,6 +96,11 @@ impl MysqlLink {
     /// MariaDB, not MySQL.
     pub(crate) fn is_mariadb(&self) -> bool {
         self.facts.is_mariadb
+    }
+
+    /// Whether a transaction may be undone between two of its statements: see [`Facts::in_cluster`].
+    pub(crate) fn in_cluster(&self) -> bool {
+        self.facts.in_cluster
     }
 
     /// Drives the connection until a question is answered. What breaks, does not answer in time or has no place for us counts
@@ -188,7 +194,9 @@ impl MysqlLink {
 
 impl Drop for MysqlLink {
     fn drop(&mut self) {
-        let (Some(runtime), Some(conn)) = (self.runtime.take(), self.conn.borrow_mut().take()) else { return };
+        let (Some(runtime), Some(conn)) = (self.runtime.take(), self.conn.borrow_mut().take()) else {
+            return;
+        };
         // A connection may be dropped on a thread that must not block; the server then finds out by itself that it is gone.
         if self.lost.get() || Handle::try_current().is_ok() || std::thread::panicking() {
             let guard = runtime.enter();

@@ -46,8 +46,7 @@ fn two_keepers_fold_each_entry_once_whoever_wrote_it() {
     assert_eq!((counts.entries, counts.tail), (62, 0));
     for account in [&mine, &theirs] {
         let key = account.wallet.key;
-        let entries =
-            one.store.read(|reader| reader.entries_from(key, account.head, 0, 100)).expect("read");
+        let entries = one.store.read(|reader| reader.entries_from(key, account.head, 0, 100)).expect("read");
         assert_eq!(entries.len() as u64, account.wallet.seq);
     }
 }

@@ -43,7 +43,8 @@ fn a_commit_that_fails_keeps_nothing_and_one_that_is_lost_is_found_out() {
 
 /// Ends every other connection to the database.
 fn kill_connections(database: &mut crate::server::Database) {
-    let others = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+    let others =
+        "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
     for row in database.run(others) {
         // It may have ended by itself.
         drop(database.try_run(&format!("KILL {}", row[0])));

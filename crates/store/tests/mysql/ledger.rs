@@ -71,7 +71,8 @@ fn a_wallet_is_found_by_what_happened_in_it() {
     let mut node = connect(&database);
     let account = funded(&mut node.writer, 1, 1, 50);
     let key = account.wallet.key;
-    let subjects = vec![(key.tenant, Id::new(1, 1)), (TenantNo(2), Id::new(1, 1)), (key.tenant, Id::new(7, 7))];
+    let subjects =
+        vec![(key.tenant, Id::new(1, 1)), (TenantNo(2), Id::new(1, 1)), (key.tenant, Id::new(7, 7))];
     let batch = node.writer.begin_for(&Wanted { subjects, ..Wanted::default() }).expect("begin");
     assert_eq!(batch.wallet_of(key.tenant, Id::new(1, 1)).expect("read"), Some(key.id));
     assert_eq!(batch.wallet_of(TenantNo(2), Id::new(1, 1)).expect("read"), None, "another tenant's");
@@ -218,8 +219,7 @@ fn a_decision_over_two_wallets_moves_both_heads_and_announces_each_once() {
     let mut batch = node.writer.begin().expect("begin");
     let (mut left, mut right) = (Account::open(&mut batch, 1, 1), Account::open(&mut batch, 1, 2));
     let entries = [left.grant(1, 5), left.debit(2, lot(1), 1), right.grant(3, 5)];
-    let recording =
-        Recording { entries: &entries, event: EntryKind::TransferOut, text: None, answer: None };
+    let recording = Recording { entries: &entries, event: EntryKind::TransferOut, text: None, answer: None };
     let mut heads = [Position::NONE, Position::NONE];
     let first = batch.append(&recording, &mut heads).expect("append");
     [left.head, right.head] = heads;

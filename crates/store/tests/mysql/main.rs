@@ -13,9 +13,7 @@ mod server;
 mod world;
 
 use purser_core::WalletKey;
-use purser_store::{
-    Batch, DatabaseUrl, Keeper, OpenOptions, Store, Target, Wanted, Writer, migrate_server,
-};
+use purser_store::{Batch, DatabaseUrl, Keeper, OpenOptions, Store, Target, Wanted, Writer, migrate_server};
 use server::Database;
 use world::Account;
 

@@ -82,8 +82,7 @@ fn writers_of_one_wallet_take_turns_and_no_debit_is_lost() {
                 for round in 0..BATCHES {
                     let mut batch = begin(&mut node.writer, &[key]);
                     let loaded = batch.wallet(key).expect("read").expect("there");
-                    let mut account =
-                        Account { wallet: loaded.wallet, head: loaded.head, ..account.clone() };
+                    let mut account = Account { wallet: loaded.wallet, head: loaded.head, ..account.clone() };
                     let debit = [account.debit(number * 1_000 + round + 2, lot(1), 1)];
                     account.record(&mut batch, &debit);
                     account.save(&mut batch);
@@ -187,7 +186,11 @@ fn a_slot_whose_lease_ended_is_taken_over_and_its_old_writer_takes_another() {
     let seq = account.head.seq();
     database.run(&format!("UPDATE slot SET leased_until = 1 WHERE slot = {slot}"));
     let theirs = funded(&mut other.writer, 2, 1, 50);
-    assert_eq!((theirs.head.slot(), theirs.head.seq()), (slot, seq + 1), "it goes on where the slot was left");
+    assert_eq!(
+        (theirs.head.slot(), theirs.head.seq()),
+        (slot, seq + 1),
+        "it goes on where the slot was left"
+    );
     // The old writer finds another epoch on its row, and goes on elsewhere.
     let mut batch = begin(&mut one.writer, &[account.wallet.key]);
     let debit = [account.debit(2, lot(1), 1)];

@@ -8,7 +8,8 @@ use purser_core::entry::{Actor, ActorKind};
 use purser_core::pricing::Model;
 use purser_core::{Amount, Id, Key, Scale, TenantNo, Timestamp, UserNo};
 use purser_store::{
-    ActionRow, AuditRow, FreshNumbers, Names, NewApiKey, OpenOptions, Store, StoreError, UnitRow, migrate_server,
+    ActionRow, AuditRow, FreshNumbers, Names, NewApiKey, OpenOptions, Store, StoreError, UnitRow,
+    migrate_server,
 };
 use std::thread;
 
@@ -77,8 +78,7 @@ fn a_schema_that_is_not_the_one_this_program_knows_is_refused() {
 #[test]
 fn a_database_or_password_that_is_wrong_is_told_from_a_server_that_is_away() {
     let refusal = |url: &str| {
-        let purser_store::DatabaseUrl::Server(target) =
-            purser_store::DatabaseUrl::parse(url).expect("a URL")
+        let purser_store::DatabaseUrl::Server(target) = purser_store::DatabaseUrl::parse(url).expect("a URL")
         else {
             panic!("{url} is a file")
         };
@@ -157,8 +157,12 @@ fn the_catalogue_keys_and_audit_trail_come_back() {
         description: Some("it's".into()),
         category: Some(String::new()),
     };
-    let sms = UnitRow { unit: Unit { code: key("sms"), scale: Scale::new(0).expect("a scale") }, name: "SMS".into() };
-    let api_key = NewApiKey { no: 7, name: "till".into(), hash: [0xff; 32], scope: "spend".into(), tenant: None };
+    let sms = UnitRow {
+        unit: Unit { code: key("sms"), scale: Scale::new(0).expect("a scale") },
+        name: "SMS".into(),
+    };
+    let api_key =
+        NewApiKey { no: 7, name: "till".into(), hash: [0xff; 32], scope: "spend".into(), tenant: None };
     let mut batch = node.writer.begin().expect("begin");
     assert!(batch.insert_action(&action, Timestamp(1)).expect("inserted"));
     assert!(!batch.insert_action(&action, Timestamp(1)).expect("its key is taken"));

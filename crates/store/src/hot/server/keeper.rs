@@ -8,9 +8,7 @@
 use super::super::rows::{int, number, position, small};
 use super::lease;
 use crate::dialect::{Dialect, statements};
-use crate::driver::{
-    Columns, Link, Session, Target, mysql_session, postgres as postgres_driver, values,
-};
+use crate::driver::{Columns, Link, Session, Target, mysql_session, postgres as postgres_driver, values};
 use crate::error::StoreError;
 use crate::position::{Heads, Position};
 use purser_core::Timestamp;

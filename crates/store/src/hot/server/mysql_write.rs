@@ -68,6 +68,11 @@ const DELETE_FREEZES: &str = "
 const INSERT_FREEZES: &str = "
     INSERT INTO open_freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken) VALUES {rows}";
 
+/// The statements that join: all by primary keys.
+#[cfg(test)]
+pub(super) const JOINS: [&str; 6] =
+    [UPDATE_WALLETS, UPDATE_OPEN_LOTS, UPDATE_LOTS, UPDATE_HOLDS, DELETE_DEBTS, DELETE_FREEZES];
+
 /// The statement before which the outcome of the batch is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -178,7 +183,8 @@ fn wallets(pending: &Pending, script: &mut Writing<'_>) {
     // The rows are locked, so their seq is what was loaded; if ever it were not, a second row where one is expected undoes
     // the batch before its COMMIT, which is under way already.
     script.rows_and(Step::Write, UPDATE_WALLETS, changed, write, |script, count| {
-        script.say(Step::Write, &format!("SELECT IF(ROW_COUNT() = {count}, 1, (SELECT 1 UNION ALL SELECT 2))"));
+        script
+            .say(Step::Write, &format!("SELECT IF(ROW_COUNT() = {count}, 1, (SELECT 1 UNION ALL SELECT 2))"));
     });
 }
 
