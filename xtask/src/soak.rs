@@ -9,8 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::crash::{self, Stage};
+use crate::matrix;
 use crate::repo::{self, cargo};
+use crate::services::Servers;
 use crate::step;
+use crate::test::build_server;
 
 const PAGE: &str = "docs/soak.md";
 
@@ -19,49 +23,79 @@ const PROVEN: [&str; 3] = ["crates/core/src", "crates/store/src", "crates/app/sr
 
 /// One long run.
 struct Run {
-    title: &'static str,
+    title: String,
     package: &'static str,
     test: &'static str,
     variable: &'static str,
     count: u32,
     counted: &'static str,
+    /// On which server, where it is not the embedded database.
+    database: Option<&'static str>,
 }
+
+/// What is crashed on server databases, and how often; none: as often as is asked for.
+const CRASHED: [(Stage, Option<u64>); 5] = [
+    (Stage::Postgres, None),
+    (Stage::Mariadb, None),
+    (Stage::Redis, Some(20)),
+    (Stage::Standby, Some(10)),
+    (Stage::Galera, Some(10)),
+];
 
 /// What came of it.
 struct Done {
-    title: &'static str,
+    title: String,
     count: String,
     tests: u64,
     seconds: u64,
     figures: Vec<String>,
 }
 
+/// Seeds of the simulation on each server, which is slower.
+const SEEDS_ON_SERVERS: u32 = 200;
+
+fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
+    let simulation = |database: Option<&'static str>, count: u32| Run {
+        title: format!(
+            "Simulation of engine and store with crashes, repeats and clock jumps{}",
+            database.map(|database| format!(", on {database}")).unwrap_or_default()
+        ),
+        package: "purser-app",
+        test: "simulation",
+        variable: "PURSER_SIM_SEEDS",
+        count,
+        counted: "seeds",
+        database,
+    };
+    let mut runs = vec![simulation(None, seeds)];
+    runs.extend(matrix::SERVERS.map(|database| simulation(Some(database), SEEDS_ON_SERVERS)));
+    runs.push(Run {
+        title: "`kill -9` under load, then `verify`".into(),
+        package: "purser-server",
+        test: "crash",
+        variable: "PURSER_KILL_ROUNDS",
+        count: rounds,
+        counted: "rounds",
+        database: None,
+    });
+    runs
+}
+
 /// Runs everything and, where all of it holds, writes the page.
-pub(crate) fn command(root: &Path, seeds: u32, rounds: u32) -> Result<(), String> {
-    let runs = [
-        Run {
-            title: "Simulation of engine and store with crashes, repeats and clock jumps",
-            package: "purser-app",
-            test: "simulation",
-            variable: "PURSER_SIM_SEEDS",
-            count: seeds,
-            counted: "seeds",
-        },
-        Run {
-            title: "`kill -9` under load, then `verify`",
-            package: "purser-server",
-            test: "crash",
-            variable: "PURSER_KILL_ROUNDS",
-            count: rounds,
-            counted: "rounds",
-        },
-    ];
+pub(crate) fn command(root: &Path, seeds: u32, rounds: u32, server_rounds: u64) -> Result<(), String> {
+    let runs = runs(seeds, rounds);
     // Read before the runs, so that a commit made meanwhile is not taken for the one that was proven.
     let commit = repo::commit(root);
     let mut done = Vec::new();
+    let servers = Servers::start()?;
     for run in &runs {
-        step::announce(run.title);
-        done.push(perform(root, run)?);
+        step::announce(&run.title);
+        done.push(perform(root, &servers, run)?);
+    }
+    servers.stop()?;
+    let program = build_server(root, &repo::target_folder(root)?, "release")?;
+    for (stage, count) in CRASHED {
+        done.push(crash_rounds(&program, stage, count.unwrap_or(server_rounds))?);
     }
     let page = page(&commit, &today(), &done);
     fs::write(root.join(PAGE), page).map_err(|error| format!("{PAGE}: {error}"))?;
@@ -69,22 +103,40 @@ pub(crate) fn command(root: &Path, seeds: u32, rounds: u32) -> Result<(), String
     Ok(())
 }
 
-fn perform(root: &Path, run: &Run) -> Result<Done, String> {
+fn perform(root: &Path, servers: &Servers, run: &Run) -> Result<Done, String> {
     let started = Instant::now();
     let mut command = cargo(root);
     command.args(["test", "--release", "--package", run.package, "--test", run.test, "--", "--nocapture"]);
     command.env(run.variable, run.count.to_string());
+    command.envs(run.database.map(|database| ("PURSER_SIM_DATABASE", database)));
+    servers.hand_to(&mut command);
     let (tally, result) = step::run_tests(&mut command);
     let output = result?;
     if tally.passed == 0 {
         return Err(format!("{}: no test was run", run.title));
     }
     Ok(Done {
-        title: run.title,
+        title: run.title.clone(),
         count: format!("{} {}", run.count, run.counted),
         tests: tally.passed,
         seconds: started.elapsed().as_secs(),
         figures: figures(&output),
+    })
+}
+
+/// Crash rounds on a server database.
+fn crash_rounds(program: &Path, stage: Stage, count: u64) -> Result<Done, String> {
+    let title = format!("`kill -9` under load on {}, then `verify`", stage.title());
+    step::announce(&title);
+    let started = Instant::now();
+    let outcome = crash::rounds(program, stage, count, crash::seed());
+    outcome.result?;
+    Ok(Done {
+        title,
+        count: format!("{count} rounds"),
+        tests: outcome.tally.passed,
+        seconds: started.elapsed().as_secs(),
+        figures: outcome.figures,
     })
 }
 
@@ -152,8 +204,13 @@ mod tests {
     fn the_page_names_commit_counts_and_figures() {
         let figures = figures("test a ... figure: 12 crashes\nnoise\nfigure: seeds 0..2000\n");
         assert_eq!(figures, ["12 crashes", "seeds 0..2000"]);
-        let done =
-            Done { title: "Simulation", count: "2000 seeds".to_string(), tests: 3, seconds: 75, figures };
+        let done = Done {
+            title: "Simulation".to_string(),
+            count: "2000 seeds".to_string(),
+            tests: 3,
+            seconds: 75,
+            figures,
+        };
         let page = page("0123456789ab", "2026-11-22", &[done]);
         assert_eq!(commit_of(&page), Some("0123456789ab"));
         assert!(page.contains("| Simulation | 2000 seeds | 3 | 1 min 15 s |"), "{page}");

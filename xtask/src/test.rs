@@ -4,13 +4,14 @@
 //! wrong, and ends with `N passed, M failed`.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::crash::{self, Stage};
 use crate::repo::{self, cargo};
 use crate::services::Servers;
 use crate::step::{self, Tally};
-use crate::{api_check, tidy};
+use crate::{api_check, matrix, tidy};
 
 /// Formatting, lints, tidy and the fast tests.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
@@ -35,6 +36,10 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     servers.stop()
 }
 
+/// Stages that are crashed on every change, and how often.
+const CRASHED: [Stage; 3] = [Stage::Postgres, Stage::Mariadb, Stage::Redis];
+const CRASH_ROUNDS: u64 = 3;
+
 /// Everything that holds the laws, on this machine, with nothing prepared but Rust.
 pub(crate) fn test(root: &Path) -> Result<(), String> {
     let started = Instant::now();
@@ -50,6 +55,11 @@ pub(crate) fn test(root: &Path) -> Result<(), String> {
     step::announce("tests of all crates");
     let (tally, result) = workspace_tests(root, servers.as_ref());
     steps.many("tests", tally, result);
+    for (name, mut command) in servers.iter().flat_map(|servers| matrix::suites(root, servers)) {
+        step::announce(&name);
+        let (tally, result) = some_tests(&mut command);
+        steps.many(&name, tally, result);
+    }
     if let Some(servers) = servers {
         steps.one("servers, when they were stopped", servers.stop());
     }
@@ -59,6 +69,18 @@ pub(crate) fn test(root: &Path) -> Result<(), String> {
     step::announce("the API against its own description, by schemathesis");
     let checked = build_server(root, &target, "dev").and_then(|program| api_check::run(&target, &program));
     steps.one("API check", checked);
+    if let Some(program) = steps.made("debug build", build_server(root, &target, "dev")) {
+        steps.crash(&program, &CRASHED, CRASH_ROUNDS, crash::seed());
+    }
+    steps.close(started)
+}
+
+/// `cargo xtask crash`: the same rounds alone, or other ones.
+pub(crate) fn crash(root: &Path, profile: &str, on: &[Stage], rounds: u64, seed: u64) -> Result<(), String> {
+    let started = Instant::now();
+    let mut steps = Steps::default();
+    let program = build_server(root, &repo::target_folder(root)?, profile)?;
+    steps.crash(&program, if on.is_empty() { &CRASHED } else { on }, rounds, seed);
     steps.close(started)
 }
 
@@ -85,7 +107,12 @@ fn workspace_tests(root: &Path, servers: Option<&Servers>) -> (Tally, Result<(),
     } else {
         command.args(["test", "--workspace", "--all-targets", "--no-fail-fast"]);
     }
-    let (tally, result) = step::run_tests(&mut command);
+    some_tests(&mut command)
+}
+
+/// Runs tests, of which there must be some.
+fn some_tests(command: &mut Command) -> (Tally, Result<(), String>) {
+    let (tally, result) = step::run_tests(command);
     if result.is_ok() && tally.passed == 0 {
         return (Tally { passed: 0, failed: 1 }, Err("no test was run".to_string()));
     }
@@ -113,6 +140,15 @@ impl Steps {
                 self.one(name, Err(error));
                 None
             }
+        }
+    }
+
+    /// Crash rounds, each of which is a test.
+    fn crash(&mut self, program: &Path, stages: &[Stage], rounds: u64, seed: u64) {
+        for stage in stages {
+            step::announce(&format!("kill -9 under load: {stage:?}"));
+            let outcome = crash::rounds(program, *stage, rounds, seed);
+            self.many("crash", outcome.tally, outcome.result);
         }
     }
 

@@ -4,17 +4,22 @@ use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Behind, BehindParts, Engine, Funnel, FunnelParts, Live};
 use crate::names::NameCache;
+use crate::rate::Rate;
 use crate::secret::Secrets;
+use crate::watch::Watchers;
 use crate::{App, Inner};
 use purser_core::time::SECOND;
+use purser_store::hint::{DEADLINE, Hints, RedisOptions};
 use purser_store::{DatabaseUrl, Keeper, OpenOptions, Store, StoreError, Target, Writer};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 /// What the URL of a database says, without the password in it.
 pub mod database {
     use purser_store::DatabaseUrl;
+    pub use purser_store::ScratchDatabase;
 
     /// The URL as it may be shown. One that cannot be read is not shown at all: it may have a password anywhere.
     pub fn shown(url: &str) -> String {
@@ -31,6 +36,9 @@ pub struct Settings {
     pub owner_url: Option<String>,
     /// The secret key in hexadecimal (32 bytes or more), newest first; when empty, SQLite keeps one beside the file.
     pub secret_keys: Vec<String>,
+    /// Where no key is set, one that is forgotten when the node ends, and of which the database remembers nothing: for what
+    /// signs nothing that lasts.
+    pub passing_secret: bool,
     /// How many commands may wait; when full, callers get 503.
     pub queue_max: usize,
     /// How many commands one transaction takes at the most.
@@ -43,6 +51,12 @@ pub struct Settings {
     pub keep_keys: Duration,
     /// How many writers share the tenants on a server database. An embedded one has one.
     pub writers: usize,
+    /// The Redis through which nodes share hints; without one, each has its own.
+    pub redis_url: Option<String>,
+    /// How often one API key may call; unlimited when none.
+    pub rate_limit: Option<Rate>,
+    /// How many live balances may be streamed at the same time.
+    pub streams_max: usize,
 }
 
 impl std::fmt::Debug for Settings {
@@ -52,12 +66,16 @@ impl std::fmt::Debug for Settings {
             .field("database_url", &database::shown(&self.database_url))
             .field("owner_url", &self.owner_url.as_deref().map(database::shown))
             .field("secret_keys", &self.secret_keys.len())
+            .field("passing_secret", &self.passing_secret)
             .field("queue_max", &self.queue_max)
             .field("batch_max", &self.batch_max)
             .field("deadline", &self.deadline)
             .field("readers", &self.readers)
             .field("keep_keys", &self.keep_keys)
             .field("writers", &self.writers)
+            .field("redis_url", &self.redis_url.is_some())
+            .field("rate_limit", &self.rate_limit)
+            .field("streams_max", &self.streams_max)
             .finish()
     }
 }
@@ -69,12 +87,16 @@ impl Settings {
             database_url: database_url.into(),
             owner_url: None,
             secret_keys: Vec::new(),
+            passing_secret: false,
             queue_max: 8_192,
             batch_max: 1_000,
             deadline: Duration::from_secs(10),
             readers: 4,
             keep_keys: Duration::from_secs(90 * 86_400),
             writers: 1,
+            redis_url: None,
+            rate_limit: None,
+            streams_max: 1_000,
         }
     }
 
@@ -175,8 +197,15 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         what: format!("{database}: {error}"),
     };
     let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
-    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), &*random)?;
-    secrets.check(&mut writers[0])?;
+    let secrets = if settings.passing_secret && settings.secret_keys.is_empty() {
+        Secrets::passing(&*random)
+    } else {
+        let served =
+            writers[0].begin().and_then(|batch| batch.secret_fingerprint()).map_err(refusal)?.is_some();
+        let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), served, &*random)?;
+        secrets.check(&mut writers[0])?;
+        secrets
+    };
     for writer in &mut writers {
         let recovered = writer.recover().map_err(refusal)?;
         if recovered.entries > 0 {
@@ -196,8 +225,9 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     config.set(Config::new(store.read(|reader| reader.config()).map_err(refusal)?));
     let live = Live::default();
     let keep_keys = settings.keep_keys;
+    let hints = hints(&settings, &secrets, &*random)?;
     let funnel = |writer: Writer| {
-        Funnel::new(FunnelParts {
+        let funnel = Funnel::new(FunnelParts {
             store: store.clone(),
             writer,
             live: live.clone(),
@@ -205,7 +235,8 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
             clock: clock.clone(),
             deadline: settings.deadline,
             keep_keys,
-        })
+        });
+        funnel.announcing(hints.clone())
     };
     let funnels = writers.into_iter().map(funnel).collect();
     let behind = keeper.map(|keeper| {
@@ -215,7 +246,41 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let engine = Engine::start(funnels, behind, clock.clone(), settings.queue_max, settings.batch_max);
     let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
-    Ok(App { inner: Arc::new(Inner { settings, store, engine, live, config, names, clock, ids, secrets }) })
+    let watchers = Watchers::new(settings.streams_max);
+    let looked_at = AtomicI64::new(i64::MIN / 2);
+    let inner = Inner {
+        settings,
+        store,
+        engine,
+        live,
+        config,
+        names,
+        clock,
+        ids,
+        secrets,
+        hints,
+        watchers,
+        looked_at,
+    };
+    Ok(App { inner: Arc::new(inner) })
+}
+
+/// The hints of this node. What its deployment is called in Redis follows from the secret key, which its nodes share.
+fn hints(settings: &Settings, secrets: &Secrets, random: &dyn Random) -> Result<Hints, BootError> {
+    let redis = settings.redis_url.as_ref().map(|url| {
+        let name = secrets.derive("hints").next().expect("there is at least one key");
+        let mut node = [0; 8];
+        random.fill(&mut node);
+        RedisOptions {
+            url: url.clone(),
+            deployment: name[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
+            node: u64::from_be_bytes(node),
+            deadline: DEADLINE,
+        }
+    });
+    // This runs on a thread of the runtime's own.
+    Hints::start(redis, &tokio::runtime::Handle::current())
+        .map_err(|error| BootError::Setting { setting: "redis_url", why: error.to_string() })
 }
 
 /// A database that is ready.
@@ -235,14 +300,23 @@ fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, 
     let options = OpenOptions { readers: settings.readers, ..OpenOptions::default() };
     match database {
         DatabaseUrl::Sqlite(path) => {
+            // Ours has tables before it has a secret: it was emptied since.
+            let is_emptied = path.metadata().is_ok_and(|file| file.len() == 0);
+            if is_emptied && crate::secret::path_beside(path).exists() {
+                let what = format!(
+                    "{database} is an empty file, and there is a secret that was made for a ledger in it: restore it \
+                     from a backup, or remove both to begin anew"
+                );
+                return Err(BootError::Database { what, locked: false });
+            }
             let (store, writer) = Store::open(path, &options).map_err(refusal)?;
             Ok(Opened { store, writers: vec![writer], keeper: None, beside: Some(path.clone()) })
         }
         DatabaseUrl::Server(target) => {
             if let Some(owner) = settings.owner()? {
-                let applied = purser_store::migrate_server(&owner).map_err(refusal)?;
-                if !applied.is_empty() {
-                    tracing::info!(?applied, "migrated the database");
+                let migrated = purser_store::migrate_server_for(&owner, Some(target)).map_err(refusal)?;
+                if !migrated.applied.is_empty() {
+                    tracing::info!(applied = ?migrated.applied, "migrated the database");
                 }
             }
             let (store, writers, keeper) =

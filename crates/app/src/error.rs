@@ -39,10 +39,21 @@ pub enum AppError {
     /// The service cannot take it now; nothing was done: 503 with `Retry-After`.
     #[error("unavailable: {reason}")]
     Unavailable {
-        /// Stable code: `overloaded`, `deadline_exceeded`, `clock_unsafe`, `shutting_down`, `store_unavailable`.
+        /// Stable code: `overloaded`, `deadline_exceeded`, `clock_unsafe`, `shutting_down`, `store_unavailable`,
+        /// `too_many_streams`.
         reason: &'static str,
         /// When to come back.
         retry_after: Duration,
+    },
+    /// The key called too often; nothing was done: 429 with `Retry-After`.
+    #[error("too many calls")]
+    RateLimited {
+        /// How many calls may come at once.
+        limit: u32,
+        /// When one may come again.
+        retry_after: Duration,
+        /// When as many as the limit may come again.
+        reset_after: Duration,
     },
     /// The machine failed; opaque to the caller: 500. Logged once, at the edge.
     #[error("fault: {0}")]

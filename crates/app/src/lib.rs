@@ -10,15 +10,18 @@ pub mod boot;
 pub mod caller;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod engine;
 pub mod error;
 mod metrics;
 mod names;
 mod parse;
+pub mod rate;
 pub mod replay;
 pub mod secret;
 pub mod usecase;
 pub mod view;
+mod watch;
 
 use crate::boot::Settings;
 use crate::clock::{Ids, SafeClock};
@@ -27,10 +30,13 @@ use crate::engine::{Engine, Live};
 use crate::error::AppError;
 use crate::names::NameCache;
 use crate::secret::Secrets;
+use crate::watch::Watchers;
 use purser_core::Timestamp;
 use purser_core::catalogue::Catalogue;
+use purser_store::hint::{Hints, Sharing};
 use purser_store::{Reader, Store, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A running node. Cheap to clone.
@@ -49,7 +55,14 @@ struct Inner {
     clock: SafeClock,
     ids: Ids,
     secrets: Secrets,
+    hints: Hints,
+    watchers: Watchers,
+    /// When the configuration was last looked at because somebody was unknown.
+    looked_at: AtomicI64,
 }
+
+/// How often the database is asked because of callers that this node does not know, at the most, in microseconds.
+const LOOK_EVERY: i64 = 100_000;
 
 /// Whether the node can take work, and what is wrong when it cannot.
 #[derive(Clone, Debug)]
@@ -58,6 +71,8 @@ pub struct Readiness {
     pub ready: bool,
     /// One line for each thing checked: name, and what is wrong with it (none when fine).
     pub checks: Vec<(&'static str, Option<String>)>,
+    /// What an operator would like to know and no caller notices: name and remark.
+    pub notes: Vec<(&'static str, String)>,
 }
 
 impl App {
@@ -96,13 +111,57 @@ impl App {
         let clock = self.inner.clock.now().err().map(|error| error.to_string());
         let store =
             self.read(|reader| reader.flushed().map(|_| ())).await.err().map(|error| error.to_string());
-        let engine = (!self.inner.engine.is_running()).then(|| "the writer has ended".to_string());
+        let engine = match self.inner.engine.is_running() {
+            true => self.inner.engine.trouble(),
+            false => Some("the writer has ended".to_string()),
+        };
         let checks = vec![("clock", clock), ("database", store), ("engine", engine)];
-        Readiness { ready: checks.iter().all(|(_, wrong)| wrong.is_none()), checks }
+        let redis = match self.inner.hints.sharing().await {
+            Sharing::Local => None,
+            Sharing::Shared => Some("shares rate limits and wake-ups with the other nodes".to_string()),
+            Sharing::Away(why) => {
+                Some(format!("away ({why}); rate limits and wake-ups are this node's own until it is back"))
+            }
+        };
+        let notes = redis.map(|note| ("redis", note)).into_iter().collect();
+        Readiness { ready: checks.iter().all(|(_, wrong)| wrong.is_none()), checks, notes }
+    }
+
+    /// Ends the streams of live balances, and refuses new ones: nothing else would end them when the server stops.
+    pub fn end_streams(&self) {
+        self.inner.watchers.stop();
+    }
+
+    /// Takes over what another node changed in the configuration a moment ago; whether that was so. Strangers cannot make
+    /// it ask the database as often as they like.
+    pub(crate) async fn look_again(&self) -> bool {
+        // An embedded database has no other nodes.
+        if self.inner.settings.sqlite_path().is_some() {
+            return false;
+        }
+        let (now, last) = (self.monotonic(), self.inner.looked_at.load(Ordering::Relaxed));
+        let mine = now - last >= LOOK_EVERY
+            && self.inner.looked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !mine {
+            return false;
+        }
+        let known = self.config().epoch;
+        let moved = self.read(move |reader| match reader.config_epoch()? {
+            epoch if epoch > known => reader.config().map(Some),
+            _ => Ok(None),
+        });
+        match moved.await {
+            Ok(Some(rows)) => {
+                self.inner.config.set(Config::new(rows));
+                true
+            }
+            Ok(None) | Err(_) => false,
+        }
     }
 
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.
     pub async fn shutdown(&self) {
+        self.end_streams();
         let engine = self.inner.engine.clone();
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
             tracing::error!(

@@ -2,7 +2,7 @@
 
 use crate::engine::Outcome;
 use crate::error::AppError;
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// Handles looked up once, recorded once a batch.
 pub(crate) struct BatchMetrics {
@@ -50,6 +50,26 @@ impl BatchMetrics {
         {
             counter.increment(count);
         }
+    }
+}
+
+/// Counts an open stream for as long as it lives.
+pub(crate) struct OpenStream {
+    open: Gauge,
+}
+
+impl OpenStream {
+    /// One more.
+    pub(crate) fn new() -> OpenStream {
+        let open = gauge!("purser_streams_open");
+        open.increment(1);
+        OpenStream { open }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.open.decrement(1);
     }
 }
 

@@ -27,14 +27,15 @@ impl std::fmt::Debug for Secrets {
 
 impl Secrets {
     /// Reads the keys that are configured, in hexadecimal; where none is, the one beside the embedded database, which is
-    /// made on first start.
+    /// made on first start: not for a database that was `served` with one before, which would be lost for good.
     pub(crate) fn load(
         configured: &[String],
         database: Option<&Path>,
+        served: bool,
         random: &dyn Random,
     ) -> Result<Secrets, BootError> {
         let keys = match (configured, database) {
-            ([], Some(database)) => vec![beside(database, random)?],
+            ([], Some(database)) => vec![beside(database, served, random)?],
             ([], None) => {
                 return Err(refused(
                     "a server database needs one, the same on every node: 64 or more hexadecimal digits, such as \
@@ -51,6 +52,13 @@ impl Secrets {
         Ok(Secrets { keys })
     }
 
+    /// A key that is kept nowhere.
+    pub(crate) fn passing(random: &dyn Random) -> Secrets {
+        let mut key = vec![0; BYTES_MIN];
+        random.fill(&mut key);
+        Secrets { keys: vec![key] }
+    }
+
     /// The keys for one purpose, the newest first: what is made uses the first, what is checked may use any.
     pub fn derive(&self, purpose: &str) -> impl Iterator<Item = [u8; 32]> {
         let context = format!("purser 2026-11 {purpose}");
@@ -61,6 +69,11 @@ impl Secrets {
         let head =
             |key: [u8; 32]| u64::from_be_bytes(key[..8].try_into().expect("eight of thirty-two bytes"));
         self.derive("fingerprint").map(head)
+    }
+
+    /// Whether one of these keys has this fingerprint.
+    pub(crate) fn know(&self, fingerprint: u64) -> bool {
+        self.fingerprints().any(|mine| mine == fingerprint)
     }
 
     /// Refuses keys that are not those of this database, and remembers the newest.
@@ -89,12 +102,16 @@ pub fn path_beside(database: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn beside(database: &Path, random: &dyn Random) -> Result<Vec<u8>, BootError> {
+fn beside(database: &Path, served: bool, random: &dyn Random) -> Result<Vec<u8>, BootError> {
     let path = path_beside(database);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
             parse(text.trim()).ok_or_else(|| refused(&format!("{} does not hold a key", path.display())))
         }
+        Err(error) if error.kind() == ErrorKind::NotFound && served => Err(refused(&format!(
+            "{} is gone, and the database was served with the key in it: restore the file, or set the key it held",
+            path.display()
+        ))),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let mut key = vec![0; BYTES_MIN];
             random.fill(&mut key);
@@ -139,12 +156,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("purser.db");
         let random = SeededRandom::new(1);
-        let made = Secrets::load(&[], Some(&database), &random).expect("a key is made");
-        let again = Secrets::load(&[], Some(&database), &random).expect("the key is read");
+        let made = Secrets::load(&[], Some(&database), false, &random).expect("a key is made");
+        let again = Secrets::load(&[], Some(&database), false, &random).expect("the key is read");
         assert_eq!(made.keys, again.keys);
         let mode = path_beside(&database).metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(format!("{made:?}"), "1 key(s), not shown");
+        std::fs::remove_file(path_beside(&database)).expect("it was there");
+        let lost = Secrets::load(&[], Some(&database), true, &random).expect_err("no other key fits");
+        assert!(lost.to_string().contains("is gone"), "{lost}");
+        assert!(!path_beside(&database).exists(), "none was made in its place");
     }
 
     #[test]
@@ -155,7 +176,7 @@ mod tests {
         let (old, new) = ("0a".repeat(32), "0b".repeat(32));
         let secrets = |keys: &[&String]| {
             let keys: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
-            Secrets::load(&keys, Some(&database), &SeededRandom::new(1)).expect("well-formed keys")
+            Secrets::load(&keys, Some(&database), false, &SeededRandom::new(1)).expect("well-formed keys")
         };
         assert!(secrets(&[&old]).check(&mut writer).is_ok());
         assert!(secrets(&[&new]).check(&mut writer).is_err(), "another key");

@@ -69,6 +69,21 @@ pub struct WalletView {
     pub created_at: Timestamp,
 }
 
+/// A wallet's balance as a stream shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveBalance {
+    /// The wallet.
+    pub key: WalletKey,
+    /// What it counts.
+    pub unit: Unit,
+    /// Its last entry.
+    pub seq: u64,
+    /// Its balance at `as_of`.
+    pub balance: Balance,
+    /// The instant.
+    pub as_of: Timestamp,
+}
+
 /// An entry in a statement.
 #[derive(Clone, Debug)]
 pub struct EntryView {

@@ -9,10 +9,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use purser_app::App;
 use purser_app::caller::Scope;
 use purser_app::error::{AppError, FieldError};
 use purser_app::usecase::api_key::{self, KeyView};
+use purser_app::{App, Readiness};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -58,8 +58,14 @@ pub enum Answer {
     Keys(Vec<KeyOut>),
     /// It is done.
     Done,
-    /// Each check's name, and what is wrong with it.
-    Checks(Vec<(String, Option<String>)>),
+    /// How the node is.
+    Checks {
+        /// Each check's name, and what is wrong with it.
+        checks: Vec<(String, Option<String>)>,
+        /// What is worth knowing, and not wrong.
+        #[serde(default)]
+        notes: Vec<(String, String)>,
+    },
     /// It was refused or failed; one sentence.
     Refused(String),
 }
@@ -106,8 +112,10 @@ pub async fn perform(app: &App, ask: Ask) -> Answer {
         }
         Ask::KeyRevoke { prefix } => api_key::revoke(app, &prefix).await.map(|()| Answer::Done),
         Ask::Readiness => {
-            let checks = app.readiness().await.checks;
-            Ok(Answer::Checks(checks.into_iter().map(|(name, wrong)| (name.to_string(), wrong)).collect()))
+            let Readiness { checks, notes, .. } = app.readiness().await;
+            let checks = checks.into_iter().map(|(name, wrong)| (name.to_string(), wrong)).collect();
+            let notes = notes.into_iter().map(|(name, note)| (name.to_string(), note)).collect();
+            Ok(Answer::Checks { checks, notes })
         }
     };
     answer.unwrap_or_else(|error| Answer::Refused(sentence(&error)))

@@ -135,6 +135,7 @@ fn a_full_disk_refuses_movements_loses_none_and_is_no_reason_to_restart() {
     };
     assert_eq!((refused.status, refused.text("/code")), (503, "store_unavailable"), "{refused:?}");
     assert_eq!(debit(&mut client, charged).status, 503, "it is still full");
+    assert_eq!(client.get("/readyz").expect("an answer").status, 503, "others should get the work");
     let settled = |client: &mut Client| {
         let wallet = client.get(&format!("/v1/wallets/{}", wallets[0])).expect("an answer");
         wallet.text("/balance/settled").parse::<usize>().expect("whole credits")
@@ -153,6 +154,12 @@ fn a_full_disk_refuses_movements_loses_none_and_is_no_reason_to_restart() {
         assert!(charged < 200_000, "the disk does not become full");
     }
     std::fs::remove_file(&ballast).expect("removed");
+    // Nobody sends it work meanwhile: it finds out by itself.
+    let mut asked = 0;
+    while client.get("/readyz").expect("an answer").status != 200 {
+        asked += 1;
+        assert!(asked < 1_000_000, "it takes writes again and does not say so");
+    }
     let again = debit(&mut client, charged);
     assert_eq!((again.status, again.replayed), (201, false), "{again:?}");
     assert!(debit(&mut client, charged).replayed);

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Finding;
 
 /// Drivers of databases; only the store may name one, even for its tests.
-const SQL_DRIVERS: [&str; 6] =
-    ["rusqlite", "refinery", "sqlx", "tokio-postgres", "mysql_async", "libsqlite3-sys"];
+const SQL_DRIVERS: [&str; 7] =
+    ["rusqlite", "refinery", "sqlx", "tokio-postgres", "mysql_async", "libsqlite3-sys", "redis"];
 
 /// Which of our crates each may use. A crate that is missing here may use none.
 const DIRECTION: [(&str, &[&str]); 6] = [
@@ -102,7 +102,8 @@ fn sql_driver_outside_store(package: &Package) -> Vec<Finding> {
         return Vec::new();
     }
     let drivers = package.dependencies.iter().filter(|found| SQL_DRIVERS.contains(&found.name.as_str()));
-    let message = |name: &str| format!("{} may not depend on {name}: only the store knows SQL", package.name);
+    let message =
+        |name: &str| format!("{} may not depend on {name}: only the store knows SQL and Redis", package.name);
     drivers.map(|driver| Finding::new(&package.manifest, 0, message(&driver.name))).collect()
 }
 
@@ -138,7 +139,8 @@ mod tests {
     #[test]
     fn a_database_driver_outside_the_store_is_found() {
         assert_eq!(findings_for("purser-server", &[("rusqlite", true)]).len(), 1);
-        assert!(findings_for("purser-store", &[("rusqlite", false)]).is_empty());
+        assert_eq!(findings_for("purser-app", &[("redis", false)]).len(), 1);
+        assert!(findings_for("purser-store", &[("rusqlite", false), ("redis", false)]).is_empty());
     }
 
     #[test]

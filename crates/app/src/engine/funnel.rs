@@ -6,12 +6,14 @@
 
 use super::job::{ColdJob, Done, Job, Outcome};
 use super::live::Live;
+use super::trouble::Trouble;
 use super::unsaved::{Behind, Unsaved};
 use super::work::{Work, Working, fault, known_answer, unavailable, wanted};
 use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use crate::error::AppError;
 use purser_core::{Timestamp, WalletKey};
+use purser_store::hint::Hints;
 use purser_store::{Batch, CommitError, Position, Store, StoreError, Wanted, Writer};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct Funnel {
     batches: u64,
     unsaved: Unsaved,
     pace: Pace,
+    trouble: Trouble,
+    hints: Option<Hints>,
 }
 
 /// What batches owe to the work behind them. Done in proportion to what they append, it costs each batch a little;
@@ -68,7 +72,19 @@ struct Pace {
 impl Funnel {
     /// A funnel with nothing in memory.
     pub fn new(parts: FunnelParts) -> Funnel {
-        Funnel { parts, batches: 0, unsaved: Unsaved::default(), pace: Pace::default() }
+        Funnel {
+            parts,
+            batches: 0,
+            unsaved: Unsaved::default(),
+            pace: Pace::default(),
+            hints: None,
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// The same, announcing the wallets of each committed batch.
+    pub fn announcing(self, hints: Hints) -> Funnel {
+        Funnel { hints: Some(hints), ..self }
     }
 
     /// Reads, and copies of the log.
@@ -97,6 +113,10 @@ impl Funnel {
         for _ in 0..TRIES_MAX {
             match self.attempt(jobs) {
                 Attempt::Done(outcomes) => return outcomes,
+                Attempt::Failed(error) => {
+                    self.trouble.met(&error);
+                    return all(jobs, || fault(&error));
+                }
                 Attempt::Again(error) => tracing::debug!(%error, "the batch is carried out again"),
                 Attempt::Split => {
                     let (one, other) = jobs.split_at(jobs.len() / 2);
@@ -154,13 +174,17 @@ impl Funnel {
             return Attempt::Done(outcomes);
         }
         let (batch, changed) = work.into_changed();
+        let wallets: Vec<WalletKey> = changed.iter().map(Working::key).collect();
         let committed = if alone {
             commit(batch, changed, &self.parts.live, &mut self.unsaved, &mut self.pace)
         } else {
             commit_all(batch, changed)
         };
         match committed {
-            Ok(kept) => self.keep(kept),
+            Ok(kept) => {
+                self.keep(kept);
+                self.announce(&wallets);
+            }
             Err(CommitError::Failed(error)) => return given_up(jobs, &error),
             Err(CommitError::Unknown(error)) => {
                 return Attempt::Done(self.look_up(jobs, outcomes, before, &error));
@@ -171,6 +195,7 @@ impl Funnel {
 
     /// Shows the wallets of a committed batch to readers and remembers whose rows are behind.
     fn keep(&mut self, kept: Kept) {
+        self.trouble.over();
         self.unsaved.saved(kept.saved);
         self.unsaved.push(kept.fallen);
         if self.parts.writer.saves_later() {
@@ -178,6 +203,13 @@ impl Funnel {
         }
         if self.batches.is_multiple_of(64) && self.parts.live.len() > LIVE_MAX {
             self.parts.live.evict(self.batches.saturating_sub(1_024));
+        }
+    }
+
+    /// Tells who shows these wallets that they changed. Nothing waits for it, and it may be lost.
+    fn announce(&self, wallets: &[WalletKey]) {
+        if let Some(hints) = &self.hints {
+            hints.wake(wallets);
         }
     }
 
@@ -260,12 +292,38 @@ impl Funnel {
             batch.bump_config_epoch().map_err(CommitError::Failed)?;
         }
         let committed = batch.commit();
-        if reload && !matches!(committed, Err(CommitError::Failed(_))) {
+        // Where others write as well, what stood in the way of a change is theirs, and the caller is about to look at it.
+        let shared = !self.parts.writer.saves_later();
+        if (reload || shared) && !matches!(committed, Err(CommitError::Failed(_))) {
             // Also when nobody knows whether it was kept: what the database says is in force, whatever the caller hears.
-            let rows = self.parts.store.read(|reader| reader.config()).map_err(CommitError::Unknown)?;
-            self.parts.config.set(Config::new(rows));
+            let known = self.parts.config.get().epoch;
+            let moved = self
+                .parts
+                .store
+                .read(|reader| match reader.config_epoch()? {
+                    epoch if epoch == known => Ok(None),
+                    _ => reader.config().map(Some),
+                })
+                .map_err(CommitError::Unknown)?;
+            if let Some(rows) = moved {
+                self.parts.config.set(Config::new(rows));
+            }
         }
         committed
+    }
+
+    /// What keeps the last batch from being committed, shared with whoever asks.
+    pub(super) fn trouble(&self) -> Trouble {
+        self.trouble.clone()
+    }
+
+    /// Looks whether the database takes writes again.
+    pub(super) fn probe(&mut self) -> Result<(), StoreError> {
+        let mut batch = self.parts.writer.begin()?;
+        batch.touch()?;
+        commit_cold(batch)?;
+        self.trouble.over();
+        Ok(())
     }
 
     /// Keeps the writer's place on a server while it has nothing to write.
@@ -330,6 +388,8 @@ impl Funnel {
 /// How a batch went.
 enum Attempt {
     Done(Vec<Outcome>),
+    /// Nothing was kept: the database does not do its part.
+    Failed(StoreError),
     /// Nothing was kept; others were in the way.
     Again(StoreError),
     /// Nothing was kept, as one of the commands met a damaged row: the others must not suffer from it.
@@ -341,7 +401,7 @@ fn given_up(jobs: &[Job], error: &StoreError) -> Attempt {
     match error {
         StoreError::Conflict { .. } => Attempt::Again(error.clone()),
         StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } if jobs.len() > 1 => Attempt::Split,
-        error => Attempt::Done(all(jobs, || fault(error))),
+        error => Attempt::Failed(error.clone()),
     }
 }
 

@@ -10,6 +10,7 @@ mod checkpoint;
 mod funnel;
 mod job;
 mod live;
+mod trouble;
 mod unsaved;
 mod work;
 
@@ -17,6 +18,7 @@ pub use behind::{Behind, BehindParts};
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
 pub use live::{Live, LiveWallet};
+pub(crate) use work::unavailable;
 
 use crate::clock::SafeClock;
 use crate::error::AppError;
@@ -32,11 +34,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TryS
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use trouble::Trouble;
 
 /// How long the writer waits for work before it tidies up.
 const QUIET: Duration = Duration::from_millis(200);
 /// How often answers whose time is over are looked for, in microseconds.
 const PRUNE_EVERY: i64 = 60 * 1_000_000;
+/// How often an idle writer in trouble looks whether it is over, in microseconds.
+const PROBE_EVERY: i64 = 1_000_000;
 /// How often an idle writer says that it is still there, in microseconds.
 const LEASE_EVERY: i64 = 15 * 1_000_000;
 
@@ -47,6 +52,7 @@ pub struct Engine {
     queues: Arc<[SyncSender<Work>]>,
     clock: SafeClock,
     threads: Arc<Mutex<Threads>>,
+    troubles: Arc<[Trouble]>,
 }
 
 /// What runs, until it is stopped.
@@ -64,12 +70,23 @@ impl Engine {
         queue_max: usize,
         batch_max: usize,
     ) -> Engine {
+        let troubles = funnels.iter().map(Funnel::trouble).collect();
         let start = |funnel: Funnel| {
             let (queue, waiting) = sync_channel(queue_max);
             let log = Arc::new(LogState::default());
             let checkpointer = Checkpointer::start(funnel.store(), log.clone());
             let tidied_at = clock.monotonic();
-            let runner = Runner { funnel, clock: clock.clone(), batch_max, tidied_at, log, checkpointer };
+            let (trouble, clock) = (funnel.trouble(), clock.clone());
+            let runner = Runner {
+                funnel,
+                clock,
+                batch_max,
+                tidied_at,
+                probed_at: tidied_at,
+                trouble,
+                log,
+                checkpointer,
+            };
             let writer = std::thread::Builder::new()
                 .name("purser-writer".into())
                 .spawn(move || runner.run(&waiting))
@@ -79,7 +96,7 @@ impl Engine {
         let (queues, writers): (Vec<_>, Vec<_>) = funnels.into_iter().map(start).unzip();
         assert!(!queues.is_empty(), "an engine has a writer");
         let threads = Arc::new(Mutex::new(Threads { writers, behind }));
-        Engine { queues: queues.into(), clock, threads }
+        Engine { queues: queues.into(), clock, threads, troubles }
     }
 
     /// The queue of the writer that a tenant's commands go to: always the same one, so that they are carried out in the order
@@ -135,6 +152,11 @@ impl Engine {
         !threads.writers.is_empty() && threads.writers.iter().all(|writer| !writer.is_finished())
     }
 
+    /// What keeps a writer from committing, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        self.troubles.iter().find_map(Trouble::now)
+    }
+
     /// The time on the monotonic clock, for [`Job::queued_at`].
     pub fn monotonic(&self) -> i64 {
         self.clock.monotonic()
@@ -170,6 +192,8 @@ struct Runner {
     batch_max: usize,
     /// When answers were last pruned, or the lease of a server's slot renewed.
     tidied_at: i64,
+    probed_at: i64,
+    trouble: Trouble,
     log: Arc<LogState>,
     checkpointer: Checkpointer,
 }
@@ -251,6 +275,10 @@ impl Runner {
 
     /// One step of tidying; whether more is left.
     fn tidy(&mut self) -> bool {
+        if self.trouble.now().is_some() {
+            self.probe();
+            return false;
+        }
         let since = self.clock.monotonic() - self.tidied_at;
         if !self.funnel.saves_later() {
             if since > LEASE_EVERY {
@@ -273,6 +301,20 @@ impl Runner {
             Err(error) => {
                 tracing::error!(%error, "tidying up failed; it is tried again");
                 false
+            }
+        }
+    }
+}
+
+impl Runner {
+    /// Looks whether the database takes writes again: whoever asked whether to send work may have been told not to.
+    fn probe(&mut self) {
+        let now = self.clock.monotonic();
+        if now - self.probed_at > PROBE_EVERY {
+            self.probed_at = now;
+            match self.funnel.probe() {
+                Ok(()) => tracing::info!("the database takes writes again"),
+                Err(error) => tracing::debug!(%error, "the database does not take writes yet"),
             }
         }
     }

@@ -557,11 +557,12 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::Newer { .. }
         | StoreError::Older { .. }
         | StoreError::Denied { .. }
+        | StoreError::Unfit { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }
 }
 
-pub(super) fn unavailable(reason: &'static str, seconds: u64) -> AppError {
+pub(crate) fn unavailable(reason: &'static str, seconds: u64) -> AppError {
     AppError::Unavailable { reason, retry_after: Duration::from_secs(seconds) }
 }

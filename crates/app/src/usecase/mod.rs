@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod debit;
 pub mod grant;
 pub mod hold;
+pub mod stream;
 pub mod transfer;
 pub mod verify;
 pub mod wallet;

@@ -198,7 +198,11 @@ async fn filter(app: &App, caller: &Caller, search: &WalletSearch) -> Result<Opt
     Ok(Some(filter))
 }
 
-async fn named_wallet(app: &App, caller: &Caller, wallet_id: &str) -> Result<(Current, Timestamp), AppError> {
+pub(super) async fn named_wallet(
+    app: &App,
+    caller: &Caller,
+    wallet_id: &str,
+) -> Result<(Current, Timestamp), AppError> {
     caller.require(Scope::Read)?;
     let (tenant, id) = parse::id(caller, Prefix::Wallet, wallet_id, "wallet")?;
     let key = WalletKey { tenant, id: WalletId(id) };

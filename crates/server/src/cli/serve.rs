@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{CommandError, Context};
 use crate::admin::Door;
 use crate::config::{Config, admin_socket};
-use crate::http::{listen, metrics, router};
+use crate::http::{self, metrics};
 
 /// Arguments of `serve`; they win over file and variables.
 #[derive(Debug, Args)]
@@ -73,7 +73,7 @@ async fn serve(
         }
         tracing::info!("stopping: no new requests, finishing those under way");
     };
-    listen::serve(listener, router::router(app.clone()), config.connections_max, stop).await;
+    http::serve(app.clone(), listener, config.connections_max, stop).await;
     if let Some(door) = door {
         door.abort();
         // Waited for, so that the socket is gone before the database is free for the next server.

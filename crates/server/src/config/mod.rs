@@ -3,6 +3,7 @@
 //! `default.toml` is the reference and is embedded, so the text that explains a setting is the text that sets it.
 //! A name that is no setting is refused in a file; secrets are never shown. Read next: `cli/doctor.rs`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use purser_app::boot::{Settings, database};
+use purser_app::rate::{RATE_MAX, Rate};
 
 /// The defaults, with their explanations.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -62,13 +64,14 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// The value, unless it is a secret.
-    pub fn shown(&self) -> String {
+    /// The value, unless it is a secret; a URL without its password.
+    pub fn shown(&self) -> Cow<'_, str> {
         match self.value.as_str() {
-            "" => "(not set)".to_string(),
-            _ if SECRET.contains(&self.name.as_str()) => "(set, not shown)".to_string(),
-            url if URLS.contains(&self.name.as_str()) => database::shown(url),
-            value => value.to_string(),
+            "" => Cow::Borrowed("(not set)"),
+            _ if SECRET.contains(&self.name.as_str()) => Cow::Borrowed("(set, not shown)"),
+            url if URLS.contains(&self.name.as_str()) => Cow::Owned(database::shown(url)),
+            value if self.name.ends_with("_url") => without_password(value),
+            value => Cow::Borrowed(value),
         }
     }
 }
@@ -77,6 +80,16 @@ impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} = {} ({})", self.name, self.shown(), self.source)
     }
+}
+
+/// A URL as it may be shown: what stands between the user's name and the host is a secret.
+fn without_password(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // The last @ of the authority, as a password that was not encoded may hold others.
+    let Some(at) = rest[..end].rfind('@') else { return Cow::Borrowed(url) };
+    let Some(colon) = rest[..at].find(':') else { return Cow::Borrowed(url) };
+    Cow::Owned(format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..]))
 }
 
 /// A setting that cannot be used.
@@ -146,6 +159,11 @@ impl Surroundings {
 }
 
 impl Config {
+    /// Whether nobody set this setting.
+    pub fn is_default(&self, name: &str) -> bool {
+        self.settings.iter().any(|setting| setting.name == name && setting.source == Source::Default)
+    }
+
     /// Reads, layers and checks the settings.
     pub fn read(surroundings: &Surroundings) -> Result<Config, ConfigError> {
         let mut settings = BTreeMap::new();
@@ -243,6 +261,13 @@ fn checked(
     app.deadline = Duration::from_millis(number("deadline_ms", 10, 600_000)?);
     app.readers = size("readers", 256)?;
     app.keep_keys = Duration::from_secs(number("keep_keys_days", 1, 3_650)? * 86_400);
+    app.redis_url = Some(of("redis_url").value.clone()).filter(|url| !url.is_empty());
+    app.streams_max = size("streams_max", 1_000_000)?;
+    let rate = |name: &str| {
+        number(name, 0, u64::from(RATE_MAX)).map(|value| u32::try_from(value).expect("the largest fits"))
+    };
+    let (per_second, burst) = (rate("rate_limit_per_second")?, rate("rate_limit_burst")?);
+    app.rate_limit = Rate::new(per_second, if burst == 0 { per_second } else { burst });
     let listen = of("listen").value.parse();
     let log_format = match of("log_format").value.as_str() {
         "text" => LogFormat::Text,
@@ -342,6 +367,36 @@ mod tests {
         let url = config.settings.iter().find(|setting| setting.name == "database_url").expect("a setting");
         assert_eq!(url.shown(), "postgres://purser@db:5432/ledger");
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("redis://:p@s:s@cache:6379/0", "redis://:***@cache:6379/0"),
+            (
+                "postgres://app:secret@db/purser?sslmode=require",
+                "postgres://app:***@db/purser?sslmode=require",
+            ),
+            ("postgres://app@db/purser", "postgres://app@db/purser"),
+            ("redis://cache/", "redis://cache/"),
+            ("sqlite:a:b@c.db", "sqlite:a:b@c.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_rate_without_a_burst_is_a_burst_of_a_second() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limit = |per_second, burst| {
+            let variables =
+                [("PURSER_RATE_LIMIT_PER_SECOND", per_second), ("PURSER_RATE_LIMIT_BURST", burst)];
+            Config::read(&surroundings(folder.path(), &variables)).expect("sound").app.rate_limit
+        };
+        assert_eq!(limit("0", "0"), None);
+        assert_eq!(limit("0", "50"), None);
+        assert_eq!(limit("20", "0"), Rate::new(20, 20));
+        assert_eq!(limit("20", "50"), Rate::new(20, 50));
     }
 
     #[test]

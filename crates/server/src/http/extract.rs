@@ -1,7 +1,7 @@
 //! What handlers take as arguments: who calls, the key of a movement, a strict body, query and path.
 //!
 //! Rights are argument types: a handler that takes a [`Writer`] or a [`Movement`] cannot be reached without the scope.
-//! They come first, so that 401 and 403 are decided before anything about the request's shape. Everything here
+//! They come first, so that 401, 429 and 403 are decided before anything about the request's shape. Everything here
 //! refuses with a [`Problem`]; the strings are judged by the use cases.
 
 use std::future::Future;
@@ -71,6 +71,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 async fn caller(parts: &Parts, app: &App, scope: Scope) -> Result<Caller, Problem> {
     let token = bearer(&parts.headers).ok_or(AppError::Unauthenticated)?;
     let caller = app.authenticate(token).await?;
+    app.admit(&caller).await?;
     caller.require(scope)?;
     Ok(caller)
 }

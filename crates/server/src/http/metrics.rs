@@ -11,8 +11,8 @@ use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram,
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// The statuses that any route answers; others are counted as `other`.
-const STATUSES: [u16; 18] =
-    [200, 201, 204, 304, 308, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 500, 503];
+const STATUSES: [u16; 19] =
+    [200, 201, 204, 304, 308, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503];
 
 /// Upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0];

@@ -19,3 +19,18 @@ pub mod problem;
 pub mod query;
 pub mod reply;
 pub mod router;
+
+use std::future::Future;
+
+use purser_app::App;
+use tokio::net::TcpListener;
+
+/// Serves `app` until `stop` is done. Streams end then; what else is under way is finished.
+pub async fn serve(app: App, listener: TcpListener, connections_max: usize, stop: impl Future<Output = ()>) {
+    let routes = router::router(app.clone());
+    let stop = async {
+        stop.await;
+        app.end_streams();
+    };
+    listen::serve(listener, routes, connections_max, stop).await;
+}

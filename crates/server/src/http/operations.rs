@@ -37,7 +37,7 @@ pub struct CheckOut {
     name: &'static str,
     /// Whether it is fine.
     ok: bool,
-    /// What is wrong with it.
+    /// What is wrong with it, or worth knowing.
     #[schema(required)]
     detail: Option<String>,
 }
@@ -56,7 +56,10 @@ pub async fn alive() -> super::reply::Reply<AliveOut> {
 pub async fn ready(State(app): State<App>) -> Response {
     let readiness = app.readiness().await;
     let checks = readiness.checks.into_iter();
-    let checks = checks.map(|(name, detail)| CheckOut { name, ok: detail.is_none(), detail }).collect();
+    let checks = checks.map(|(name, detail)| CheckOut { name, ok: detail.is_none(), detail });
+    let notes = readiness.notes.into_iter();
+    let notes = notes.map(|(name, note)| CheckOut { name, ok: true, detail: Some(note) });
+    let checks = checks.chain(notes).collect();
     let body = super::reply::Reply::ok(ReadyOut { ready: readiness.ready, checks });
     let mut response = body.into_response();
     if !readiness.ready {

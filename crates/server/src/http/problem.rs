@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use purser_app::App;
 use purser_app::error::{AppError, FieldError};
@@ -24,6 +24,13 @@ mod refused;
 const INVALID: &str = "invalid_request";
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// How many calls of one key may come at once.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+/// How many more may come now.
+pub const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+/// In how many seconds the whole limit is there again.
+pub const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Why a request did not succeed. Becomes a document at the edge.
 #[derive(Clone, Debug)]
@@ -44,6 +51,12 @@ enum More {
     /// Its amounts, or what became of a hold.
     Rejected(Box<Rejection>),
     RetryAfter(Duration),
+    /// Too many calls.
+    RateLimited {
+        limit: u32,
+        retry_after: Duration,
+        reset_after: Duration,
+    },
     /// The cause of a fault, for the log alone.
     Fault(String),
 }
@@ -209,7 +222,7 @@ impl Problem {
     pub fn log(&self, request_id: &str) {
         match &self.more {
             More::Fault(cause) => tracing::error!(request_id, cause, "a request failed"),
-            More::Nothing | More::Rejected(_) | More::RetryAfter(_) => {
+            More::Nothing | More::Rejected(_) | More::RetryAfter(_) | More::RateLimited { .. } => {
                 tracing::debug!(request_id, code = &*self.code, "a request was refused");
             }
         }
@@ -252,13 +265,23 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let More::RetryAfter(after) = &self.more {
-            // Whole seconds, rounded up: coming back early would only be refused again.
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        match &self.more {
+            More::RetryAfter(after) => drop(headers.insert(header::RETRY_AFTER, seconds(*after))),
+            More::RateLimited { limit, retry_after, reset_after } => {
+                headers.insert(header::RETRY_AFTER, seconds(*retry_after));
+                headers.insert(RATE_LIMIT, HeaderValue::from(*limit));
+                headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(0));
+                headers.insert(RATE_LIMIT_RESET, seconds(*reset_after));
+            }
+            More::Nothing | More::Rejected(_) | More::Fault(_) => {}
         }
         response
     }
+}
+
+/// Whole seconds, rounded up: coming back early would only be refused again.
+fn seconds(after: Duration) -> HeaderValue {
+    HeaderValue::from((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
 }
 
 /// Looks a unit up in the catalogue of a running service.
@@ -307,6 +330,11 @@ impl From<AppError> for Problem {
                 let detail = "The service cannot take the request now. Nothing was done.";
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail);
                 Problem { more: More::RetryAfter(retry_after), ..problem }
+            }
+            AppError::RateLimited { limit, retry_after, reset_after } => {
+                let detail = "This key calls too often. Nothing was done.";
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+                Problem { more: More::RateLimited { limit, retry_after, reset_after }, ..problem }
             }
             AppError::Fault(cause) => Problem::fault(cause),
         }
@@ -374,6 +402,7 @@ const TITLES: &[(&str, &str)] = &[
     ("method_not_allowed", "The path does not take this method"),
     ("overloaded", "Too much is waiting already"),
     ("platform_key_required", "Only a key of the platform may do this"),
+    ("rate_limited", "Too many calls"),
     ("refund_exceeds_debit", "More is to be given back than is left of the debit"),
     ("request_timeout", "The request did not arrive in time"),
     ("revoke_exceeds_unspent", "More is to be taken back than is unspent and unpinned"),
@@ -387,6 +416,7 @@ const TITLES: &[(&str, &str)] = &[
     ("tenant_suspended", "The tenant is suspended"),
     ("time_invalid", "A time lies where it makes no sense"),
     ("too_many_lots", "The command would touch too many lots"),
+    ("too_many_streams", "Too many live balances are open already"),
     ("unauthenticated", "A valid key is needed"),
     ("unit_mismatch", "The unit is not one of this wallet or action"),
     ("unsupported_media_type", "The body has to be JSON"),
@@ -445,6 +475,18 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");
         assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+    }
+
+    #[test]
+    fn a_key_that_calls_too_often_hears_how_often_it_may() {
+        let (retry_after, reset_after) = (Duration::from_millis(10), Duration::from_millis(2_500));
+        let problem = Problem::from(AppError::RateLimited { limit: 25, retry_after, reset_after });
+        let response = problem.render("req_1", |_| None);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[RATE_LIMIT], "25");
+        assert_eq!(response.headers()[RATE_LIMIT_REMAINING], "0");
+        assert_eq!(response.headers()[RATE_LIMIT_RESET], "3");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, debits, grants, holds, preflight, prices, transfers, units, wallets,
+    actions, balance, batch, debits, grants, holds, preflight, prices, stream, transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -36,6 +36,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(balance::read))
         .routes(routes!(wallets::search))
         .routes(routes!(wallets::read))
+        .routes(routes!(stream::open))
         .routes(routes!(wallets::at))
         .routes(routes!(wallets::entries))
         .routes(routes!(wallets::lots))

@@ -46,6 +46,16 @@ impl Server {
     }
 }
 
+impl Server {
+    /// SIGTERM, as an operator stops it; it ends in order.
+    #[allow(dead_code, reason = "some tests only kill")]
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().expect("kill").success());
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Dead already after `kill`, alive when a test fails.
@@ -77,7 +87,8 @@ pub(crate) fn verify(folder: &Path) -> u64 {
     said["entries"].as_u64().expect("a number")
 }
 
-fn purser(folder: &Path) -> Command {
+/// The program on the database in `folder`.
+pub(crate) fn purser(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PURSER_") {

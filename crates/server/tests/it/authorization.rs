@@ -89,7 +89,7 @@ async fn a_tenants_key_sees_and_moves_only_what_is_its_own() {
         .await
         .invalid("/tenant", "tenant_required");
     let wallet = theirs["wallet_id"].as_str().expect("text");
-    for tail in ["", "/entries", "/lots", "/holds", "/at?time=2026-01-01T00:00:00Z"] {
+    for tail in ["", "/entries", "/lots", "/holds", "/stream", "/at?time=2026-01-01T00:00:00Z"] {
         server.get(&format!("/v1/wallets/{wallet}{tail}")).await.problem(404, "wallet_not_found");
     }
     let grant = theirs["id"].as_str().expect("text");

@@ -20,7 +20,7 @@ fn every_operation_says_what_else_it_can_answer() {
             if router::OPEN.contains(&path.as_str()) {
                 continue;
             }
-            for status in ["401", "403", "422", "500", "503"] {
+            for status in ["401", "403", "422", "429", "500", "503"] {
                 let problem = &responses[status]["content"]["application/problem+json"]["schema"]["$ref"];
                 assert_eq!(problem, "#/components/schemas/Problem", "{method} {path} {status}");
             }

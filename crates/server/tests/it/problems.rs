@@ -56,6 +56,8 @@ fn every_code_has_one_status() {
         unavailable("clock_unsafe"),
         unavailable("shutting_down"),
         unavailable("store_unavailable"),
+        unavailable("too_many_streams"),
+        AppError::RateLimited { limit: 1, retry_after: Duration::ZERO, reset_after: Duration::ZERO },
         AppError::Fault("x".to_string()),
     ];
     errors.extend(rejections().into_iter().map(AppError::Rejected));
@@ -98,11 +100,13 @@ fn every_code_has_one_status() {
     422 too_many_lots
     422 unit_mismatch
     422 usage_invalid
+    429 rate_limited
     500 internal_error
     503 clock_unsafe
     503 deadline_exceeded
     503 overloaded
     503 shutting_down
     503 store_unavailable
+    503 too_many_streams
     ");
 }

@@ -55,6 +55,8 @@ impl DatabaseUrl {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return match path {
                 "" => Err("`sqlite:` names no file".into()),
+                path if path.starts_with("//") => Err("write sqlite:PATH, without //".into()),
+                path if path.starts_with(':') => Err("a ledger is kept in a file, not in memory".into()),
                 path => Ok(DatabaseUrl::Sqlite(PathBuf::from(path))),
             };
         }
@@ -125,6 +127,16 @@ impl Target {
             _ => return Err(format!("`{name}` is not understood there (it may say {WORDS})")),
         }
         Ok(())
+    }
+
+    /// The user it is reached as.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// The database system: `postgres` or `mysql`.
@@ -230,6 +242,8 @@ mod tests {
         let told = |text: &str| DatabaseUrl::parse(text).expect_err("refused");
         assert!(told("oracle://a@h/d").contains("none of"));
         assert!(told("sqlite:").contains("no file"));
+        assert!(told("sqlite://purser.db").contains("without //"));
+        assert!(told("sqlite::memory:").contains("in a file"));
         assert!(told("postgres://h/d").contains("no user"));
         assert!(told("postgres://a@h").contains("no database"));
         assert!(told("postgres://a@/d").contains("no host"));

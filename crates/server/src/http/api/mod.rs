@@ -12,6 +12,7 @@ pub mod holds;
 pub mod preflight;
 pub mod prices;
 pub mod refusals;
+pub mod stream;
 pub mod transfers;
 pub mod units;
 pub mod wallets;

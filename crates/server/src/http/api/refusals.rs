@@ -24,6 +24,7 @@ const CONFLICT: (u16, &str) = (409, "The state of what the call names does not a
 const TOO_LARGE: (u16, &str) = (413, "The body is too long");
 const NOT_JSON: (u16, &str) = (415, "The body is not declared as JSON");
 const INVALID: (u16, &str) = (422, "Fields are not acceptable: errors names each by a pointer");
+const TOO_OFTEN: (u16, &str) = (429, "The key calls too often; Retry-After says when to come back");
 const FAULT: (u16, &str) = (500, "The service failed");
 const UNAVAILABLE: (u16, &str) = (503, "The service cannot take it now; Retry-After says when to come back");
 
@@ -38,13 +39,29 @@ pub struct OfMovements;
 /// The batch, whose debits carry their own refusals.
 pub struct OfBatches;
 
+/// Headers of answers that ask to come back.
+const LATER: [(&str, &str); 1] = [("Retry-After", "Seconds until it is worth trying again")];
+/// Headers of answers to who calls too often.
+const RATES: [(&str, &str); 4] = [
+    LATER[0],
+    ("RateLimit-Limit", "How many calls of this key may come at once"),
+    ("RateLimit-Remaining", "How many more may come now"),
+    ("RateLimit-Reset", "Seconds until the whole limit is there again"),
+];
+
 fn responses(list: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
     let problem = |(status, description): &(u16, &str)| {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
         let mut response = ResponseBuilder::new().description(*description).content(PROBLEM_JSON, content);
-        if *status == UNAVAILABLE.0 {
-            let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
-            response = response.header("Retry-After", HeaderBuilder::new().schema(Some(seconds)).build());
+        let headers: &[(&str, &str)] = match *status {
+            status if status == UNAVAILABLE.0 => &LATER,
+            status if status == TOO_OFTEN.0 => &RATES,
+            _ => &[],
+        };
+        for (name, description) in headers {
+            let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build();
+            let header = HeaderBuilder::new().schema(Some(number)).description(Some(*description));
+            response = response.header(*name, header.build());
         }
         (status.to_string(), RefOr::T(response.build()))
     };
@@ -61,8 +78,8 @@ macro_rules! answers {
     };
 }
 
-answers!(OfReads: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, INVALID, FAULT, UNAVAILABLE);
-answers!(OfQuestions: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);
-answers!(OfChanges: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);
-answers!(OfMovements: MALFORMED, UNAUTHENTICATED, INSUFFICIENT, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);
-answers!(OfBatches: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, FAULT, UNAVAILABLE);
+answers!(OfReads: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
+answers!(OfQuestions: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
+answers!(OfChanges: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
+answers!(OfMovements: MALFORMED, UNAUTHENTICATED, INSUFFICIENT, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
+answers!(OfBatches: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);

@@ -21,6 +21,7 @@ statements! {
     TAKE_SLOT = "UPDATE slot SET epoch = epoch + 1 WHERE slot = ?1";
     SLOT = "SELECT epoch, seq, closed_until FROM slot WHERE slot = ?1";
     SET_SEQ = "UPDATE slot SET seq = ?3 WHERE slot = ?1 AND epoch = ?2";
+    TOUCH = "UPDATE meta SET value = value WHERE name = 'clean_shutdown'";
     SET_CLEAN = "UPDATE meta SET value = ?1 WHERE name = 'clean_shutdown'";
     FLUSHED = "SELECT position FROM fold WHERE name = 'wallet_rows' AND slot = 1";
     /// Moves when another connection has written to the file.
@@ -210,6 +211,12 @@ impl SqliteBatch<'_> {
     /// The connection within its transaction.
     pub(crate) fn session(&self) -> Session<'_> {
         Session::Sqlite(self.connection)
+    }
+
+    /// Writes something that changes nothing.
+    pub(crate) fn touch(&mut self) -> Result<(), StoreError> {
+        self.connection.prepare_cached(TOUCH)?.execute([])?;
+        Ok(())
     }
 
     /// A wallet with its open lots, active holds, debts and freezes, as last saved.

@@ -1,0 +1,26 @@
+//! What keeps a writer from committing, for those who ask whether this node can take work.
+
+use parking_lot::Mutex;
+use purser_store::StoreError;
+use std::sync::Arc;
+
+/// The trouble of one writer; none while its batches are committed. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Trouble {
+    met: Arc<Mutex<Option<String>>>,
+}
+
+impl Trouble {
+    pub(super) fn met(&self, error: &StoreError) {
+        *self.met.lock() = Some(error.to_string());
+    }
+
+    pub(super) fn over(&self) {
+        *self.met.lock() = None;
+    }
+
+    /// What it is.
+    pub(super) fn now(&self) -> Option<String> {
+        self.met.lock().clone()
+    }
+}
