@@ -68,7 +68,9 @@ impl MysqlLink {
                 }
                 Ok(Err(error)) => match classify(&error) {
                     // The next host may be there; one that answers and refuses is not passed over.
-                    StoreError::Unavailable { what } => unavailable(&format!("{host}:{port}: {what}")),
+                    StoreError::Unavailable { what } => {
+                        StoreError::Unavailable { what: format!("{host}:{port}: {what}") }
+                    }
                     error => return Err(error),
                 },
                 Err(_) => unavailable(&format!("{host}:{port} did not answer in time")),
@@ -94,6 +96,11 @@ impl MysqlLink {
     /// MariaDB, not MySQL.
     pub(crate) fn is_mariadb(&self) -> bool {
         self.facts.is_mariadb
+    }
+
+    /// Whether a transaction may be undone between two of its statements: see [`Facts::in_cluster`].
+    pub(crate) fn in_cluster(&self) -> bool {
+        self.facts.in_cluster
     }
 
     /// Drives the connection until a question is answered. What breaks, does not answer in time or has no place for us counts

@@ -4,6 +4,9 @@
 //!
 //! The server carries the statements out in order and stops at the first that fails; their answers come back together. A text
 //! that would grow too long for the server goes on in a further one, which is a further round trip.
+//!
+//! In a cluster every statement is a text of its own. When another node's commit is in the way, the node undoes what is under
+//! way there; between two statements of one text that goes unsaid, and those that follow would be committed one by one.
 
 use crate::driver::mysql::MysqlLink;
 use crate::error::StoreError;
@@ -106,7 +109,8 @@ impl<'l, Tag: Copy> Script<'l, Tag> {
 
     /// The text that the next statement goes to.
     fn text(&mut self) -> &mut Text<Tag> {
-        if self.texts.last().is_none_or(|text| text.sql.len() > self.text_max) {
+        let alone = self.link.in_cluster();
+        if self.texts.last().is_none_or(|text| alone || text.sql.len() > self.text_max) {
             self.texts.push(Text { sql: Vec::with_capacity(4_096), tags: Vec::new() });
         }
         self.texts.last_mut().expect("one was just added")
