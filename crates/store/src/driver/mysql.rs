@@ -91,6 +91,11 @@ impl MysqlLink {
         self.facts.packet_max
     }
 
+    /// Whether the server is one of several that take writes.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.facts.in_cluster
+    }
+
     /// MariaDB, not MySQL.
     pub(crate) fn is_mariadb(&self) -> bool {
         self.facts.is_mariadb

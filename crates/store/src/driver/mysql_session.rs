@@ -26,9 +26,10 @@ const FACTS: &str = "
     SELECT @@max_allowed_packet, CAST(@@global.read_only AS CHAR(20)) NOT IN ('0', 'OFF'), VERSION() LIKE '%MariaDB%'";
 /// No row where the server was built without clusters.
 const IN_CLUSTER: &str = "SHOW SESSION VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'";
-/// Waits until the node has applied what its cluster committed before, so that after a fail-over nobody takes what is under
-/// way for what was lost.
-const CATCH_UP: &str = "SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0";
+/// Every transaction waits until the database node has applied what its cluster committed before. After a fail-over nobody
+/// takes what is under way for what was lost; and while services write to different nodes of the cluster (one was away, came
+/// back, and is the first host again for whoever connects anew) none refuses what another has just acknowledged.
+const CATCH_UP: &str = "SET SESSION wsrep_sync_wait = 1; SELECT 1";
 
 /// What a server says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +40,8 @@ pub(super) struct Facts {
     pub(super) read_only: bool,
     /// MariaDB, not MySQL.
     pub(super) is_mariadb: bool,
+    /// One of a cluster's nodes, each of which takes writes.
+    pub(super) in_cluster: bool,
 }
 
 /// Connects to one host and asks it.
@@ -46,10 +49,11 @@ pub(super) async fn connect(opts: Opts) -> Result<(Conn, Facts), Error> {
     let mut conn = Conn::new(opts).await?;
     let (packet_max, read_only, is_mariadb) =
         conn.query_first(FACTS).await?.unwrap_or((1_048_576, false, true));
-    if is_mariadb && conn.query_first::<(String, String), _>(IN_CLUSTER).await?.is_some() {
+    let in_cluster = is_mariadb && conn.query_first::<(String, String), _>(IN_CLUSTER).await?.is_some();
+    if in_cluster {
         conn.query_drop(CATCH_UP).await?;
     }
-    Ok((conn, Facts { packet_max, read_only, is_mariadb }))
+    Ok((conn, Facts { packet_max, read_only, is_mariadb, in_cluster }))
 }
 
 /// How to reach a host, and what holds for the whole session.
