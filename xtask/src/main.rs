@@ -9,9 +9,11 @@
 mod api_check;
 mod bench;
 mod crash;
+mod fixtures;
 mod guard;
 mod http;
 mod load;
+mod matrix;
 mod packages;
 mod repo;
 mod server;
@@ -57,6 +59,8 @@ enum Task {
         #[arg(long)]
         replica: bool,
     },
+    /// Ledgers of this schema, with which upgrades from it will be tested; writes `crates/store/tests/fixtures`.
+    Fixtures,
     /// The long counts, in the release profile; writes `docs/soak.md`.
     Soak {
         /// Seeds of the simulation.
@@ -121,6 +125,7 @@ fn main() -> ExitCode {
         Task::Services { check, galera, replica } => {
             services::command(services::Wanted { check, galera, replica })
         }
+        Task::Fixtures => fixtures::command(&root),
         Task::Soak { check: true, .. } => soak::check(&root),
         Task::Soak { seeds, rounds, server_rounds, check: false } => {
             soak::command(&root, seeds, rounds, server_rounds)

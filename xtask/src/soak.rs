@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::crash::{self, Stage};
+use crate::matrix;
 use crate::repo::{self, cargo};
+use crate::services::Servers;
 use crate::step;
 use crate::test::build_server;
 
@@ -21,12 +23,14 @@ const PROVEN: [&str; 3] = ["crates/core/src", "crates/store/src", "crates/app/sr
 
 /// One long run.
 struct Run {
-    title: &'static str,
+    title: String,
     package: &'static str,
     test: &'static str,
     variable: &'static str,
     count: u32,
     counted: &'static str,
+    /// On which server, where it is not the embedded database.
+    database: Option<&'static str>,
 }
 
 /// What is crashed on server databases, and how often; none: as often as is asked for.
@@ -47,33 +51,48 @@ struct Done {
     figures: Vec<String>,
 }
 
+/// Seeds of the simulation on each server, which is slower.
+const SEEDS_ON_SERVERS: u32 = 200;
+
+fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
+    let simulation = |database: Option<&'static str>, count: u32| Run {
+        title: format!(
+            "Simulation of engine and store with crashes, repeats and clock jumps{}",
+            database.map(|database| format!(", on {database}")).unwrap_or_default()
+        ),
+        package: "purser-app",
+        test: "simulation",
+        variable: "PURSER_SIM_SEEDS",
+        count,
+        counted: "seeds",
+        database,
+    };
+    let mut runs = vec![simulation(None, seeds)];
+    runs.extend(matrix::SERVERS.map(|database| simulation(Some(database), SEEDS_ON_SERVERS)));
+    runs.push(Run {
+        title: "`kill -9` under load, then `verify`".into(),
+        package: "purser-server",
+        test: "crash",
+        variable: "PURSER_KILL_ROUNDS",
+        count: rounds,
+        counted: "rounds",
+        database: None,
+    });
+    runs
+}
+
 /// Runs everything and, where all of it holds, writes the page.
 pub(crate) fn command(root: &Path, seeds: u32, rounds: u32, server_rounds: u64) -> Result<(), String> {
-    let runs = [
-        Run {
-            title: "Simulation of engine and store with crashes, repeats and clock jumps",
-            package: "purser-app",
-            test: "simulation",
-            variable: "PURSER_SIM_SEEDS",
-            count: seeds,
-            counted: "seeds",
-        },
-        Run {
-            title: "`kill -9` under load, then `verify`",
-            package: "purser-server",
-            test: "crash",
-            variable: "PURSER_KILL_ROUNDS",
-            count: rounds,
-            counted: "rounds",
-        },
-    ];
+    let runs = runs(seeds, rounds);
     // Read before the runs, so that a commit made meanwhile is not taken for the one that was proven.
     let commit = repo::commit(root);
     let mut done = Vec::new();
+    let servers = Servers::start()?;
     for run in &runs {
-        step::announce(run.title);
-        done.push(perform(root, run)?);
+        step::announce(&run.title);
+        done.push(perform(root, &servers, run)?);
     }
+    servers.stop()?;
     let program = build_server(root, &repo::target_folder(root)?, "release")?;
     for (stage, count) in CRASHED {
         done.push(crash_rounds(&program, stage, count.unwrap_or(server_rounds))?);
@@ -84,18 +103,20 @@ pub(crate) fn command(root: &Path, seeds: u32, rounds: u32, server_rounds: u64) 
     Ok(())
 }
 
-fn perform(root: &Path, run: &Run) -> Result<Done, String> {
+fn perform(root: &Path, servers: &Servers, run: &Run) -> Result<Done, String> {
     let started = Instant::now();
     let mut command = cargo(root);
     command.args(["test", "--release", "--package", run.package, "--test", run.test, "--", "--nocapture"]);
     command.env(run.variable, run.count.to_string());
+    command.envs(run.database.map(|database| ("PURSER_SIM_DATABASE", database)));
+    servers.hand_to(&mut command);
     let (tally, result) = step::run_tests(&mut command);
     let output = result?;
     if tally.passed == 0 {
         return Err(format!("{}: no test was run", run.title));
     }
     Ok(Done {
-        title: run.title.to_string(),
+        title: run.title.clone(),
         count: format!("{} {}", run.count, run.counted),
         tests: tally.passed,
         seconds: started.elapsed().as_secs(),

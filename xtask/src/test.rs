@@ -4,14 +4,14 @@
 //! wrong, and ends with `N passed, M failed`.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::crash::{self, Stage};
 use crate::repo::{self, cargo};
 use crate::services::Servers;
 use crate::step::{self, Tally};
-use crate::{api_check, tidy};
+use crate::{api_check, matrix, tidy};
 
 /// Formatting, lints, tidy and the fast tests.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
@@ -55,6 +55,11 @@ pub(crate) fn test(root: &Path) -> Result<(), String> {
     step::announce("tests of all crates");
     let (tally, result) = workspace_tests(root, servers.as_ref());
     steps.many("tests", tally, result);
+    for (name, mut command) in servers.iter().flat_map(|servers| matrix::suites(root, servers)) {
+        step::announce(&name);
+        let (tally, result) = some_tests(&mut command);
+        steps.many(&name, tally, result);
+    }
     if let Some(servers) = servers {
         steps.one("servers, when they were stopped", servers.stop());
     }
@@ -102,7 +107,12 @@ fn workspace_tests(root: &Path, servers: Option<&Servers>) -> (Tally, Result<(),
     } else {
         command.args(["test", "--workspace", "--all-targets", "--no-fail-fast"]);
     }
-    let (tally, result) = step::run_tests(&mut command);
+    some_tests(&mut command)
+}
+
+/// Runs tests, of which there must be some.
+fn some_tests(command: &mut Command) -> (Tally, Result<(), String>) {
+    let (tally, result) = step::run_tests(command);
     if result.is_ok() && tally.passed == 0 {
         return (Tally { passed: 0, failed: 1 }, Err("no test was run".to_string()));
     }

@@ -69,6 +69,12 @@ pub enum StoreError {
         /// What it said.
         what: String,
     },
+    /// The server is too old, not set to keep what it acknowledges, or reached in a way that cannot work.
+    #[error("the database cannot be used as it is: {what}")]
+    Unfit {
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// The schema is older than this program, and this user may not or should not change it.
     #[error(
         "the database has {found}, this program needs schema {known}: run `purser migrate` with the owner's URL"

@@ -298,10 +298,22 @@ impl Funnel {
             batch.bump_config_epoch().map_err(CommitError::Failed)?;
         }
         let committed = batch.commit();
-        if reload && !matches!(committed, Err(CommitError::Failed(_))) {
+        // Where others write as well, what stood in the way of a change is theirs, and the caller is about to look at it.
+        let shared = !self.parts.writer.saves_later();
+        if (reload || shared) && !matches!(committed, Err(CommitError::Failed(_))) {
             // Also when nobody knows whether it was kept: what the database says is in force, whatever the caller hears.
-            let rows = self.parts.store.read(|reader| reader.config()).map_err(CommitError::Unknown)?;
-            self.parts.config.set(Config::new(rows));
+            let known = self.parts.config.get().epoch;
+            let moved = self
+                .parts
+                .store
+                .read(|reader| match reader.config_epoch()? {
+                    epoch if epoch == known => Ok(None),
+                    _ => reader.config().map(Some),
+                })
+                .map_err(CommitError::Unknown)?;
+            if let Some(rows) = moved {
+                self.parts.config.set(Config::new(rows));
+            }
         }
         committed
     }

@@ -557,6 +557,7 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::Newer { .. }
         | StoreError::Older { .. }
         | StoreError::Denied { .. }
+        | StoreError::Unfit { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }

@@ -171,12 +171,16 @@ struct Walk {
 
 /// The whole ledger: `verify` holds, no entry is missing or doubled, and each request left exactly what it promised.
 pub fn ledger(node: &Node, oracle: &Oracle) -> Result<(), String> {
-    verify(&format!("sqlite:{}", node.path().display()), |_, _| {})
-        .map_err(|error| format!("verify: {error}"))?;
+    verify(&node.url(), |_, _| {}).map_err(|error| format!("verify: {error}"))?;
     let all = node.store.read(|reader| reader.entries_in_order(Position::NONE, usize::MAX >> 1));
+    let mut all = all.map_err(|error| error.to_string())?;
+    if node.is_server() {
+        // The order of positions is that of each writer, and several write one wallet.
+        all.sort_by_key(|found| (found.entry.wallet, found.entry.seq));
+    }
     let mut walks: BTreeMap<WalletKey, Walk> = BTreeMap::new();
     let mut left: BTreeMap<(u64, u8, u128), BTreeMap<WalletKey, u64>> = BTreeMap::new();
-    for found in all.map_err(|error| error.to_string())? {
+    for found in all {
         let entry = &found.entry;
         let walk = walks.entry(entry.wallet).or_default();
         if entry.seq != walk.seq + 1 || found.previous != walk.position || entry.recorded_at.0 < walk.recorded

@@ -1,5 +1,6 @@
 //! What the seeds have met: a simulator proves nothing about what never happens in it.
 
+use crate::databases::Kind;
 use std::collections::BTreeMap;
 
 /// How often each event happened.
@@ -36,15 +37,23 @@ impl Met {
     }
 }
 
-/// Every event that fifty seeds have to meet.
-pub const REQUIRED: &[&str] = &[
+/// Every event that fifty seeds have to meet on this database.
+pub fn required(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let of_kind = if kind.is_server() { ON_SERVERS } else { ON_FILES };
+    EVERYWHERE.iter().chain(of_kind).copied()
+}
+
+const ON_FILES: &[&str] =
+    &["crash: the files as they lay on the disk", "crash: a torn end of the log", "recovered entries"];
+
+const ON_SERVERS: &[&str] =
+    &["the connection is cut", "two nodes", "another node", "fault Lost, network", "fault After, network"];
+
+const EVERYWHERE: &[&str] = &[
     "crash: the process ends",
-    "crash: the files as they lay on the disk",
-    "crash: a torn end of the log",
     "answers lost on the way",
     "restart: clean",
     "restart: with another wall clock",
-    "recovered entries",
     "fault Before",
     "fault After",
     "fault Lost",

@@ -24,7 +24,7 @@ impl Run<'_> {
             2 => DAY,
             _ => self.rng.range(1, 8) * DAY,
         };
-        self.node().advance(micros);
+        self.advance(micros);
     }
 
     /// The wall clock is corrected a little: that is followed, and no wallet's time runs backwards.
@@ -72,7 +72,7 @@ impl Run<'_> {
         let fault =
             self.rng.pick(&[CommitFault::Before, CommitFault::After, CommitFault::Lost, CommitFault::Full]);
         if self.node().armed.is_none() {
-            self.node().arm(fault);
+            self.arm_with(fault);
         }
         match self.rng.weighted(&[(5, 0_u8), (3, 1), (2, 2)]) {
             0 => self.batch(true),
@@ -81,17 +81,25 @@ impl Run<'_> {
         }
     }
 
+    pub(super) fn arm_with(&mut self, fault: CommitFault) {
+        let node = self.node.as_mut().expect("it is away only while it restarts");
+        node.arm(fault, &mut self.rng);
+    }
+
     /// The process ends in the middle of its work.
     pub(super) fn crash(&mut self) {
         if self.rng.chance(40) {
             if self.rng.chance(30) {
                 let fault = self.rng.pick(&[CommitFault::Before, CommitFault::After, CommitFault::Lost]);
-                self.node().arm(fault);
+                self.arm_with(fault);
             }
             self.met.note("answers lost on the way");
             self.batch(false);
         }
-        let crash = self.rng.pick(&[Crash::Ended, Crash::Files, Crash::Torn]);
+        let crash = match self.node().is_server() {
+            true => Crash::Ended,
+            false => self.rng.pick(&[Crash::Ended, Crash::Files, Crash::Torn]),
+        };
         self.met.note(match crash {
             Crash::Ended => "crash: the process ends",
             Crash::Files => "crash: the files as they lay on the disk",
@@ -138,27 +146,24 @@ impl Run<'_> {
         (wrong + self.rng.range(-50 * SECOND, 50 * SECOND)).max(earliest)
     }
 
-    /// What a node does when nobody asks for anything.
+    /// What a node does when nobody asks for anything. On a server its idle connections may end meanwhile.
     pub(super) fn tidy(&mut self) {
+        if self.node().is_server() && self.rng.chance(20) {
+            self.met.note("the connection is cut");
+            self.node().cut_connections();
+        }
         for _ in 0..self.rng.range(1, 4) {
             let which = self.rng.pick(&["tidy", "fold", "prune"]);
             self.met.note(which);
-            let safe = self.node().is_safe();
             if which == "prune" {
-                if let Some(now) = self.node().believe() {
+                if let Some(now) = self.node().time_to_prune() {
                     self.forgotten = self.forgotten.max(now - self.node().keep_keys());
                 } else {
                     self.met.note("clock: prune while unsafe");
                 }
             }
-            let commits = which != "prune" || safe;
-            let fault = if commits { self.node().armed.take() } else { None };
-            let funnel = &mut self.node().funnel;
-            let done = match which {
-                "tidy" => funnel.tidy(),
-                "fold" => funnel.fold(),
-                _ => funnel.prune(),
-            };
+            let fault = if self.node().commits(which) { self.node().armed.take() } else { None };
+            let done = self.node().quiet_work(which);
             self.say(format!("{which} {fault:?}: {done:?}"));
             if done.is_err() != fault.is_some() {
                 self.fail(&format!("{which} with {fault:?} answered {done:?}"));

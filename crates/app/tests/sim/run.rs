@@ -10,6 +10,7 @@ use super::met::Met;
 use super::node::{Habits, Node};
 use super::oracle::{Expected, Oracle, Tenant};
 use super::rng::Rng;
+use crate::databases::Kind;
 use purser_app::engine::{ColdJob, Job, Outcome};
 use purser_core::wallet::Owner;
 use purser_core::{Key, TenantNo, Timestamp, UserNo};
@@ -24,10 +25,13 @@ const TOLD: usize = 80;
 
 /// A seed in the middle of its story.
 pub struct Run<'m> {
+    kind: Kind,
     pub(super) seed: u64,
     pub(super) rng: Rng,
     /// Away only while it restarts.
     pub(super) node: Option<Node>,
+    /// Another node on the same database, whose turn is at another step.
+    other: Option<Node>,
     pub(super) oracle: Oracle,
     clients: Clients,
     pub(super) met: &'m mut Met,
@@ -49,8 +53,8 @@ pub struct Run<'m> {
 ///
 /// # Panics
 /// Where anything is not as it should be; the message says what happened last.
-pub fn play(seed: u64, met: &mut Met) {
-    let mut run = Run::new(seed, met);
+pub fn play(kind: Kind, seed: u64, met: &mut Met) {
+    let mut run = Run::new(kind, seed, met);
     let target = run.rng.range(300, 600);
     if seed.is_multiple_of(25) {
         run.burst();
@@ -62,7 +66,7 @@ pub fn play(seed: u64, met: &mut Met) {
 }
 
 impl<'m> Run<'m> {
-    fn new(seed: u64, met: &'m mut Met) -> Run<'m> {
+    fn new(kind: Kind, seed: u64, met: &'m mut Met) -> Run<'m> {
         let mut rng = Rng::new(seed);
         let days = rng.pick(&[3, 90]);
         let options = match rng.chance(70) {
@@ -70,13 +74,19 @@ impl<'m> Run<'m> {
             false => OpenOptions { readers: 2, ..OpenOptions::default() },
         };
         let (deadline, keep_keys) = (Duration::from_secs(10), Duration::from_secs(days * DAY));
-        let mut node = Node::new(Habits { options, deadline, keep_keys }, START);
+        let mut node = Node::new(kind, Habits { options, deadline, keep_keys }, START);
         let actions = catalogue::actions(&mut rng);
         let tenants = settle_in(&mut node, &mut rng, &actions);
+        let other = if seed.is_multiple_of(2) { node.second() } else { None };
+        if other.is_some() {
+            met.note("two nodes");
+        }
         Run {
+            kind,
             seed,
             rng,
             node: Some(node),
+            other,
             oracle: Oracle::new(tenants, actions, &[1, 2]),
             clients: Clients::new(),
             met,
@@ -102,8 +112,10 @@ impl<'m> Run<'m> {
     pub(super) fn fail(&self, what: &str) -> ! {
         let told = self.log[self.log.len().saturating_sub(TOLD)..].join("\n");
         panic!(
-            "{told}\nseed {}: {what}\nagain: PURSER_SIM_SEED={} cargo test -p purser-app --test simulation",
-            self.seed, self.seed
+            "{told}\nseed {}: {what}\nagain: PURSER_SIM_DATABASE={} PURSER_SIM_SEED={} cargo test -p purser-app --test simulation",
+            self.seed,
+            format!("{:?}", self.kind).to_lowercase(),
+            self.seed
         );
     }
 
@@ -111,7 +123,25 @@ impl<'m> Run<'m> {
         checked.unwrap_or_else(|what| self.fail(&what))
     }
 
+    /// The other node has its turn.
+    fn change_over(&mut self) {
+        if self.other.is_some() && self.rng.chance(50) {
+            std::mem::swap(&mut self.node, &mut self.other);
+            self.met.note("another node");
+            self.say("the other node".into());
+        }
+    }
+
+    /// Time passes, everywhere.
+    pub(super) fn advance(&mut self, micros: i64) {
+        self.node().advance(micros);
+        if let Some(other) = &mut self.other {
+            other.advance(micros);
+        }
+    }
+
     fn step(&mut self) {
+        self.change_over();
         match self.rng.weighted(&[
             (60, 0_u8),
             (14, 1),
@@ -241,6 +271,9 @@ impl<'m> Run<'m> {
         self.say(format!("{now} batch of {} fault {fault:?} delivered {delivered}", jobs.len()));
         if let Some(fault) = fault {
             self.met.note(format!("fault {fault:?}"));
+            if self.node().took_a_cut() {
+                self.met.note(format!("fault {fault:?}, network"));
+            }
         }
         match fault {
             Some(CommitFault::Before) => self.nothing_happened(&jobs, &outcomes, "fault", before, requests),
@@ -394,7 +427,7 @@ impl<'m> Run<'m> {
         let requests = self.clients.burst(&mut self.rng, &self.oracle, wall);
         self.carry_out(requests, true);
         self.asked = 0;
-        self.node().advance(10_000_000);
+        self.advance(10_000_000);
         for _ in 0..3 {
             self.batch(true);
         }
@@ -403,7 +436,7 @@ impl<'m> Run<'m> {
     /// Everything holds, before and after one more start.
     fn end(&mut self) {
         self.calm_the_clock();
-        self.node().arm(CommitFault::Before);
+        self.arm_with(CommitFault::Before);
         self.tidy();
         self.replay_all();
         self.verify();

@@ -87,7 +87,8 @@ pub(crate) fn verify(folder: &Path) -> u64 {
     said["entries"].as_u64().expect("a number")
 }
 
-fn purser(folder: &Path) -> Command {
+/// The program on the database in `folder`.
+pub(crate) fn purser(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PURSER_") {

@@ -1,7 +1,14 @@
-//! The API over HTTP in process: a real listener, a temporary SQLite database, a clock that the test owns.
+//! The API over HTTP in process: a real listener, a temporary database, a clock that the test owns.
 //!
-//! One file for each concern; `server.rs` is what they share. A test says in its name what must hold.
+//! `PURSER_IT_DATABASE` says on which database (`sqlite`, `postgres` or `mysql`); what several nodes of one database do
+//! together is tried on every server in any case (`nodes*.rs`). One file for each concern; `server.rs` is what they share. A test says in its name what must hold.
 #![allow(clippy::disallowed_methods, reason = "how long something takes is what these tests measure")]
+
+#[macro_use]
+#[path = "../../../store/tests/shared/databases.rs"]
+mod databases;
+#[path = "../../../store/tests/shared/relay.rs"]
+mod relay;
 
 mod authorization;
 mod catalogue;
@@ -9,6 +16,9 @@ mod commands;
 mod document;
 mod limits;
 mod movements;
+mod nodes;
+mod nodes_clocks;
+mod nodes_network;
 mod operations;
 mod problems;
 mod reads;

@@ -1,4 +1,5 @@
-//! A service of a test's own: temporary database, manual clock, real listener on a free port.
+//! A service of a test's own: database, manual clock, real listener on a free port. The database is that of
+//! `PURSER_IT_DATABASE`; on a server several services may share one.
 //!
 //! The client writes requests byte by byte, so that a test can also send what no library would.
 
@@ -6,10 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::databases::Kind;
 use purser_app::App;
 use purser_app::boot::Settings;
+use purser_app::boot::database::ScratchDatabase;
 use purser_app::caller::Scope;
-use purser_app::clock::{ManualClock, SystemRandom};
+use purser_app::clock::{Clock, ManualClock, SystemRandom};
 use purser_app::usecase::api_key;
 use purser_core::Timestamp;
 use purser_core::time::SECOND;
@@ -24,16 +27,52 @@ use tokio::task::JoinHandle;
 /// 2026-01-01T00:00:00Z, where every test's clock starts.
 const START: Timestamp = Timestamp(1_767_225_600 * SECOND);
 
+/// Where services keep their ledger; gone with the last of them.
+#[derive(Clone)]
+pub(crate) enum Home {
+    Folder(Arc<TempDir>),
+    Server(Arc<ScratchDatabase>),
+}
+
+impl Home {
+    pub(crate) fn new(kind: Kind) -> Home {
+        match kind {
+            Kind::Sqlite => Home::Folder(Arc::new(tempfile::tempdir().expect("a folder"))),
+            Kind::Postgres | Kind::Mysql => {
+                let made = ScratchDatabase::migrated(&kind.server_url());
+                Home::Server(Arc::new(made.unwrap_or_else(|error| panic!("{kind:?}: {error}"))))
+            }
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Home::Folder(folder) => format!("sqlite:{}", folder.path().join("purser.db").display()),
+            Home::Server(database) => database.url().to_owned(),
+        }
+    }
+
+    /// Settings for a node there; nodes of a server share a secret.
+    pub(crate) fn settings(&self) -> Settings {
+        let secret_keys = match self {
+            Home::Folder(_) => Vec::new(),
+            Home::Server(_) => vec!["5e".repeat(32)],
+        };
+        Settings { secret_keys, ..Settings::new(self.url()) }
+    }
+}
+
 /// A running service.
 pub(crate) struct Server {
     pub(crate) app: App,
+    /// The clock, if it is one that the test sets.
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) address: SocketAddr,
     pub(crate) key: String,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
-    keys: AtomicU64,
-    _folder: TempDir,
+    keys: Arc<AtomicU64>,
+    pub(crate) home: Home,
 }
 
 /// An answer.
@@ -88,13 +127,38 @@ impl Server {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Server {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut settings = Settings::new(format!("sqlite:{}", folder.path().join("purser.db").display()));
+        let home = Home::new(Kind::from_environment("PURSER_IT_DATABASE"));
+        let mut settings = home.settings();
         change(&mut settings);
+        Server::start_on(home, settings).await
+    }
+
+    /// A first service there, with a key of its own.
+    pub(crate) async fn start_on(home: Home, settings: Settings) -> Server {
         let clock = Arc::new(ManualClock::at(START));
-        let app = App::open_with(settings, clock.clone(), Arc::new(SystemRandom::default())).await;
+        let mut server = Server::run(home, settings, clock.clone()).await;
+        server.clock = clock;
+        server.key = api_key::create(&server.app, "tests", Scope::Write, None).await.expect("a key");
+        server
+    }
+
+    /// Another service on the same database, with a clock of its own and the same key.
+    pub(crate) async fn beside(&self) -> Server {
+        self.beside_with(self.home.settings()).await
+    }
+
+    /// The same with these settings.
+    pub(crate) async fn beside_with(&self, settings: Settings) -> Server {
+        let clock = Arc::new(ManualClock::at(START));
+        let mut server = Server::run(self.home.clone(), settings, clock.clone()).await;
+        (server.clock, server.key, server.keys) = (clock, self.key.clone(), self.keys.clone());
+        server
+    }
+
+    /// A service without a key, on any clock.
+    pub(crate) async fn run(home: Home, settings: Settings, clock: Arc<dyn Clock>) -> Server {
+        let app = App::open_with(settings, clock, Arc::new(SystemRandom::default())).await;
         let app = app.expect("the database opens");
-        let key = api_key::create(&app, "tests", Scope::Write, None).await.expect("a key");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -102,8 +166,9 @@ impl Server {
             // Dropped or sent: either way the test is over.
             let _ = stopped.await;
         }));
-        let (stop, serving, keys) = (Some(stop), Some(serving), AtomicU64::new(0));
-        Server { app, clock, address, key, stop, serving, keys, _folder: folder }
+        let (stop, serving, keys) = (Some(stop), Some(serving), Arc::default());
+        let (clock, key) = (Arc::new(ManualClock::at(START)), String::new());
+        Server { app, clock, address, key, stop, serving, keys, home }
     }
 
     /// Stops it as `purser serve` does on a signal.

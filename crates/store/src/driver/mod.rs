@@ -8,10 +8,12 @@
 pub(crate) mod mysql;
 mod mysql_errors;
 pub(crate) mod mysql_session;
+mod pooling;
 pub(crate) mod postgres;
 mod target;
 mod tls;
 
+pub(crate) use pooling::{Pooling, pooling};
 pub use target::{DatabaseUrl, Target};
 
 use crate::dialect::Dialect;

@@ -1,6 +1,8 @@
 //! A key that was answered is found in the tail, in runs, in merged runs and after a restart; a new key never is.
 
-use crate::world::{Account, Home, Request, lot};
+use crate::databases::Kind;
+use crate::home::Home;
+use crate::world::{Account, Request, lot};
 use proptest::prelude::*;
 use purser_core::{TenantNo, Timestamp};
 use purser_store::{Batch, KeyDigest, Writer};
@@ -12,13 +14,14 @@ fn answer_keys(batch: &mut Batch<'_>, account: &mut Account, keys: std::ops::Ran
         let key = key.to_string();
         account.record_request(batch, &entry, None, Some(Request { key: &key, receipt: key.as_bytes() }));
     }
+    account.save(batch);
 }
 
 fn account(writer: &mut Writer) -> Account {
     let mut batch = writer.begin().expect("begin");
     let mut account = Account::open(&mut batch, 1, 1);
     let grant = [account.grant(1, 10_000_000)];
-    account.record(&mut batch, &grant);
+    account.record_and_save(&mut batch, &grant);
     batch.commit().expect("commit");
     account
 }
@@ -39,14 +42,11 @@ fn assert_answers(writer: &mut Writer, known: std::ops::Range<u32>) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_answer_is_found_whatever_became_of_it(
-        steps in prop::collection::vec((0_u32..40, 0_usize..60, 0_u8..10), 1..20)
-    ) {
-        let home = Home::small();
+fn every_answer_is_found_whatever_became_of_it(kind: Kind) {
+    let cases = if kind.is_server() { 5 } else { 16 };
+    let any = prop::collection::vec((0_u32..40, 0_usize..60, 0_u8..10), 1..20);
+    proptest!(ProptestConfig { cases, ..ProptestConfig::default() }, |(steps in any)| {
+        let home = Home::small(kind);
         let (_, mut writer) = home.open();
         let mut account = account(&mut writer);
         let mut used = 0;
@@ -70,12 +70,12 @@ proptest! {
             }
             assert_answers(&mut writer, 0..used);
         }
-    }
+    });
 }
 
 #[test]
 fn hundreds_of_runs_are_merged_into_few_and_lose_no_key() {
-    let home = Home::small();
+    let home = Home::small(Kind::Sqlite);
     let (_, mut writer) = home.open();
     let mut account = account(&mut writer);
     // 16 answers make a run, 8 runs one of the next level: 1,500 keys reach the third level.
@@ -107,7 +107,7 @@ fn the_same_key_of_two_tenants_is_two_keys() {
 
 #[test]
 fn answers_older_than_they_are_kept_are_forgotten_in_steps_and_newer_ones_stay() {
-    let home = Home::small();
+    let home = Home::small(Kind::Sqlite);
     let (_, mut writer) = home.open();
     let mut account = account(&mut writer);
     let mut cut = Timestamp::ZERO;
@@ -143,18 +143,46 @@ fn answers_older_than_they_are_kept_are_forgotten_in_steps_and_newer_ones_stay()
     assert!((32..48).all(|key| answered(&batch, key).is_some()));
 }
 
-#[test]
-fn a_forgotten_key_can_be_answered_anew() {
-    let home = Home::small();
+fn a_forgotten_key_can_be_answered_anew(kind: Kind) {
+    let home = Home::small(kind);
     let (_, mut writer) = home.open();
     let mut account = account(&mut writer);
     let mut batch = writer.begin().expect("begin");
     answer_keys(&mut batch, &mut account, 0..16);
-    while batch.fold_step(1_000).expect("fold").remaining > 0 {}
-    while batch.prune_answers(Timestamp::NEVER, 5).expect("prune") {}
-    assert_eq!(answered(&batch, 3), None);
+    batch.commit().expect("commit");
+    assert_answers(&mut writer, 0..16);
+    home.fold(&mut writer);
+    home.prune(&mut writer, Timestamp::NEVER);
+    let mut batch = writer.begin().expect("begin");
+    assert!((0..16).all(|key| answered(&batch, key).is_none()));
     answer_keys(&mut batch, &mut account, 3..4);
     assert_eq!(answered(&batch, 3), Some(b"3".to_vec()));
     batch.commit().expect("commit");
     assert_eq!(answered(&writer.begin().expect("begin"), 3), Some(b"3".to_vec()));
+}
+
+fn only_answers_older_than_they_are_kept_are_forgotten(kind: Kind) {
+    let home = Home::small(kind);
+    let (_, mut writer) = home.open();
+    let mut account = account(&mut writer);
+    let mut cuts = Vec::new();
+    for start in [0, 16, 32] {
+        let mut batch = writer.begin().expect("begin");
+        answer_keys(&mut batch, &mut account, start..start + 16);
+        batch.commit().expect("commit");
+        home.fold(&mut writer);
+        cuts.push(account.wallet.recorded_at.plus(1));
+    }
+    for (kept_from, cut) in [(0, Timestamp(1)), (16, cuts[0]), (32, cuts[1])] {
+        home.prune(&mut writer, cut);
+        let batch = writer.begin().expect("begin");
+        let kept: Vec<u32> = (0..48).filter(|key| answered(&batch, *key).is_some()).collect();
+        assert_eq!(kept, (kept_from..48).collect::<Vec<_>>());
+    }
+}
+
+on_every_database! {
+    every_answer_is_found_whatever_became_of_it,
+    a_forgotten_key_can_be_answered_anew,
+    only_answers_older_than_they_are_kept_are_forgotten,
 }

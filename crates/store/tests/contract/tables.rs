@@ -1,6 +1,7 @@
 //! The cold tables: names and numbers, catalogue, keys, audit.
 
-use crate::world::Home;
+use crate::databases::Kind;
+use crate::home::Home;
 use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::decide::Standing;
 use purser_core::entry::{Actor, ActorKind};
@@ -28,9 +29,8 @@ pub(crate) fn audit_line(what: &str) -> AuditRow {
     }
 }
 
-#[test]
-fn a_user_and_its_tenant_get_numbers_once() {
-    let home = Home::new();
+fn a_user_and_its_tenant_get_numbers_once(kind: Kind) {
+    let home = Home::new(kind);
     let (store, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
     let (acme, ann) = (key("acme"), key("ann"));
@@ -100,9 +100,8 @@ fn scan() -> ActionRow {
     }
 }
 
-#[test]
-fn the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once() {
-    let home = Home::new();
+fn the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once(kind: Kind) {
+    let home = Home::new(kind);
     let (store, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
     let epoch = batch.config_epoch().expect("epoch");
@@ -132,9 +131,8 @@ fn the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once() {
     assert_eq!(config.actions, vec![action]);
 }
 
-#[test]
-fn keys_are_found_with_their_tenant_until_they_are_revoked() {
-    let home = Home::new();
+fn keys_are_found_with_their_tenant_until_they_are_revoked(kind: Kind) {
+    let home = Home::new(kind);
     let (store, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
     let acme = batch.ensure_tenant(&key("acme"), TenantNo(7), Timestamp(1)).expect("made");
@@ -156,9 +154,8 @@ fn keys_are_found_with_their_tenant_until_they_are_revoked() {
     assert_eq!(all.iter().find(|row| row.no == u64::MAX).expect("listed").revoked_at, Some(Timestamp(5)));
 }
 
-#[test]
-fn only_tenants_that_may_not_do_everything_are_part_of_the_configuration() {
-    let home = Home::new();
+fn only_tenants_that_may_not_do_everything_are_part_of_the_configuration(kind: Kind) {
+    let home = Home::new(kind);
     let (store, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
     for number in 1..4 {
@@ -171,9 +168,8 @@ fn only_tenants_that_may_not_do_everything_are_part_of_the_configuration() {
     assert_eq!(standings, vec![(TenantNo(2), Standing::Suspended)]);
 }
 
-#[test]
-fn the_audit_trail_is_read_newest_first() {
-    let home = Home::new();
+fn the_audit_trail_is_read_newest_first(kind: Kind) {
+    let home = Home::new(kind);
     let (store, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
     for what in ["one", "two", "three"] {
@@ -188,4 +184,12 @@ fn the_audit_trail_is_read_newest_first() {
     let rest = store.read(|reader| reader.audit(Some(lines[1].0), 2)).expect("read");
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].1, audit_line("one"));
+}
+
+on_every_database! {
+    a_user_and_its_tenant_get_numbers_once,
+    the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once,
+    keys_are_found_with_their_tenant_until_they_are_revoked,
+    only_tenants_that_may_not_do_everything_are_part_of_the_configuration,
+    the_audit_trail_is_read_newest_first,
 }

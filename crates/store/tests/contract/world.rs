@@ -9,46 +9,7 @@ use purser_core::{
     Allocation, Amount, Currency, Entry, EntryKind, Id, LotId, Money, TenantNo, Terms, Timestamp, UserNo,
     Wallet,
 };
-use purser_store::{
-    Batch, DatabaseUrl, EntryText, KeyDigest, NewAnswer, OpenOptions, Position, Recording, Store, Touched,
-    Writer,
-};
-use std::path::PathBuf;
-use tempfile::TempDir;
-
-/// A database in a folder of its own.
-pub(crate) struct Home {
-    folder: TempDir,
-    pub(crate) options: OpenOptions,
-}
-
-impl Home {
-    pub(crate) fn new() -> Home {
-        Home { folder: tempfile::tempdir().expect("a temporary folder"), options: OpenOptions::default() }
-    }
-
-    /// Small runs and windows, so that a test fills them.
-    pub(crate) fn small() -> Home {
-        let options = OpenOptions { readers: 2, answers_per_run: 16, fold_window: 24 };
-        Home { options, ..Home::new() }
-    }
-
-    pub(crate) fn with_one_reader() -> Home {
-        Home { options: OpenOptions { readers: 1, ..OpenOptions::default() }, ..Home::new() }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("purser.db")
-    }
-
-    pub(crate) fn url(&self) -> DatabaseUrl {
-        DatabaseUrl::Sqlite(self.path())
-    }
-
-    pub(crate) fn open(&self) -> (Store, Writer) {
-        Store::open(&self.path(), &self.options).expect("the database opens")
-    }
-}
+use purser_store::{Batch, EntryText, KeyDigest, NewAnswer, Position, Recording, Touched};
 
 /// A wallet with its head and what was not saved of it.
 #[derive(Clone)]
@@ -70,7 +31,7 @@ impl Account {
         Account { wallet, head: Position::NONE, unsaved: Touched::default() }
     }
 
-    /// An account whose wallet has its row.
+    /// An account whose wallet is new.
     pub(crate) fn open(batch: &mut Batch<'_>, tenant: u64, user: u64) -> Account {
         let account = Account::new(tenant, user);
         batch.insert_wallet(&account.wallet, Timestamp(1)).expect("the wallet is new");
@@ -171,6 +132,15 @@ impl Account {
         self.entry(EntryKind::Debit, Id::new(id, 2), vec![take, owe], Terms::Charge(charge(taken + owed)))
     }
 
+    /// Repays this much of the oldest debt out of the lot that [`Account::grant`] made with this number.
+    pub(crate) fn repay(&mut self, id: u64, amount: i64) -> Entry {
+        let (debt, subject) = (self.wallet.debts[0].seq, self.wallet.debts[0].subject);
+        let money = self.wallet.lot(lot(id)).expect("the lot is there").money_of(Amount(amount));
+        let take = Allocation { amount: Amount(-amount), money: -money, ..Allocation::lot(lot(id)) };
+        let pay = Allocation::debt(debt, Amount(-amount));
+        self.entry(EntryKind::Repay, subject, vec![take, pay], Terms::None)
+    }
+
     pub(crate) fn hold(&mut self, id: u64, lot: LotId, amount: i64) -> Entry {
         let pin = Allocation { held: Amount(amount), ..Allocation::lot(lot) };
         let terms = HoldTerms {
@@ -204,6 +174,8 @@ impl Account {
         text: Option<&EntryText>,
         request: Option<Request<'_>>,
     ) -> Position {
+        // As the engine does: on a server this locks it.
+        batch.wallet(self.wallet.key).expect("the wallet is read");
         let answer = request.map(|request| NewAnswer {
             tenant: self.tenant(),
             key: KeyDigest::of(self.tenant(), request.key),
@@ -218,8 +190,21 @@ impl Account {
         first
     }
 
-    /// Saves the rows of the account.
+    /// The same, and saves the rows: on a server no batch may leave them behind.
+    pub(crate) fn record_and_save(&mut self, batch: &mut Batch<'_>, entries: &[Entry]) -> Position {
+        let first = self.record(batch, entries);
+        self.save(batch);
+        first
+    }
+
+    /// Saves the rows of the account, once in a batch.
     pub(crate) fn save(&mut self, batch: &mut Batch<'_>) {
+        batch.wallet(self.wallet.key).expect("the wallet is read");
+        // What is closed is not loaded with its wallet; the engine loads it when a command names it.
+        batch.lots(self.tenant(), &self.unsaved.lots).expect("the lots are read");
+        for hold in &self.unsaved.holds {
+            batch.hold(self.tenant(), *hold).expect("the hold is read");
+        }
         batch.save_wallet(&self.wallet, self.head, &self.unsaved).expect("the rows are saved");
         self.unsaved = Touched::default();
     }

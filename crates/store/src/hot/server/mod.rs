@@ -17,6 +17,7 @@ mod postgres_call;
 
 pub(crate) use keeper::begin_writing;
 pub use keeper::{Keeper, Observed};
+pub(crate) use lease::now as database_now;
 pub use loaded::Wanted;
 
 #[cfg(test)]
@@ -171,11 +172,14 @@ impl ServerWriter {
         }
     }
 
-    /// Gives its slot back.
+    /// Gives its slot back, over another connection if its own broke while it had nothing to write.
     pub(crate) fn close(self) -> Result<(), StoreError> {
-        match (&self.link, &self.lease) {
-            (Some(link), Some(lease)) => lease.give_back(link.session()),
-            _ => Ok(()),
+        let Some(lease) = &self.lease else { return Ok(()) };
+        match self.link.as_ref().map(|link| lease.give_back(link.session())) {
+            Some(Err(StoreError::Unavailable { .. })) | None => {
+                lease.give_back(Link::connect(&self.target)?.session())
+            }
+            Some(given) => given,
         }
     }
 }

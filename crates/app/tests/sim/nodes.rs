@@ -1,0 +1,64 @@
+//! Two engines side by side on one database, as two nodes have them.
+
+use super::house::{House, debit, grant, job, spend_a_thousand_twice, wait_for};
+use crate::databases::Kind;
+use purser_app::error::AppError;
+use purser_core::Timestamp;
+use purser_core::command::Movement;
+use purser_core::entry::{Actor, ActorKind};
+use purser_store::NewApiKey;
+
+fn sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less(kind: Kind) {
+    let house = House::new(kind, 1_000, 1_000);
+    let other = house.beside();
+    spend_a_thousand_twice(&[&house, &other]);
+}
+
+fn one_key_on_two_nodes_at_once_has_one_effect_and_one_answer(kind: Kind) {
+    let house = House::new(kind, 1_000, 1_000);
+    let other = house.beside();
+    house.outcome(0, grant(1_000)).expect("granted");
+    let mut replayed = 0;
+    for no in 1..=200 {
+        let both = [&house, &other].map(|house| house.ask(no, debit()).expect("there is room"));
+        let both = both.map(|waiting| waiting.blocking_recv().expect("an answer").expect("debited"));
+        assert_eq!(both[0].receipt, both[1].receipt);
+        replayed += both.iter().filter(|done| done.replayed).count();
+    }
+    assert_eq!((replayed, house.available()), (200, 800));
+    [house, other].iter().for_each(|house| house.engine.stop());
+}
+
+fn a_key_that_another_node_revoked_moves_nothing_from_the_next_batch_on(kind: Kind) {
+    let house = House::new(kind, 1_000, 1_000);
+    let other = house.beside();
+    let key = NewApiKey { no: 7, name: "k".into(), hash: [7; 32], scope: "write".into(), tenant: None };
+    wait_for(house.engine.change(move |batch| batch.insert_api_key(&key, Timestamp(1)).map(|()| ((), true))))
+        .expect("a key");
+    let by_key = |house: &House, no: u64, movement: Movement| {
+        let mut job = job(no, movement);
+        job.command.actor = Actor { kind: ActorKind::ApiKey, no: 7 };
+        wait_for(house.engine.carry_out(job))
+    };
+    // The other node has not heard of the key by itself: its batch looks.
+    by_key(&other, 0, grant(10)).expect("granted");
+    for no in 1..4 {
+        by_key(&house, 10 * no, debit()).expect("debited");
+        by_key(&other, 10 * no + 1, debit()).expect("debited");
+    }
+    wait_for(house.engine.change(|batch| batch.revoke_api_key(7, Timestamp(2)).map(|_| ((), true))))
+        .expect("revoked");
+    for house in [&other, &house] {
+        assert!(matches!(by_key(house, 99, debit()), Err(AppError::Unauthenticated)));
+        assert_eq!(house.available(), 4);
+    }
+    // What was answered before is answered again, whoever asks.
+    assert!(by_key(&other, 10, debit()).expect("known").replayed);
+    [house, other].iter().for_each(|house| house.engine.stop());
+}
+
+on_every_server! {
+    sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less,
+    one_key_on_two_nodes_at_once_has_one_effect_and_one_answer,
+    a_key_that_another_node_revoked_moves_nothing_from_the_next_batch_on,
+}
