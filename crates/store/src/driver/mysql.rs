@@ -93,14 +93,14 @@ impl MysqlLink {
         self.facts.packet_max
     }
 
+    /// Whether the server is one of several that take writes.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.facts.in_cluster
+    }
+
     /// MariaDB, not MySQL.
     pub(crate) fn is_mariadb(&self) -> bool {
         self.facts.is_mariadb
-    }
-
-    /// Whether a transaction may be undone between two of its statements: see [`Facts::in_cluster`].
-    pub(crate) fn in_cluster(&self) -> bool {
-        self.facts.in_cluster
     }
 
     /// Drives the connection until a question is answered. What breaks, does not answer in time or has no place for us counts

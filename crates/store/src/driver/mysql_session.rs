@@ -28,9 +28,10 @@ const FACTS: &str = "
 const IN_CLUSTER: &str = "
     SHOW VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'
                       OR Variable_name = 'group_replication_group_name' AND Value <> ''";
-/// Waits until the node has applied what its cluster committed before, so that after a fail-over nobody takes what is under
-/// way for what was lost.
-const CATCH_UP: &str = "SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0";
+/// Every transaction waits until the database node has applied what its cluster committed before. After a fail-over nobody
+/// takes what is under way for what was lost; and while services write to different nodes of the cluster (one was away, came
+/// back, and is the first host again for whoever connects anew) none refuses what another has just acknowledged.
+const CATCH_UP: &str = "SET SESSION wsrep_sync_wait = 1; SELECT 1";
 
 /// What a server says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
