@@ -23,7 +23,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-const TENANT: TenantNo = TenantNo(5);
+pub const TENANT: TenantNo = TenantNo(5);
 const OWNER: Owner = Owner::User(UserNo(6));
 
 /// A clock on which time passes with every look.

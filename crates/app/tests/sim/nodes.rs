@@ -1,14 +1,15 @@
 //! Two engines side by side on one database, as two nodes have them.
 
-use super::house::{House, debit, grant, job, spend_a_thousand_twice, wait_for};
+use super::house::{House, TENANT, debit, grant, job, spend_a_thousand_twice, wait_for};
 use crate::databases::Kind;
 use purser_app::engine::Route;
 use purser_app::error::AppError;
 use purser_core::catalogue::Unit;
 use purser_core::command::Movement;
+use purser_core::decide::Standing;
 use purser_core::entry::{Actor, ActorKind};
 use purser_core::wallet::Owner;
-use purser_core::{Timestamp, UserNo};
+use purser_core::{Key, Rejection, Timestamp, UserNo};
 use purser_store::NewApiKey;
 
 fn sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less(kind: Kind) {
@@ -52,6 +53,30 @@ fn a_wallet_first_used_on_two_nodes_at_once_is_one_wallet(kind: Kind) {
     [house, other].iter().for_each(|house| house.engine.stop());
 }
 
+fn a_tenant_that_another_node_suspended_spends_nothing_from_the_next_batch_on(kind: Kind) {
+    let house = House::new(kind, 1_000, 1_000);
+    let other = house.beside();
+    let set = |house: &House, standing: Standing| {
+        let change = house.engine.change(move |batch| {
+            batch.ensure_tenant(&Key::parse("acme").expect("a key"), TENANT, Timestamp(1))?;
+            batch.set_standing(TENANT, standing).map(|set| (set, true))
+        });
+        assert!(wait_for(change).expect("changed"), "the tenant is there");
+    };
+    other.outcome(0, grant(10)).expect("granted");
+    for round in 0..4 {
+        set(&house, Standing::Suspended);
+        for (house, no) in [(&other, 100), (&house, 101)] {
+            let refused = house.outcome(no, debit());
+            assert!(matches!(refused, Err(AppError::Rejected(Rejection::TenantSuspended))), "{refused:?}");
+        }
+        set(&other, Standing::Active);
+        house.outcome(10 + round, debit()).expect("debited");
+    }
+    assert_eq!(other.available(), 6);
+    [house, other].iter().for_each(|house| house.engine.stop());
+}
+
 fn a_key_that_another_node_revoked_moves_nothing_from_the_next_batch_on(kind: Kind) {
     let house = House::new(kind, 1_000, 1_000);
     let other = house.beside();
@@ -81,6 +106,7 @@ fn a_key_that_another_node_revoked_moves_nothing_from_the_next_batch_on(kind: Ki
 }
 
 on_every_server! {
+    a_tenant_that_another_node_suspended_spends_nothing_from_the_next_batch_on,
     a_wallet_first_used_on_two_nodes_at_once_is_one_wallet,
     sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less,
     one_key_on_two_nodes_at_once_has_one_effect_and_one_answer,

@@ -68,7 +68,9 @@ impl MysqlLink {
                 }
                 Ok(Err(error)) => match classify(&error) {
                     // The next host may be there; one that answers and refuses is not passed over.
-                    StoreError::Unavailable { what } => unavailable(&format!("{host}:{port}: {what}")),
+                    StoreError::Unavailable { what } => {
+                        StoreError::Unavailable { what: format!("{host}:{port}: {what}") }
+                    }
                     error => return Err(error),
                 },
                 Err(_) => unavailable(&format!("{host}:{port} did not answer in time")),
@@ -89,6 +91,11 @@ impl MysqlLink {
     /// The longest text that the server takes, in bytes.
     pub(crate) fn packet_max(&self) -> usize {
         self.facts.packet_max
+    }
+
+    /// Whether the server is one of several that take writes.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.facts.in_cluster
     }
 
     /// MariaDB, not MySQL.

@@ -24,11 +24,14 @@ pub(super) const BE_PATIENT: &str = "SET SESSION wait_timeout = 28800 /*M!, max_
 
 const FACTS: &str = "
     SELECT @@max_allowed_packet, CAST(@@global.read_only AS CHAR(20)) NOT IN ('0', 'OFF'), VERSION() LIKE '%MariaDB%'";
-/// No row where the server was built without clusters.
-const IN_CLUSTER: &str = "SHOW SESSION VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'";
-/// Waits until the node has applied what its cluster committed before, so that after a fail-over nobody takes what is under
-/// way for what was lost.
-const CATCH_UP: &str = "SET SESSION wsrep_sync_wait = 1; SELECT 1; SET SESSION wsrep_sync_wait = 0";
+/// No row where the server commits by itself. Galera's nodes and those of a group of MySQL's take part in a cluster.
+const IN_CLUSTER: &str = "
+    SHOW VARIABLES WHERE Variable_name = 'wsrep_on' AND Value = 'ON'
+                      OR Variable_name = 'group_replication_group_name' AND Value <> ''";
+/// Every transaction waits until the database node has applied what its cluster committed before. After a fail-over nobody
+/// takes what is under way for what was lost; and while services write to different nodes of the cluster (one was away, came
+/// back, and is the first host again for whoever connects anew) none refuses what another has just acknowledged.
+const CATCH_UP: &str = "SET SESSION wsrep_sync_wait = 1; SELECT 1";
 
 /// What a server says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Facts {
     pub(super) read_only: bool,
     /// MariaDB, not MySQL.
     pub(super) is_mariadb: bool,
+    /// Other nodes of a cluster write as well, and undo what is under way here where it is in their way.
+    pub(super) in_cluster: bool,
 }
 
 /// Connects to one host and asks it.
@@ -46,10 +51,14 @@ pub(super) async fn connect(opts: Opts) -> Result<(Conn, Facts), Error> {
     let mut conn = Conn::new(opts).await?;
     let (packet_max, read_only, is_mariadb) =
         conn.query_first(FACTS).await?.unwrap_or((1_048_576, false, true));
-    if is_mariadb && conn.query_first::<(String, String), _>(IN_CLUSTER).await?.is_some() {
-        conn.query_drop(CATCH_UP).await?;
+    let cluster: Option<(String, String)> = conn.query_first(IN_CLUSTER).await?;
+    if cluster.as_ref().is_some_and(|(name, _)| name == "wsrep_on") {
+        let caught_up = conn.query_drop(CATCH_UP).await;
+        // Another node may be in step where this one is not.
+        caught_up
+            .map_err(|error| Error::Other(format!("it is not in step with its cluster: {error}").into()))?;
     }
-    Ok((conn, Facts { packet_max, read_only, is_mariadb }))
+    Ok((conn, Facts { packet_max, read_only, is_mariadb, in_cluster: cluster.is_some() }))
 }
 
 /// How to reach a host, and what holds for the whole session.

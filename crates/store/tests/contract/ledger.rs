@@ -88,6 +88,8 @@ fn a_lot_that_was_spent_and_refilled_is_open_again(kind: Kind) {
     account.record_and_save(&mut batch, &entries);
     batch.commit().expect("commit");
     assert_eq!(wallet(&mut writer, &account).lots, vec![]);
+    let open = "SELECT COUNT(*) FROM lot WHERE is_open = 1";
+    assert_eq!(home.hand().number(open), 0, "what is spent is not loaded with every batch");
     let mut batch = writer.begin().expect("begin");
     let back = purser_core::Allocation {
         amount: purser_core::Amount(4),

@@ -1,7 +1,7 @@
 //! A database of its own for each test, on the server that the harness names.
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Row};
+use mysql_async::{Conn, Opts, OptsBuilder, Row};
 use std::hash::{BuildHasher, RandomState};
 use tokio::runtime::Runtime;
 
@@ -23,7 +23,7 @@ impl Database {
         let (server, _) = url.rsplit_once('/').expect("a URL with a database");
         let name = format!("purser_test_{:016x}", RandomState::new().hash_one(0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let opts = Opts::from_url(&url).expect("a URL");
+        let opts = OptsBuilder::from_opts(Opts::from_url(&url).expect("a URL")).prefer_socket(false);
         let conn = runtime.block_on(Conn::new(opts)).expect("the server answers");
         let mut database = Database { runtime, conn: Some(conn), name, server: server.into() };
         database.run(&format!("CREATE DATABASE {}", database.name));

@@ -9,6 +9,8 @@ mod keeper;
 mod lease;
 mod loaded;
 mod mysql;
+#[cfg(test)]
+mod mysql_tests;
 mod mysql_text;
 mod mysql_write;
 mod pending;

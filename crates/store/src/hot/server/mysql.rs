@@ -65,6 +65,18 @@ const ANSWERS: &str = "
     SELECT key_digest, request_digest, receipt
       FROM asked STRAIGHT_JOIN answer FORCE INDEX (answer_by_key) ON key_digest = of_key";
 
+/// The statements that join, each with the index by which it must find the rows of our table.
+#[cfg(test)]
+pub(super) const JOINS: [(&str, &str); 7] = [
+    (OWNERS, "entry_by_subject"),
+    (WALLETS, "PRIMARY"),
+    (LOTS, "lot_by_wallet"),
+    (HOLDS, "hold_active"),
+    (DEBTS, "PRIMARY"),
+    (FREEZES, "PRIMARY"),
+    (ANSWERS, "answer_by_key"),
+];
+
 /// What is in an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Part {

@@ -4,6 +4,9 @@
 //!
 //! The server carries the statements out in order and stops at the first that fails; their answers come back together. A text
 //! that would grow too long for the server goes on in a further one, which is a further round trip.
+//!
+//! In a cluster every statement is a text of its own. When another node's commit is in the way, the node undoes what is under
+//! way there; between two statements of one text that goes unsaid, and those that follow would be committed one by one.
 
 use crate::driver::mysql::MysqlLink;
 use crate::error::StoreError;
@@ -21,6 +24,10 @@ const TABLE: &str = "{table}";
 pub(super) struct Script<'l, Tag> {
     link: &'l MysqlLink,
     text_max: usize,
+    /// Each statement is a text of its own, sent when the one before has been answered. A cluster may undo a transaction
+    /// at any moment, for a commit of another node that comes first; in the midst of a text, the server does that and
+    /// carries out what is left of it without a transaction, each statement for itself.
+    one_by_one: bool,
     texts: Vec<Text<Tag>>,
 }
 
@@ -40,7 +47,8 @@ pub(super) struct Stopped<Tag> {
 
 impl<'l, Tag: Copy> Script<'l, Tag> {
     pub(super) fn new(link: &'l MysqlLink) -> Script<'l, Tag> {
-        Script { link, text_max: TEXT_MAX.min(link.packet_max() / 2), texts: Vec::new() }
+        let text_max = TEXT_MAX.min(link.packet_max() / 2);
+        Script { link, text_max, one_by_one: link.is_in_cluster(), texts: Vec::new() }
     }
 
     /// Adds a statement as it is.
@@ -106,7 +114,7 @@ impl<'l, Tag: Copy> Script<'l, Tag> {
 
     /// The text that the next statement goes to.
     fn text(&mut self) -> &mut Text<Tag> {
-        if self.texts.last().is_none_or(|text| text.sql.len() > self.text_max) {
+        if self.texts.last().is_none_or(|text| self.one_by_one || text.sql.len() > self.text_max) {
             self.texts.push(Text { sql: Vec::with_capacity(4_096), tags: Vec::new() });
         }
         self.texts.last_mut().expect("one was just added")

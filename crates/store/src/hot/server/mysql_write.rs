@@ -68,6 +68,11 @@ const DELETE_FREEZES: &str = "
 const INSERT_FREEZES: &str = "
     INSERT INTO open_freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken) VALUES {rows}";
 
+/// The statements that join: all by primary keys.
+#[cfg(test)]
+pub(super) const JOINS: [&str; 6] =
+    [UPDATE_WALLETS, UPDATE_OPEN_LOTS, UPDATE_LOTS, UPDATE_HOLDS, DELETE_DEBTS, DELETE_FREEZES];
+
 /// The statement before which the outcome of the batch is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
