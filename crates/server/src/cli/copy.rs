@@ -16,7 +16,7 @@ use super::{CommandError, Context};
 /// Arguments of `copy`.
 #[derive(Debug, Args)]
 pub struct CopyArguments {
-    /// The database to copy; stop what serves it first.
+    /// The database to copy; stop what serves it first. Its user must be allowed to read every table, as the schema's owner is.
     #[arg(long, value_name = "URL")]
     from: String,
     /// The database to copy into: a new one, or one with the beginning of the same copy. Its user must be allowed to change
