@@ -8,6 +8,8 @@
 
 mod api_check;
 mod bench;
+mod crash;
+mod fixtures;
 mod guard;
 mod http;
 mod load;
@@ -57,6 +59,8 @@ enum Task {
         #[arg(long)]
         replica: bool,
     },
+    /// Ledgers of this schema, with which upgrades from it will be tested; writes `crates/store/tests/fixtures`.
+    Fixtures,
     /// The long counts, in the release profile; writes `docs/soak.md`.
     Soak {
         /// Seeds of the simulation.
@@ -65,9 +69,27 @@ enum Task {
         /// Rounds of killing the server under load.
         #[arg(long, default_value_t = 100)]
         rounds: u32,
+        /// Rounds of killing a node and the database, on PostgreSQL and on MariaDB each.
+        #[arg(long, default_value_t = 50)]
+        server_rounds: u64,
         /// Only say whether the page is younger than the code it vouches for.
         #[arg(long)]
         check: bool,
+    },
+    /// Rounds of `kill -9` on server databases under load, in the debug profile.
+    Crash {
+        /// What is crashed; everything that `test` crashes unless named.
+        #[arg(long)]
+        on: Vec<crash::Stage>,
+        /// Rounds of each.
+        #[arg(long, default_value_t = 3)]
+        rounds: u64,
+        /// The moments of the kills.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// In the release profile.
+        #[arg(long)]
+        release: bool,
     },
     /// Purser beside a no-op handler and beside pgbench; writes `docs/benchmarks.md`.
     Bench {
@@ -80,7 +102,17 @@ enum Task {
         /// Only the latency at so many debits a second; writes nothing.
         #[arg(long, value_name = "RATE", conflicts_with_all = ["quick", "large"])]
         paced: Option<u64>,
+        /// Only PostgreSQL's part, or MariaDB's; writes nothing.
+        #[arg(long, conflicts_with_all = ["large", "paced"])]
+        only: Option<Server>,
     },
+}
+
+/// A server database, by name.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Server {
+    Postgres,
+    Mariadb,
 }
 
 fn main() -> ExitCode {
@@ -93,11 +125,21 @@ fn main() -> ExitCode {
         Task::Services { check, galera, replica } => {
             services::command(services::Wanted { check, galera, replica })
         }
+        Task::Fixtures => fixtures::command(&root),
         Task::Soak { check: true, .. } => soak::check(&root),
-        Task::Soak { seeds, rounds, check: false } => soak::command(&root, seeds, rounds),
+        Task::Soak { seeds, rounds, server_rounds, check: false } => {
+            soak::command(&root, seeds, rounds, server_rounds)
+        }
+        Task::Crash { on, rounds, seed, release } => {
+            let profile = if release { "release" } else { "dev" };
+            test::crash(&root, profile, &on, rounds, seed.unwrap_or_else(crash::seed))
+        }
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),
-        Task::Bench { quick, large, paced: None } => {
+        Task::Bench { quick, large, paced: None, only } => {
             let effort = if quick { bench::Effort::QUICK } else { bench::Effort::FULL };
+            if let Some(server) = only {
+                return bench::server(&root, server == Server::Mariadb, effort);
+            }
             bench::command(&root, effort, quick, large.then_some(20_000_000))
         }
     });

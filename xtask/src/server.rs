@@ -1,5 +1,5 @@
 //! A `purser serve` of our own: on a free port of the loopback interface, with a database in a
-//! temporary folder, gone with its guard.
+//! temporary folder or on a private server, gone with its guard.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -14,11 +14,41 @@ use crate::{http, services};
 /// How long it may take until `/readyz` says yes.
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// What a program is told by variables: where its database is, and all else that is not the default.
+#[derive(Clone)]
+pub(crate) struct Settings(Vec<(&'static str, String)>);
+
+impl Settings {
+    /// A SQLite database in this folder.
+    pub(crate) fn file(folder: &Path) -> Self {
+        Settings(vec![("PURSER_DATABASE_URL", format!("sqlite:{}", folder.join("purser.db").display()))])
+    }
+
+    /// A database on a private server, whose schema is made on the first start.
+    pub(crate) fn on(url: &str) -> Self {
+        let secret = "5e".repeat(32);
+        Settings(vec![
+            ("PURSER_DATABASE_URL", url.to_string()),
+            ("PURSER_DATABASE_OWNER_URL", url.to_string()),
+            ("PURSER_SECRET_KEY", secret),
+        ])
+    }
+
+    pub(crate) fn with(mut self, variable: &'static str, value: impl ToString) -> Self {
+        self.0.push((variable, value.to_string()));
+        self
+    }
+}
+
+/// How long it may take until a node knows of a new key or action; it looks more often than every second.
+const HEARD_MAX: Duration = Duration::from_secs(5);
+
 pub(crate) struct Server {
-    // Stopped before its folder goes: fields drop in this order.
-    process: Process,
+    // Stopped before its folder goes: fields drop in this order. Absent after it was killed.
+    process: Option<Process>,
     pub(crate) address: SocketAddr,
     program: PathBuf,
+    settings: Settings,
     folder: Rc<TempFolder>,
 }
 
@@ -30,46 +60,75 @@ impl Server {
 
     /// The same on whatever database lies in `folder`, which may outlive the server.
     pub(crate) fn start_in(folder: Rc<TempFolder>, program: &Path) -> Result<Self, String> {
-        Self::launch(folder, program, &["serve"], "/readyz")
+        let settings = Settings::file(folder.path());
+        Self::launch(folder, settings, program, &["serve"], "/readyz")
+    }
+
+    /// Starts `program serve` with these settings and waits until it is ready.
+    pub(crate) fn start_with(settings: &Settings, program: &Path) -> Result<Self, String> {
+        Self::launch(Rc::new(TempFolder::new("server")?), settings.clone(), program, &["serve"], "/readyz")
     }
 
     /// Starts `program` with `arguments`; it is ready when a GET of `ready` answers at all (200 where it
     /// is a readiness path).
     pub(crate) fn start_as(program: &Path, arguments: &[&str], ready: &str) -> Result<Self, String> {
-        Self::launch(Rc::new(TempFolder::new("server")?), program, arguments, ready)
+        let folder = Rc::new(TempFolder::new("server")?);
+        let settings = Settings::file(folder.path());
+        Self::launch(folder, settings, program, arguments, ready)
     }
 
     fn launch(
         folder: Rc<TempFolder>,
+        settings: Settings,
         program: &Path,
         arguments: &[&str],
         ready: &str,
     ) -> Result<Self, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], services::free_port()?));
-        let log = File::create(folder.path().join("log")).map_err(|error| format!("log: {error}"))?;
-        let errors = log.try_clone().map_err(|error| format!("log: {error}"))?;
-        let mut command = purser(program, folder.path(), address);
-        command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
-        let process = Process::start(command, "TERM")?;
-        let mut server = Server { process, address, program: program.to_path_buf(), folder };
+        let mut server = Server { process: None, address, program: program.to_path_buf(), settings, folder };
+        server.spawn(arguments)?;
         server.wait_until_ready(ready)?;
         Ok(server)
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+    /// Starts the process; what it says goes to the end of the log.
+    fn spawn(&mut self, arguments: &[&str]) -> Result<(), String> {
+        let path = self.folder.path().join("log");
+        let log = File::options().create(true).append(true).open(path);
+        let log = log.map_err(|error| format!("log: {error}"))?;
+        let errors = log.try_clone().map_err(|error| format!("log: {error}"))?;
+        let mut command = purser(&self.program, &self.settings, self.folder.path(), self.address);
+        command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
+        self.process = Some(Process::start(command, "TERM")?);
+        Ok(())
+    }
+
+    /// `kill -9` of `serve`.
+    pub(crate) fn kill(&mut self) -> Result<(), String> {
+        let process = self.process.take().ok_or("it was killed already")?;
+        process.kill().map_err(|error| format!("purser serve: {error}:\n{}", self.log_tail()))
+    }
+
+    /// Starts `serve` again after `kill`, at the same address, and does not wait until it is ready.
+    pub(crate) fn start_again(&mut self) -> Result<(), String> {
+        self.spawn(&["serve"])
+    }
+
+    /// None after it was killed.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
     /// Another command of the same program on the same database, its standard output as the answer.
     pub(crate) fn command(&self, arguments: &[&str]) -> Result<String, String> {
-        run(&mut purser(&self.program, self.folder.path(), self.address), arguments)
+        run(&mut purser(&self.program, &self.settings, self.folder.path(), self.address), arguments)
     }
 
     /// A new API key.
     pub(crate) fn key(&self, name: &str) -> Result<String, String> {
         let key = self.command(&["key", "create", "--name", name])?.trim().to_string();
         if key.starts_with("psk_") && !key.contains(char::is_whitespace) {
-            return Ok(key);
+            return self.sees("/v1/actions", &key).map(|()| key);
         }
         Err(format!(
             "`purser key create` should print the key alone, and printed {} bytes of something else",
@@ -77,20 +136,44 @@ impl Server {
         ))
     }
 
-    /// Stops it and then runs a command on the database that it leaves.
-    pub(crate) fn stop_and_run(self, arguments: &[&str]) -> Result<String, String> {
-        let Server { process, address, program, folder } = self;
-        process.stop().map_err(|error| format!("purser serve: {error}:\n{}", log_tail(folder.path())))?;
-        run(&mut purser(&program, folder.path(), address), arguments)
+    /// Waits until the node has heard of what another process made: with this key, a GET of `path` finds it.
+    pub(crate) fn sees(&self, path: &str, key: &str) -> Result<(), String> {
+        let give_up = Instant::now() + HEARD_MAX;
+        let authorization = format!("Bearer {key}");
+        loop {
+            match http::ask(self.address, "GET", path, &[("Authorization", &authorization)], "")? {
+                answer if answer.status == 200 => return Ok(()),
+                answer if Instant::now() > give_up => {
+                    return Err(format!("GET {path} still answers {}: {}", answer.status, answer.body));
+                }
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
     }
 
-    pub(crate) fn stop(self) -> Result<(), String> {
-        self.process.stop().map_err(|error| format!("purser: {error}:\n{}", log_tail(self.folder.path())))
+    /// Stops it and then runs a command on the database that it leaves.
+    pub(crate) fn stop_and_run(mut self, arguments: &[&str]) -> Result<String, String> {
+        self.end()?;
+        self.command(arguments)
+    }
+
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        let Some(process) = self.process.take() else { return Ok(()) };
+        process.stop().map_err(|error| format!("purser serve: {error}:\n{}", self.log_tail()))
     }
 
     /// The last lines that it wrote.
     pub(crate) fn log_tail(&self) -> String {
         log_tail(self.folder.path())
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub(crate) fn wait(&mut self) -> Result<(), String> {
+        self.wait_until_ready("/readyz")
     }
 
     fn wait_until_ready(&mut self, ready: &str) -> Result<(), String> {
@@ -101,7 +184,7 @@ impl Server {
                 Ok(answer) => format!("{ready} answers {}", answer.status),
                 Err(error) => error,
             };
-            let ended = self.process.ended();
+            let ended = self.process.as_mut().and_then(Process::ended);
             if ended.is_some() || Instant::now() > give_up {
                 let how = ended.map_or(last, |status| format!("it ended with {status}"));
                 return Err(format!("purser does not start ({how}):\n{}", self.log_tail()));
@@ -111,26 +194,24 @@ impl Server {
     }
 }
 
-/// One command of `program` on a database in `folder`, its standard output as the answer.
-pub(crate) fn run_alone(program: &Path, folder: &Path, arguments: &[&str]) -> Result<String, String> {
+/// One command of `program` with these settings, its standard output as the answer.
+pub(crate) fn run_alone(program: &Path, settings: &Settings, arguments: &[&str]) -> Result<String, String> {
     // Nobody listens there, and a command that needs no server does not ask.
     let address = SocketAddr::from(([127, 0, 0, 1], services::free_port()?));
-    run(&mut purser(program, folder, address), arguments)
+    let folder = TempFolder::new("command")?;
+    run(&mut purser(program, settings, folder.path(), address), arguments)
 }
 
 /// `program` with its settings, and without those of the desk it runs on.
-fn purser(program: &Path, folder: &Path, address: SocketAddr) -> Command {
+fn purser(program: &Path, settings: &Settings, folder: &Path, address: SocketAddr) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PURSER_") {
             command.env_remove(name);
         }
     }
-    let database = format!("sqlite:{}", folder.join("purser.db").display());
-    command
-        .env("PURSER_DATABASE_URL", database)
-        .env("PURSER_LISTEN", address.to_string())
-        .current_dir(folder);
+    command.envs(settings.0.iter().map(|(name, value)| (name, value)));
+    command.env("PURSER_LISTEN", address.to_string()).current_dir(folder);
     command
 }
 

@@ -9,10 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::crash::{self, Stage};
 use crate::matrix;
 use crate::repo::{self, cargo};
 use crate::services::Servers;
 use crate::step;
+use crate::test::build_server;
 
 const PAGE: &str = "docs/soak.md";
 
@@ -31,6 +33,15 @@ struct Run {
     database: Option<&'static str>,
 }
 
+/// What is crashed on server databases, and how often; none: as often as is asked for.
+const CRASHED: [(Stage, Option<u64>); 5] = [
+    (Stage::Postgres, None),
+    (Stage::Mariadb, None),
+    (Stage::Redis, Some(20)),
+    (Stage::Standby, Some(10)),
+    (Stage::Galera, Some(10)),
+];
+
 /// What came of it.
 struct Done {
     title: String,
@@ -42,6 +53,9 @@ struct Done {
 
 /// Seeds of the simulation on each server, which is slower.
 const SEEDS_ON_SERVERS: u32 = 200;
+
+/// Entries of every kind that are copied.
+const COPIED: u32 = 100_000;
 
 fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
     let simulation = |database: Option<&'static str>, count: u32| Run {
@@ -67,11 +81,20 @@ fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
         counted: "rounds",
         database: None,
     });
+    runs.push(Run {
+        title: "Copies from a file to both servers and back".into(),
+        package: "purser-app",
+        test: "copy",
+        variable: "PURSER_COPY_ENTRIES",
+        count: COPIED,
+        counted: "entries",
+        database: None,
+    });
     runs
 }
 
 /// Runs everything and, where all of it holds, writes the page.
-pub(crate) fn command(root: &Path, seeds: u32, rounds: u32) -> Result<(), String> {
+pub(crate) fn command(root: &Path, seeds: u32, rounds: u32, server_rounds: u64) -> Result<(), String> {
     let runs = runs(seeds, rounds);
     // Read before the runs, so that a commit made meanwhile is not taken for the one that was proven.
     let commit = repo::commit(root);
@@ -82,6 +105,10 @@ pub(crate) fn command(root: &Path, seeds: u32, rounds: u32) -> Result<(), String
         done.push(perform(root, &servers, run)?);
     }
     servers.stop()?;
+    let program = build_server(root, &repo::target_folder(root)?, "release")?;
+    for (stage, count) in CRASHED {
+        done.push(crash_rounds(&program, stage, count.unwrap_or(server_rounds))?);
+    }
     let page = page(&commit, &today(), &done);
     fs::write(root.join(PAGE), page).map_err(|error| format!("{PAGE}: {error}"))?;
     println!("{PAGE} is written");
@@ -106,6 +133,22 @@ fn perform(root: &Path, servers: &Servers, run: &Run) -> Result<Done, String> {
         tests: tally.passed,
         seconds: started.elapsed().as_secs(),
         figures: figures(&output),
+    })
+}
+
+/// Crash rounds on a server database.
+fn crash_rounds(program: &Path, stage: Stage, count: u64) -> Result<Done, String> {
+    let title = format!("`kill -9` under load on {}, then `verify`", stage.title());
+    step::announce(&title);
+    let started = Instant::now();
+    let outcome = crash::rounds(program, stage, count, crash::seed());
+    outcome.result?;
+    Ok(Done {
+        title,
+        count: format!("{count} rounds"),
+        tests: outcome.tally.passed,
+        seconds: started.elapsed().as_secs(),
+        figures: outcome.figures,
     })
 }
 

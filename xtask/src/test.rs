@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::crash::{self, Stage};
 use crate::repo::{self, cargo};
 use crate::services::Servers;
 use crate::step::{self, Tally};
@@ -34,6 +35,10 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     workspace_tests(root, Some(&servers)).1?;
     servers.stop()
 }
+
+/// Stages that are crashed on every change, and how often.
+const CRASHED: [Stage; 3] = [Stage::Postgres, Stage::Mariadb, Stage::Redis];
+const CRASH_ROUNDS: u64 = 3;
 
 /// Everything that holds the laws, on this machine, with nothing prepared but Rust.
 pub(crate) fn test(root: &Path) -> Result<(), String> {
@@ -64,6 +69,18 @@ pub(crate) fn test(root: &Path) -> Result<(), String> {
     step::announce("the API against its own description, by schemathesis");
     let checked = build_server(root, &target, "dev").and_then(|program| api_check::run(&target, &program));
     steps.one("API check", checked);
+    if let Some(program) = steps.made("debug build", build_server(root, &target, "dev")) {
+        steps.crash(&program, &CRASHED, CRASH_ROUNDS, crash::seed());
+    }
+    steps.close(started)
+}
+
+/// `cargo xtask crash`: the same rounds alone, or other ones.
+pub(crate) fn crash(root: &Path, profile: &str, on: &[Stage], rounds: u64, seed: u64) -> Result<(), String> {
+    let started = Instant::now();
+    let mut steps = Steps::default();
+    let program = build_server(root, &repo::target_folder(root)?, profile)?;
+    steps.crash(&program, if on.is_empty() { &CRASHED } else { on }, rounds, seed);
     steps.close(started)
 }
 
@@ -123,6 +140,15 @@ impl Steps {
                 self.one(name, Err(error));
                 None
             }
+        }
+    }
+
+    /// Crash rounds, each of which is a test.
+    fn crash(&mut self, program: &Path, stages: &[Stage], rounds: u64, seed: u64) {
+        for stage in stages {
+            step::announce(&format!("kill -9 under load: {stage:?}"));
+            let outcome = crash::rounds(program, *stage, rounds, seed);
+            self.many("crash", outcome.tally, outcome.result);
         }
     }
 

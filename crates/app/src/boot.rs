@@ -13,6 +13,7 @@ use purser_store::hint::{DEADLINE, Hints, RedisOptions};
 use purser_store::{DatabaseUrl, Keeper, OpenOptions, Store, StoreError, Target, Writer};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 /// What the URL of a database says, without the password in it.
@@ -35,6 +36,9 @@ pub struct Settings {
     pub owner_url: Option<String>,
     /// The secret key in hexadecimal (32 bytes or more), newest first; when empty, SQLite keeps one beside the file.
     pub secret_keys: Vec<String>,
+    /// Where no key is set, one that is forgotten when the node ends, and of which the database remembers nothing: for what
+    /// signs nothing that lasts.
+    pub passing_secret: bool,
     /// How many commands may wait; when full, callers get 503.
     pub queue_max: usize,
     /// How many commands one transaction takes at the most.
@@ -62,6 +66,7 @@ impl std::fmt::Debug for Settings {
             .field("database_url", &database::shown(&self.database_url))
             .field("owner_url", &self.owner_url.as_deref().map(database::shown))
             .field("secret_keys", &self.secret_keys.len())
+            .field("passing_secret", &self.passing_secret)
             .field("queue_max", &self.queue_max)
             .field("batch_max", &self.batch_max)
             .field("deadline", &self.deadline)
@@ -82,6 +87,7 @@ impl Settings {
             database_url: database_url.into(),
             owner_url: None,
             secret_keys: Vec::new(),
+            passing_secret: false,
             queue_max: 8_192,
             batch_max: 1_000,
             deadline: Duration::from_secs(10),
@@ -191,9 +197,15 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         what: format!("{database}: {error}"),
     };
     let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
-    let served = writers[0].begin().and_then(|batch| batch.secret_fingerprint()).map_err(refusal)?.is_some();
-    let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), served, &*random)?;
-    secrets.check(&mut writers[0])?;
+    let secrets = if settings.passing_secret && settings.secret_keys.is_empty() {
+        Secrets::passing(&*random)
+    } else {
+        let served =
+            writers[0].begin().and_then(|batch| batch.secret_fingerprint()).map_err(refusal)?.is_some();
+        let secrets = Secrets::load(&settings.secret_keys, beside.as_deref(), served, &*random)?;
+        secrets.check(&mut writers[0])?;
+        secrets
+    };
     for writer in &mut writers {
         let recovered = writer.recover().map_err(refusal)?;
         if recovered.entries > 0 {
@@ -235,7 +247,21 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
     let watchers = Watchers::new(settings.streams_max);
-    let inner = Inner { settings, store, engine, live, config, names, clock, ids, secrets, hints, watchers };
+    let looked_at = AtomicI64::new(i64::MIN / 2);
+    let inner = Inner {
+        settings,
+        store,
+        engine,
+        live,
+        config,
+        names,
+        clock,
+        ids,
+        secrets,
+        hints,
+        watchers,
+        looked_at,
+    };
     Ok(App { inner: Arc::new(inner) })
 }
 
@@ -288,9 +314,9 @@ fn open_database(settings: &Settings, database: &DatabaseUrl) -> Result<Opened, 
         }
         DatabaseUrl::Server(target) => {
             if let Some(owner) = settings.owner()? {
-                let applied = purser_store::migrate_server(&owner).map_err(refusal)?;
-                if !applied.is_empty() {
-                    tracing::info!(?applied, "migrated the database");
+                let migrated = purser_store::migrate_server_for(&owner, Some(target)).map_err(refusal)?;
+                if !migrated.applied.is_empty() {
+                    tracing::info!(applied = ?migrated.applied, "migrated the database");
                 }
             }
             let (store, writers, keeper) =

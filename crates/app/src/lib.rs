@@ -10,6 +10,7 @@ pub mod boot;
 pub mod caller;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod engine;
 pub mod error;
 mod metrics;
@@ -35,6 +36,7 @@ use purser_core::catalogue::Catalogue;
 use purser_store::hint::{Hints, Sharing};
 use purser_store::{Reader, Store, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A running node. Cheap to clone.
@@ -55,7 +57,12 @@ struct Inner {
     secrets: Secrets,
     hints: Hints,
     watchers: Watchers,
+    /// When the configuration was last looked at because somebody was unknown.
+    looked_at: AtomicI64,
 }
+
+/// How often the database is asked because of callers that this node does not know, at the most, in microseconds.
+const LOOK_EVERY: i64 = 100_000;
 
 /// Whether the node can take work, and what is wrong when it cannot.
 #[derive(Clone, Debug)]
@@ -123,6 +130,33 @@ impl App {
     /// Ends the streams of live balances, and refuses new ones: nothing else would end them when the server stops.
     pub fn end_streams(&self) {
         self.inner.watchers.stop();
+    }
+
+    /// Takes over what another node changed in the configuration a moment ago; whether that was so. Strangers cannot make
+    /// it ask the database as often as they like.
+    pub(crate) async fn look_again(&self) -> bool {
+        // An embedded database has no other nodes.
+        if self.inner.settings.sqlite_path().is_some() {
+            return false;
+        }
+        let (now, last) = (self.monotonic(), self.inner.looked_at.load(Ordering::Relaxed));
+        let mine = now - last >= LOOK_EVERY
+            && self.inner.looked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !mine {
+            return false;
+        }
+        let known = self.config().epoch;
+        let moved = self.read(move |reader| match reader.config_epoch()? {
+            epoch if epoch > known => reader.config().map(Some),
+            _ => Ok(None),
+        });
+        match moved.await {
+            Ok(Some(rows)) => {
+                self.inner.config.set(Config::new(rows));
+                true
+            }
+            Ok(None) | Err(_) => false,
+        }
     }
 
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.

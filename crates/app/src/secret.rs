@@ -52,6 +52,13 @@ impl Secrets {
         Ok(Secrets { keys })
     }
 
+    /// A key that is kept nowhere.
+    pub(crate) fn passing(random: &dyn Random) -> Secrets {
+        let mut key = vec![0; BYTES_MIN];
+        random.fill(&mut key);
+        Secrets { keys: vec![key] }
+    }
+
     /// The keys for one purpose, the newest first: what is made uses the first, what is checked may use any.
     pub fn derive(&self, purpose: &str) -> impl Iterator<Item = [u8; 32]> {
         let context = format!("purser 2026-11 {purpose}");
@@ -62,6 +69,11 @@ impl Secrets {
         let head =
             |key: [u8; 32]| u64::from_be_bytes(key[..8].try_into().expect("eight of thirty-two bytes"));
         self.derive("fingerprint").map(head)
+    }
+
+    /// Whether one of these keys has this fingerprint.
+    pub(crate) fn know(&self, fingerprint: u64) -> bool {
+        self.fingerprints().any(|mine| mine == fingerprint)
     }
 
     /// Refuses keys that are not those of this database, and remembers the newest.

@@ -15,9 +15,7 @@ use server::Server;
 #[test]
 fn the_demo_charges_the_real_trace_and_its_ledger_holds() {
     let folder = tempfile::tempdir().expect("a folder");
-    let shown = server::run(folder.path(), &["--json", "demo", "--exit"]);
-    assert_eq!(shown.status.code(), Some(0), "{}", errors(&shown));
-    let shown = json(&shown);
+    let shown = json(&demo(server::purser(folder.path()).env_remove("PURSER_DATABASE_URL")));
     let of = |name: &str| shown[name].as_u64().expect("a number");
     assert_eq!((of("charged") + of("refused"), of("exceeded"), of("charged_before")), (2_000, 0, 0));
     assert!(of("charged") > 1_000 && of("refused") > 50, "{shown}");
@@ -26,6 +24,27 @@ fn the_demo_charges_the_real_trace_and_its_ledger_holds() {
     assert_eq!(shown["verified"]["entries"].as_u64(), Some(300 + 2 * of("charged")));
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("there").collect();
     assert!(left.is_empty(), "the demo leaves nothing behind: {left:?}");
+}
+
+#[test]
+fn the_demo_runs_twice_on_a_database_that_is_set_and_on_none_that_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for runs in 1..=2 {
+        let shown = json(&demo(&mut server::purser(folder.path())));
+        assert_eq!((&shown["charged_before"], &shown["verified"]["holds"]), (&0.into(), &true.into()));
+        let entries = shown["verified"]["entries"].as_u64().expect("a number");
+        assert!(entries > runs * 2_000, "run {runs}: {shown}");
+    }
+    server::key(folder.path());
+    let used = server::run(folder.path(), &["demo", "--exit"]);
+    assert_eq!(used.status.code(), Some(1));
+    assert!(errors(&used).contains("is used"), "{}", errors(&used));
+}
+
+fn demo(purser: &mut std::process::Command) -> Output {
+    let shown = purser.args(["--json", "demo", "--exit"]).output().expect("the program runs");
+    assert_eq!(shown.status.code(), Some(0), "{}", errors(&shown));
+    shown
 }
 
 #[test]

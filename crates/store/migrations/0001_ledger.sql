@@ -289,7 +289,7 @@ CREATE TABLE hold (
     PRIMARY KEY (tenant_no, wallet_id, hold_id)
 ){keyed};
 -- Most holds are saved closed and never enter it.
-CREATE INDEX hold_active ON hold (tenant_no, wallet_id){where:state = 1};
+CREATE INDEX hold_active ON hold (tenant_no, wallet_id{and_state}){where:state = 1};
 
 CREATE TABLE debt (
     tenant_no {int} NOT NULL,

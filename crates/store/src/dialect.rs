@@ -28,7 +28,7 @@ pub(crate) struct Statement {
 }
 
 /// Tokens of the migrations, each with what it stands for: SQLite, PostgreSQL, MySQL.
-const TOKENS: [(&str, [&str; 3]); 12] = [
+const TOKENS: [(&str, [&str; 3]); 13] = [
     ("{int}", ["INTEGER", "BIGINT", "BIGINT"]),
     ("{id}", ["BLOB", "BYTEA", "VARBINARY(16)"]),
     ("{digest}", ["BLOB", "BYTEA", "VARBINARY(32)"]),
@@ -45,6 +45,8 @@ const TOKENS: [(&str, [&str; 3]); 12] = [
         "{primary}",
         ["", ",\n    PRIMARY KEY (position, tenant_no)", ",\n    PRIMARY KEY (position, tenant_no)"],
     ),
+    // Where an index holds every row, its key finds those that it was made for.
+    ("{and_state}", ["", "", ", state"]),
     // STRICT keeps a wrong type out of a column: SQLite would otherwise store a text where an integer belongs.
     ("{rows}", [" STRICT", "", INNODB]),
     ("{keyed}", [" STRICT, WITHOUT ROWID", "", INNODB]),
@@ -86,6 +88,23 @@ impl Dialect {
         rendered
     }
 
+    /// The condition for rows whose key comes behind the values `?1, ?2, …`, in the words that let the database begin there in
+    /// its index.
+    pub(crate) fn keys_behind(self, keys: &[&str]) -> String {
+        let place = |index: usize| format!("?{}", index + 1);
+        if self != Dialect::Mysql {
+            let places: Vec<String> = (0..keys.len()).map(place).collect();
+            return format!("({}) > ({})", keys.join(", "), places.join(", "));
+        }
+        // MySQL walks the index from its start for a comparison of rows.
+        let alternative = |last: usize| {
+            let same = (0..last).map(|index| format!("{} = {}", keys[index], place(index)));
+            let terms: Vec<String> = same.chain([format!("{} > {}", keys[last], place(last))]).collect();
+            format!("({})", terms.join(" AND "))
+        };
+        (0..keys.len()).map(alternative).collect::<Vec<_>>().join(" OR ")
+    }
+
     /// A cold statement as this database wants it.
     pub(crate) fn statement(self, sql: &'static str) -> Statement {
         if self == Dialect::Sqlite {
@@ -100,8 +119,10 @@ impl Dialect {
     }
 
     fn render_statement(self, sql: &str) -> Statement {
-        let text = without_index_hints(sql);
-        let text = if self == Dialect::Mysql { on_duplicate_key(&text) } else { text };
+        let text = match self {
+            Dialect::Mysql => compare_columns(&on_duplicate_key(&hint_indexes(sql, " FORCE INDEX (", ")"))),
+            Dialect::Postgres | Dialect::Sqlite => hint_indexes(sql, "", ""),
+        };
         let mut rendered = String::with_capacity(text.len());
         let mut order = Vec::new();
         let mut rest = text.as_str();
@@ -122,12 +143,35 @@ impl Dialect {
     }
 }
 
-/// `INDEXED BY name` tells SQLite's planner what the others find out from their statistics.
-fn without_index_hints(sql: &str) -> String {
+/// `INDEXED BY name` tells SQLite's planner what PostgreSQL finds out from its statistics; MySQL's has words of its own for it.
+fn hint_indexes(sql: &str, before: &str, after: &str) -> String {
     let mut words = sql.split(" INDEXED BY ");
     let mut text = words.next().unwrap_or_default().to_owned();
     for part in words {
-        text.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        if !before.is_empty() {
+            text.extend([before, &part[..part.len() - rest.len()], after]);
+        }
+        text.push_str(rest);
+    }
+    text
+}
+
+/// `(a, b) > (?1, ?2)` as `(a > ?1 OR a = ?1 AND b > ?2)`: by a comparison of rows MariaDB and MySQL find no place in an
+/// index and read it from its beginning.
+fn compare_columns(sql: &str) -> String {
+    let mut text = sql.to_owned();
+    for comparison in [">=", "<=", ">", "<"] {
+        while let Some((left, right)) = text.split_once(&format!(") {comparison} (")) {
+            let parts = (left.rsplit_once('('), right.split_once(')'));
+            let (Some((before, columns)), Some((values, after))) = parts else {
+                unreachable!("brackets are closed")
+            };
+            let pairs = (columns.split_once(", "), values.split_once(", "));
+            let (Some((a, b)), Some((x, y))) = pairs else { unreachable!("rows of two are compared") };
+            let strictly = &comparison[..1];
+            text = format!("{before}({a} {strictly} {x} OR {a} = {x} AND {b} {comparison} {y}){after}");
+        }
     }
     text
 }
@@ -191,11 +235,33 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_compared_as_the_database_can_use_its_index() {
+        assert_eq!(Dialect::Postgres.keys_behind(&["a", "b"]), "(a, b) > (?1, ?2)");
+        assert_eq!(Dialect::Sqlite.keys_behind(&["a"]), "(a) > (?1)");
+        assert_eq!(Dialect::Mysql.keys_behind(&["a", "b"]), "(a > ?1) OR (a = ?1 AND b > ?2)");
+    }
+
+    #[test]
     fn hints_and_conditions_are_for_those_who_understand_them() {
         let sql = "SELECT a FROM lot INDEXED BY lot_by_wallet WHERE b = ?1";
         assert_eq!(Dialect::Postgres.statement(sql).text, "SELECT a FROM lot WHERE b = $1");
+        let mysql = Dialect::Mysql.statement(sql).text;
+        assert_eq!(mysql, "SELECT a FROM lot FORCE INDEX (lot_by_wallet) WHERE b = ?");
         let index = "CREATE INDEX i ON t (a){where:a > 1};";
         assert_eq!(Dialect::Postgres.render(index), "CREATE INDEX i ON t (a) WHERE a > 1;");
         assert_eq!(Dialect::Mysql.render(index), "CREATE INDEX i ON t (a);");
+        let index = "CREATE INDEX i ON t (a{and_state}){where:state = 1};";
+        assert_eq!(Dialect::Sqlite.render(index), "CREATE INDEX i ON t (a) WHERE state = 1;");
+        assert_eq!(Dialect::Mysql.render(index), "CREATE INDEX i ON t (a, state);");
+    }
+
+    #[test]
+    fn rows_are_compared_so_that_an_index_is_used() {
+        let sql = "SELECT a FROM t WHERE (a, b) >= (?1, ?2) AND (a, b) < (?3, ?4) AND c > ?5";
+        assert_eq!(Dialect::Postgres.statement(sql).text, sql.replace('?', "$"));
+        let mysql = Dialect::Mysql.statement(sql);
+        let both = "(a > ? OR a = ? AND b >= ?) AND (a < ? OR a = ? AND b < ?)";
+        assert_eq!(mysql.text, format!("SELECT a FROM t WHERE {both} AND c > ?"));
+        assert_eq!(mysql.order, [0, 0, 1, 2, 2, 3, 4]);
     }
 }

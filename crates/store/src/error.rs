@@ -69,6 +69,12 @@ pub enum StoreError {
         /// What it said.
         what: String,
     },
+    /// The server is too old, not set to keep what it acknowledges, or reached in a way that cannot work.
+    #[error("the database cannot be used as it is: {what}")]
+    Unfit {
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// The schema is older than this program, and this user may not or should not change it.
     #[error(
         "the database has {found}, this program needs schema {known}: run `purser migrate` with the owner's URL"
@@ -78,6 +84,18 @@ pub enum StoreError {
         found: String,
         /// The newest schema that is known.
         known: u32,
+    },
+    /// A copy into it was begun and has not ended.
+    #[error(
+        "the database holds a part of a copy only: run the same `purser copy` again, which goes on where it was, or drop \
+         the database and begin anew"
+    )]
+    Unfinished,
+    /// A copy from or into it would not be right.
+    #[error("it cannot be copied: {what}")]
+    NotCopied {
+        /// Why, and what to do.
+        what: String,
     },
     /// Anything else, in the driver's words.
     #[error("the database failed: {0}")]

@@ -9,6 +9,7 @@
 //! Read `hot/` for the funnel, `driver/` for how one text of SQL reaches every database, `query/` for reads, `table/` for the
 //! cold tables, and `migrations/` for the schema with its reasons. `hint/` stands apart: what it remembers may be lost.
 
+mod console;
 mod dialect;
 mod driver;
 mod error;
@@ -18,11 +19,14 @@ mod inspect;
 mod migrate;
 mod position;
 mod query;
+mod rights;
 mod scratch;
 mod sqlite;
 mod store;
 mod table;
+mod transport;
 
+pub use console::Console;
 pub use driver::{DatabaseUrl, Target};
 pub use error::{CommitError, StoreError};
 pub use hot::server::{Keeper, Observed};
@@ -30,21 +34,15 @@ pub use hot::{
     Batch, CommitFault, EntryText, Folded, KeyDigest, LoadedWallet, NewAnswer, Recording, Recovered,
     StoredAnswer, Touched, Wanted, Writer,
 };
-pub use migrate::rendered_schema;
+pub use inspect::{Check, Inspection, Verdict, inspect, inspect_file};
+pub use migrate::{Migrated, migrate_file, migrate_server, migrate_server_for, rendered_schema};
 pub use position::{Heads, Position};
 pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
+pub use rights::{RoleNames, print_roles};
 pub use scratch::ScratchDatabase;
 pub use sqlite::LogCopier;
 pub use store::{OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
 };
-
-/// Brings a server database up to the schema this program knows; the numbers of the migrations that were applied. Safe to
-/// start on many nodes at once.
-///
-/// # Errors
-/// The user may not change the schema, or a newer program already did.
-pub fn migrate_server(target: &Target) -> Result<Vec<u32>, StoreError> {
-    migrate::migrate_server(target)
-}
+pub use transport::{CopySource, CopyTarget, Rows};

@@ -5,12 +5,16 @@
 //! server one node migrates at a time: the others wait for the row that it locks.
 
 use crate::dialect::{Dialect, statements};
-use crate::driver::{Columns, Link, Session, Target};
+use crate::driver::mysql_session::STAY_IDLE;
+use crate::driver::{Columns, LOCK_MAX, Link, Session, Target};
 use crate::error::StoreError;
 use crate::hot::rows::{int, small, text};
 use crate::hot::server::begin_writing;
+use crate::store::{OpenOptions, Store};
+use crate::{inspect, rights, sqlite};
 use refinery_core::traits::sync::{Migrate, Query, Transaction};
 use refinery_core::{Migration, Runner};
+use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -103,41 +107,148 @@ pub(crate) fn migrate(session: Session<'_>) -> Result<Vec<u32>, StoreError> {
     Ok(report.applied_migrations().iter().filter_map(|done| u32::try_from(done.version()).ok()).collect())
 }
 
-/// Migrates a server database, alone: whoever else wants to waits.
-pub(crate) fn migrate_server(target: &Target) -> Result<Vec<u32>, StoreError> {
-    let (guard, worker) = (Link::connect(target)?, Link::connect(target)?);
-    let lock = guard.session();
-    for waited in 0.. {
-        match take_lock(lock) {
-            Ok(()) => break,
-            Err(error @ StoreError::Conflict { .. }) if waited < WAITS_MAX => {
-                tracing::info!(%error, "another node migrates the database; waiting for it");
-                lock.script("ROLLBACK")?;
+/// What a migration did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Migrated {
+    /// The numbers of the migrations that were applied.
+    pub applied: Vec<u32>,
+    /// The schema that is there now.
+    pub schema: u32,
+    /// The runtime role that was granted what it lacked.
+    pub granted: Option<String>,
+}
+
+/// Brings an embedded database up to the schema this program knows, making it where it is absent.
+///
+/// # Errors
+/// Another process serves it, or a newer program wrote it.
+pub fn migrate_file(path: &Path) -> Result<Migrated, StoreError> {
+    let before = if path.exists() { found_in_file(path)? } else { None };
+    refuse_newer(before)?;
+    let schema = schema_known();
+    let mut applied = Vec::new();
+    if before != Some(schema) {
+        let (_, writer) = Store::open(path, &OpenOptions::default())?;
+        writer.close()?;
+        applied.extend(before.unwrap_or(0) + 1..=schema);
+    }
+    Ok(Migrated { applied, schema, granted: None })
+}
+
+fn found_in_file(path: &Path) -> Result<Option<u32>, StoreError> {
+    if path.metadata().is_ok_and(|file| file.len() == 0) {
+        return Ok(None);
+    }
+    sqlite::check_readable(path)?;
+    schema_found(Session::Sqlite(&sqlite::open_for_reading(path)?))
+}
+
+/// Brings a server database up to the schema this program knows; the numbers of the migrations that were applied. Safe to
+/// start on many nodes at once.
+///
+/// # Errors
+/// The user may not change the schema, or a newer program already did.
+pub fn migrate_server(target: &Target) -> Result<Vec<u32>, StoreError> {
+    migrate_server_for(target, None).map(|migrated| migrated.applied)
+}
+
+/// The same, and grants the user that serves (`runtime`) what it lacks on the tables.
+///
+/// # Errors
+/// As [`migrate_server`]; a runtime user that cannot be found or granted anything is only told of in the log.
+pub fn migrate_server_for(owner: &Target, runtime: Option<&Target>) -> Result<Migrated, StoreError> {
+    // A pooler may hand each transaction another connection: nothing is kept prepared, and the lock is one transaction.
+    let owner = &Target { keep_prepared: false, ..owner.clone() };
+    let (guard, worker) = (Link::connect(owner)?, Link::connect(owner)?);
+    inspect::refuse_unfit(worker.session())?;
+    refuse_newer(schema_found(worker.session())?)?;
+    let (lock, work) = (guard.session(), worker.session());
+    let mut waits = Waits::default();
+    waits.until(lock, || take_lock(lock))?;
+    let applied = waits.until(work, || migrate(work))?;
+    let granted = runtime.and_then(|runtime| grant(work, owner, runtime));
+    lock.script("COMMIT")?;
+    Ok(Migrated { applied, schema: schema_known(), granted })
+}
+
+/// Waiting for somebody who is in the way, a bounded number of times.
+#[derive(Default)]
+struct Waits {
+    waited: usize,
+}
+
+impl Waits {
+    fn until<T>(
+        &mut self,
+        session: Session<'_>,
+        attempt: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            match attempt() {
+                Err(error @ StoreError::Conflict { .. }) if self.waited < WAITS_MAX => {
+                    tracing::info!(%error, "somebody holds what the migration needs; waiting for it");
+                    self.waited += 1;
+                    session.script("ROLLBACK")?;
+                }
+                outcome => return outcome,
             }
-            Err(error) => return Err(error),
         }
     }
-    let applied = migrate(worker.session())?;
-    lock.script("COMMIT")?;
-    Ok(applied)
+}
+
+/// Grants the runtime user what it lacks. What comes in between leaves the migration as it is.
+fn grant(work: Session<'_>, owner: &Target, runtime: &Target) -> Option<String> {
+    if owner.user == runtime.user {
+        return None;
+    }
+    let link = Link::connect(&Target { keep_prepared: false, ..runtime.clone() });
+    match link.and_then(|link| rights::grant_missing(work, link.session())) {
+        Ok(granted) => granted,
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "the role that serves was granted nothing; `purser migrate --print-roles` prints what it needs"
+            );
+            None
+        }
+    }
 }
 
 fn take_lock(session: Session<'_>) -> Result<(), StoreError> {
-    let made = session.script("CREATE TABLE IF NOT EXISTS migration_lock (one BIGINT NOT NULL PRIMARY KEY)");
-    if made.is_err() && !exists(session, "migration_lock")? {
-        // Of several who make it at once PostgreSQL refuses some, although it is there by then.
-        return made;
+    if !exists(session, "migration_lock")? {
+        let made =
+            session.script("CREATE TABLE IF NOT EXISTS migration_lock (one BIGINT NOT NULL PRIMARY KEY)");
+        if made.is_err() && !exists(session, "migration_lock")? {
+            // Of several who make it at once PostgreSQL refuses some, although it is there by then.
+            return made;
+        }
     }
     session.execute(
         "INSERT INTO migration_lock (one) VALUES (?1) ON CONFLICT (one) DO NOTHING",
         &[1_i64.into()],
     )?;
     begin_writing(session)?;
-    if session.dialect() == Dialect::Postgres {
-        // The lock is held for as long as the migration takes, by a connection that says nothing meanwhile.
-        session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?;
+    // The lock is held for as long as the migration takes, by a connection that says nothing meanwhile.
+    match session.dialect() {
+        Dialect::Postgres => session.script("SET LOCAL idle_in_transaction_session_timeout = 0")?,
+        Dialect::Mysql => session.script(STAY_IDLE)?,
+        Dialect::Sqlite => {}
     }
     session.one(LOCK, &[], |row| int(row, 0)).map(|_| ())
+}
+
+/// What a migration's transaction begins with. It takes as long as it takes, but does not queue for a table behind somebody
+/// else for long: everybody who comes after would wait behind it.
+fn begin_migrating(session: Session<'_>) -> Result<(), StoreError> {
+    match session.dialect() {
+        Dialect::Postgres => {
+            let lock = LOCK_MAX.as_millis();
+            session
+                .script(&format!("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {lock}"))
+        }
+        // The session of a connection says the same on MySQL.
+        Dialect::Mysql | Dialect::Sqlite => session.script("BEGIN"),
+    }
 }
 
 /// All migrations as this database gets them.
@@ -181,7 +292,7 @@ impl Migrating<'_> {
 
     fn all_or_nothing<'a>(&self, queries: impl Iterator<Item = &'a str>) -> Result<usize, StoreError> {
         let mut count = 0;
-        self.session.script("BEGIN")?;
+        begin_migrating(self.session)?;
         for query in queries {
             if let Err(error) = self.session.migrate(query) {
                 self.session.script("ROLLBACK")?;
@@ -228,7 +339,7 @@ mod tests {
         let connection = Connection::open_in_memory().expect("memory");
         migrate(Session::Sqlite(&connection)).expect("the migrations apply");
         let lists = [crate::hot::load::STATEMENTS].into_iter().chain(crate::hot::sqlite::ALL);
-        let lists = lists.chain(crate::table::ALL).chain(crate::query::ALL);
+        let lists = lists.chain(crate::table::ALL).chain(crate::query::ALL).chain(crate::transport::ALL);
         let mut prepared = 0;
         for (name, sql) in lists.flatten() {
             connection.prepare(sql).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -39,6 +39,11 @@ impl Position {
         (self.0 >> Position::SEQ_BITS) as u8
     }
 
+    /// Another position of the same slot.
+    pub(crate) fn at(self, seq: u64) -> Position {
+        Position::new(self.slot(), seq)
+    }
+
     /// Behind every position of its slot.
     pub(crate) fn end_of_slot(self) -> Position {
         Position((u64::from(self.slot()) + 1) << Position::SEQ_BITS)

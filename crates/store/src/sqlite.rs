@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::hot::sqlite::SqliteWriter;
 use crate::migrate::{migrate, refuse_newer, schema_found};
 use crate::store::{OpenOptions, PATIENCE};
+use crate::transport;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read};
@@ -47,8 +48,17 @@ const STATEMENTS_KEPT: usize = 128;
 #[derive(Clone)]
 pub(crate) struct MainFile(Arc<File>);
 
-/// Opens the database for this process alone, making and migrating it where needed.
+/// Opens the database for this process alone, making and migrating it where needed; refuses one that is being copied into.
 pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<(SqliteWriter, MainFile), StoreError> {
+    let (connection, lock) = open_to_write(path)?;
+    transport::refuse_unfinished(Session::Sqlite(&connection))?;
+    let main_file = MainFile(Arc::new(File::options().write(true).open(path).map_err(|error| io(&error))?));
+    let writer = SqliteWriter::take(connection, lock, main_file.clone(), options)?;
+    Ok((writer, main_file))
+}
+
+/// The one connection that may write, to a current schema, and what keeps others away.
+pub(crate) fn open_to_write(path: &Path) -> Result<(Connection, File), StoreError> {
     let lock = lock(path)?;
     check_file(path)?;
     let connection = Connection::open(path)?;
@@ -62,9 +72,7 @@ pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<(SqliteWriter, 
         check_soundness(&connection)?;
     }
     migrate(Session::Sqlite(&connection))?;
-    let main_file = MainFile(Arc::new(File::options().write(true).open(path).map_err(|error| io(&error))?));
-    let writer = SqliteWriter::take(connection, lock, main_file.clone(), options)?;
-    Ok((writer, main_file))
+    Ok((connection, lock))
 }
 
 /// Refuses what is no database to read.
@@ -121,7 +129,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Takes the operating system's lock beside the file; it goes with the process, however that ends.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file =

@@ -10,6 +10,7 @@ use crate::inspect;
 use crate::migrate::{refuse_other, schema_found};
 use crate::query::Reader;
 use crate::sqlite::{self, LogCopier, MainFile};
+use crate::transport;
 use parking_lot::{Condvar, Mutex};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,15 +79,18 @@ impl Store {
     }
 
     /// Connects to a server whose schema is the one this program knows and whose commits are durable: so many writers, and
-    /// the worker behind them.
+    /// the worker behind them. Says aloud what the user could do to history.
     pub fn connect(
         target: &Target,
         options: &OpenOptions,
         writers: usize,
     ) -> Result<(Store, Vec<Writer>, Keeper), StoreError> {
+        inspect::refuse_lost_statements(target)?;
         let link = Link::connect(target)?;
+        inspect::refuse_unfit(link.session())?;
         refuse_other(schema_found(link.session())?)?;
-        inspect::refuse_unsafe(link.session())?;
+        transport::refuse_unfinished(link.session())?;
+        inspect::warn_of_rights(link.session())?;
         let store = Store::of(Source::Server(target.clone()), options.readers);
         let writers = (0..writers.max(1)).map(|_| ServerWriter::new(target.clone()).into()).collect();
         Ok((store, writers, Keeper::new(target.clone())))
@@ -99,7 +103,10 @@ impl Store {
                 sqlite::check_readable(path)?;
                 Source::File { path: path.clone(), main_file: None }
             }
-            DatabaseUrl::Server(target) => Source::Server(target.clone()),
+            DatabaseUrl::Server(target) => {
+                inspect::refuse_lost_statements(target)?;
+                Source::Server(target.clone())
+            }
         };
         let store = Store::of(source, 1);
         store.read(|reader| refuse_other(schema_found(reader.session)?))?;

@@ -44,22 +44,24 @@ pub(super) struct Measured {
     pub(super) entries: u64,
 }
 
-/// A running server and the key to it.
+/// Running servers on one database, and a key to them.
 pub(super) struct Target {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     key: String,
 }
 
 impl Target {
-    pub(super) fn of(server: &Server) -> Result<Self, String> {
-        Ok(Target { address: server.address, key: server.key("bench")? })
+    pub(super) fn of(servers: &[Server]) -> Result<Self, String> {
+        let key = servers[0].key("bench")?;
+        servers.iter().try_for_each(|server| server.sees("/v1/actions", &key))?;
+        Ok(Target { addresses: servers.iter().map(|server| server.address).collect(), key })
     }
 
     /// Asks for something that needs the key and the database.
     pub(super) fn is_there(&self) -> Result<(), String> {
         let authorization = format!("Bearer {}", self.key);
         let headers = [("Authorization", authorization.as_str())];
-        match http::ask(self.address, "GET", "/v1/actions", &headers, "")? {
+        match http::ask(self.addresses[0], "GET", "/v1/actions", &headers, "")? {
             answer if answer.status == 200 => Ok(()),
             answer => Err(format!("GET /v1/actions answers {}: {}", answer.status, answer.body)),
         }
@@ -71,7 +73,7 @@ impl Target {
         let authorization = format!("Bearer {}", self.key);
         let headers = [("Authorization", authorization.as_str()), ("Idempotency-Key", "bench-action-scan")];
         let action = r#"{"key":"scan","name":"Scan","price":{"model":"flat","unit":"credit","amount":"1"}}"#;
-        let answer = http::ask(self.address, "POST", "/v1/actions", &headers, action)?;
+        let answer = http::ask(self.addresses[0], "POST", "/v1/actions", &headers, action)?;
         if answer.status != 201 {
             return Err(format!("POST /v1/actions answers {}: {}", answer.status, answer.body));
         }
@@ -123,8 +125,8 @@ impl Target {
         Ok(outcome)
     }
 
-    fn load(&self, pace: Pace, warm_up: Duration, measured: Duration) -> Load {
-        Load { address: self.address, connections: CONNECTIONS, pace, warm_up, measured }
+    fn load(&self, pace: Pace, warm_up: Duration, measured: Duration) -> Load<'_> {
+        Load { addresses: &self.addresses, connections: CONNECTIONS, pace, warm_up, measured }
     }
 }
 
@@ -138,7 +140,7 @@ impl Requests {
     fn new(target: &Target, path: &str, order: Order) -> Self {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nIdempotency-Key: ",
-            target.address, target.key
+            target.addresses[0], target.key
         );
         Requests { head: head.into_bytes(), keys: Keys::new(order) }
     }
@@ -154,7 +156,7 @@ impl Requests {
 /// Answers a second of the handler that parses and answers a debit and does nothing between.
 pub(super) fn noop(program: &Path, effort: Effort) -> Result<f64, String> {
     let server = Server::start_as(program, &["bench", "noop"], "/healthz")?;
-    let target = Target { address: server.address, key: "psk_noop".to_string() };
+    let target = Target { addresses: vec![server.address], key: "psk_noop".to_string() };
     let outcome = target.debit(Wallets::Many(WALLETS), Pace::Closed, Order::Time, effort)?;
     server.stop()?;
     Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
@@ -167,27 +169,46 @@ pub(super) fn ledger(
     pace: Pace,
     effort: Effort,
 ) -> Result<Measured, String> {
-    measure(Server::start(program)?, wallets, pace, Order::Time, effort, 0)
+    measure(
+        vec![Server::start(program)?],
+        Run { wallets, pace, order: Order::Time, before: 0 },
+        effort,
+        || Ok(()),
+    )
 }
 
-/// Debits against the ledger of a running server that holds `before` entries; verified afterwards.
+/// One measurement over HTTP.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub(super) wallets: Wallets,
+    pub(super) pace: Pace,
+    pub(super) order: Order,
+    /// Entries that the ledger holds already.
+    pub(super) before: u64,
+}
+
+/// Debits against the ledger of running servers; verified afterwards. `settle` is called between the set-up and
+/// the load.
 pub(super) fn measure(
-    server: Server,
-    wallets: Wallets,
-    pace: Pace,
-    order: Order,
+    mut servers: Vec<Server>,
+    run: Run,
     effort: Effort,
-    before: u64,
+    settle: impl FnOnce() -> Result<(), String>,
 ) -> Result<Measured, String> {
-    let target = Target::of(&server)?;
-    target.prepare(wallets)?;
-    let outcome = target.debit(wallets, pace, order, effort)?;
-    let (_, entries) = verify(|arguments| server.stop_and_run(arguments))?;
-    if entries != before + outcome.answered() + wallets.count() {
+    let target = Target::of(&servers)?;
+    target.prepare(run.wallets)?;
+    servers.iter().try_for_each(|server| server.sees("/v1/actions/scan", &target.key))?;
+    settle()?;
+    let outcome = target.debit(run.wallets, run.pace, run.order, effort)?;
+    let last = servers.pop().ok_or("no server was started")?;
+    servers.into_iter().try_for_each(Server::stop)?;
+    let (_, entries) = verify(|arguments| last.stop_and_run(arguments))?;
+    if entries != run.before + outcome.answered() + run.wallets.count() {
         return Err(format!(
-            "the ledger holds {entries} entries; it held {before} before {} debits and {} grants were answered",
+            "the ledger holds {entries} entries; it held {} before {} debits and {} grants were answered",
+            run.before,
             outcome.answered(),
-            wallets.count()
+            run.wallets.count()
         ));
     }
     Ok(Measured {
@@ -205,7 +226,7 @@ pub(super) fn verify(run: impl FnOnce(&[&str]) -> Result<String, String>) -> Res
 }
 
 /// The number of entries in what `purser verify --json` prints.
-fn entries_of(printed: &str) -> Result<u64, String> {
+pub(crate) fn entries_of(printed: &str) -> Result<u64, String> {
     // Progress may come first; the result is the last line.
     let last = printed.trim().lines().last().unwrap_or_default();
     let parsed: Result<serde_json::Value, _> =
@@ -220,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_request_announces_its_length_and_carries_its_own_key() {
-        let target = Target { address: SocketAddr::from(([127, 0, 0, 1], 1)), key: "psk_x".to_string() };
+        let target =
+            Target { addresses: vec![SocketAddr::from(([127, 0, 0, 1], 1))], key: "psk_x".to_string() };
         let mut requests = Requests::new(&target, "/v1/debits", Order::Time);
         let (mut one, mut two) = (Vec::new(), Vec::new());
         requests.append(&mut one, b"{\"a\":1}");

@@ -5,15 +5,18 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::debits::{self, Wallets};
+use super::debits::{self, Run, Wallets};
 use super::series::Series;
+use super::servers::System;
 use super::{Effort, fill};
 use crate::guard::TempFolder;
 use crate::load::{Order, Pace};
-use crate::server::{self, Server};
+use crate::server::{self, Server, Settings};
+use crate::step;
 
 /// What size costs, one figure of each a round.
 pub(super) struct Large {
+    pub(super) system: &'static str,
     /// Entries that were there before the first round.
     pub(super) entries: u64,
     pub(super) empty: Series,
@@ -23,28 +26,65 @@ pub(super) struct Large {
     pub(super) verified_per_second: f64,
 }
 
-pub(super) fn measure(program: &Path, debits: u64, effort: Effort) -> Result<Large, String> {
+/// The embedded database, then the server.
+pub(super) fn all(
+    program: &Path,
+    debits: u64,
+    server: &System,
+    effort: Effort,
+) -> Result<Vec<Large>, String> {
+    step::announce(&format!("a ledger of {debits} debits, SQLite"));
+    let embedded = embedded(program, debits, effort)?;
+    step::announce(&format!("a ledger of {debits} debits, {}", server.name()));
+    Ok(vec![embedded, on_server(program, debits, server, effort)?])
+}
+
+const MANY: Wallets = Wallets::Many(debits::WALLETS);
+
+fn embedded(program: &Path, debits: u64, effort: Effort) -> Result<Large, String> {
     let folder = Rc::new(TempFolder::new("large")?);
-    fill(program, folder.path(), debits)?;
-    let (seconds, entries) =
-        debits::verify(|arguments| server::run_alone(program, folder.path(), arguments))?;
+    let settings = Settings::file(folder.path());
+    let empty = || Ok(debits::ledger(program, MANY, Pace::Closed, effort)?.per_second);
+    let start = || Server::start_in(folder.clone(), program);
+    measure("SQLite", program, debits, effort, &settings, empty, start)
+}
+
+fn on_server(program: &Path, debits: u64, server: &System, effort: Effort) -> Result<Large, String> {
+    server.on_empty(|_, settings| {
+        let empty = || Ok(server.debits(program, 1, MANY, Pace::Closed, effort)?.per_second);
+        let start = || Server::start_with(settings, program);
+        measure(server.name(), program, debits, effort, settings, empty, start)
+    })
+}
+
+fn measure(
+    system: &'static str,
+    program: &Path,
+    debits: u64,
+    effort: Effort,
+    settings: &Settings,
+    empty: impl Fn() -> Result<f64, String>,
+    start: impl Fn() -> Result<Server, String>,
+) -> Result<Large, String> {
+    fill(program, settings, debits)?;
+    let (seconds, entries) = debits::verify(|arguments| server::run_alone(program, settings, arguments))?;
     if entries < debits {
         return Err(format!("the large ledger should hold {debits} debits and has {entries} entries"));
     }
     let mut large = Large {
+        system,
         entries,
         empty: Series::default(),
         full: Series::default(),
         full_random: Series::default(),
         verified_per_second: entries as f64 / seconds,
     };
-    let many = Wallets::Many(debits::WALLETS);
     let mut held = entries;
     for _ in 0..effort.rounds {
-        large.empty.push("an empty ledger", debits::ledger(program, many, Pace::Closed, effort)?.per_second);
+        large.empty.push("an empty ledger", empty()?);
         for order in [Order::Time, Order::Chance] {
-            let server = Server::start_in(folder.clone(), program)?;
-            let measured = debits::measure(server, many, Pace::Closed, order, effort, held)?;
+            let run = Run { wallets: MANY, pace: Pace::Closed, order, before: held };
+            let measured = debits::measure(vec![start()?], run, effort, || Ok(()))?;
             held = measured.entries;
             match order {
                 Order::Time => large.full.push("the large ledger", measured.per_second),

@@ -1,16 +1,18 @@
-//! `cargo xtask bench`: Purser beside a handler that does nothing and beside PostgreSQL doing the same
-//! debits one transaction each, on this machine, in this run.
+//! `cargo xtask bench`: Purser beside a handler that does nothing and beside PostgreSQL and MariaDB doing the
+//! same debits one transaction each, on this machine, in this run.
 //!
 //! Machines change speed while they are measured, so everything is measured once in every round, ratios
 //! are taken within a round, and the median of the rounds is what counts. A figure counts only when
-//! the ledger holds exactly one entry for every answer. Read next: `debits`, `pgbench`, `report`.
+//! the ledger holds exactly one entry for every answer. Read next: `debits`, `servers`, `pgbench`, `report`.
 
 mod debits;
 mod large;
 mod machine;
+mod mariadb;
 mod pgbench;
 mod report;
 mod series;
+mod servers;
 
 use std::fs;
 use std::path::Path;
@@ -19,13 +21,15 @@ use std::time::{Duration, Instant};
 use crate::guard::TempFolder;
 use crate::load::{Histogram, Pace};
 use crate::repo;
-use crate::server::{self, Server};
-use crate::services::Postgres;
+use crate::server::{self, Server, Settings};
+use crate::services::{MariaDb, Postgres};
 use crate::step;
 use crate::test::build_server;
+pub(crate) use debits::entries_of;
 use debits::{Target, Wallets};
 use report::Report;
 use series::Series;
+use servers::{OnServer, System};
 
 /// How long and how often.
 #[derive(Clone, Copy)]
@@ -45,6 +49,11 @@ impl Effort {
     /// Enough to see whether everything still runs; its figures are not written down.
     pub(crate) const QUICK: Effort =
         Effort { rounds: 1, warm_up: Duration::from_millis(500), measured: Duration::from_secs(1) };
+
+    /// There is more to measure on server databases, and the whole of it should not take longer than a walk.
+    fn on_servers(self) -> Effort {
+        Effort { measured: self.measured.min(Duration::from_secs(4)), ..self }
+    }
 }
 
 /// Debits of one engine run: a few seconds of it.
@@ -56,9 +65,9 @@ struct Rounds {
     noop: Series,
     sqlite: Series,
     sqlite_hot: Series,
-    pgbench: Series,
-    pgbench_hot: Series,
     engine: Series,
+    postgres: OnServer,
+    mariadb: OnServer,
 }
 
 /// Latencies of answers at a fixed rate.
@@ -71,6 +80,7 @@ struct Paced {
 /// What is measured once, after the rounds.
 struct Once {
     paced: Paced,
+    paced_postgres: Paced,
     idle_kilobytes: u64,
     binary_bytes: u64,
     verified_per_second: f64,
@@ -79,36 +89,50 @@ struct Once {
 }
 
 /// Measures, prints the table, and writes `docs/benchmarks.md` unless the run is a quick one. With
-/// `large`, also measures against a ledger of so many debits.
+/// `large`, also measures against ledgers of so many debits.
 pub(crate) fn command(root: &Path, effort: Effort, quick: bool, large: Option<u64>) -> Result<(), String> {
     let target = repo::target_folder(root)?;
     step::announce("release build");
     let program = build_server(root, &target, "release")?;
-    step::announce("private PostgreSQL");
-    let postgres = Postgres::start()?;
+    step::announce("private PostgreSQL and MariaDB");
+    let systems = [System::Postgres(Postgres::start()?), System::MariaDb(MariaDb::start()?)];
     let mut rounds = Rounds::default();
     let mut latency_at_most = Histogram::default();
     for round in 1..=effort.rounds {
         step::announce(&format!("round {round} of {}", effort.rounds));
-        rounds.measure(&program, &postgres, effort, &mut latency_at_most)?;
+        rounds.measure(&program, &systems, effort, &mut latency_at_most)?;
     }
-    postgres.stop()?;
     step::announce("at half of the highest load, idle memory, verify");
-    let once = measure_once(&program, effort, rounds.sqlite.median(), latency_at_most)?;
+    let paced_postgres = systems[0].paced(&program, rounds.postgres.many.median(), effort)?;
+    let once = measure_once(&program, effort, rounds.sqlite.median(), latency_at_most, paced_postgres)?;
     let large = match large {
-        None => None,
-        Some(debits) => {
-            step::announce(&format!("a ledger of {debits} debits"));
-            Some(large::measure(&program, debits, effort)?)
-        }
+        None => Vec::new(),
+        Some(debits) => large::all(&program, debits, &systems[0], effort)?,
     };
+    systems.into_iter().try_for_each(System::stop)?;
     let machine = machine::describe(root)?;
-    let report = Report { rounds: &rounds, once: &once, large: large.as_ref(), machine: &machine, effort };
+    let report = Report { rounds: &rounds, once: &once, large: &large, machine: &machine, effort };
     println!("{}", report.table());
     if !quick {
         report.write(&root.join("docs/benchmarks.md"))?;
     }
     Ok(())
+}
+
+/// Measures and prints one system's part alone, for work on it; writes nothing.
+pub(crate) fn server(root: &Path, mariadb: bool, effort: Effort) -> Result<(), String> {
+    let program = build_server(root, &repo::target_folder(root)?, "release")?;
+    let system =
+        if mariadb { System::MariaDb(MariaDb::start()?) } else { System::Postgres(Postgres::start()?) };
+    let mut rounds = OnServer::default();
+    for round in 1..=effort.rounds {
+        step::announce(&format!("round {round} of {}", effort.rounds));
+        system.round(&program, effort.on_servers(), &mut rounds)?;
+    }
+    let paced = system.paced(&program, rounds.many.median(), effort)?;
+    println!("{}", report::servers::figures(&[(system.name(), &rounds)]));
+    println!("{}", report::servers::latency(system.name(), &paced, &rounds.latency_at_most));
+    system.stop()
 }
 
 /// Measures and prints the latency at `rate` debits a second alone, for work on the tail.
@@ -126,7 +150,7 @@ impl Rounds {
     fn measure(
         &mut self,
         program: &Path,
-        postgres: &Postgres,
+        systems: &[System; 2],
         effort: Effort,
         latency: &mut Histogram,
     ) -> Result<(), String> {
@@ -137,23 +161,23 @@ impl Rounds {
         self.sqlite.push("SQLite, 10,000 wallets", measured.per_second);
         let measured = debits::ledger(program, Wallets::One, Pace::Closed, effort)?;
         self.sqlite_hot.push("SQLite, one hot wallet", measured.per_second);
-        self.pgbench.push("pgbench, 10,000 wallets", pgbench::run(postgres, debits::WALLETS, effort)?);
-        self.pgbench_hot.push("pgbench, one hot wallet", pgbench::run(postgres, 1, effort)?);
         self.engine.push("engine without HTTP", engine(program)?);
-        Ok(())
+        let [postgres, mariadb] = systems;
+        postgres.round(program, effort.on_servers(), &mut self.postgres)?;
+        mariadb.round(program, effort.on_servers(), &mut self.mariadb)
     }
 }
 
 /// Debits a second that the engine makes by itself, by its own account.
 fn engine(program: &Path) -> Result<f64, String> {
     let folder = TempFolder::new("engine")?;
-    fill(program, folder.path(), ENGINE_DEBITS)
+    fill(program, &Settings::file(folder.path()), ENGINE_DEBITS)
 }
 
-/// Makes so many debits in the ledger of `folder`, without HTTP; how many a second.
-fn fill(program: &Path, folder: &Path, debits: u64) -> Result<f64, String> {
+/// Makes so many debits in a ledger, without HTTP; how many a second.
+fn fill(program: &Path, settings: &Settings, debits: u64) -> Result<f64, String> {
     let debits = debits.to_string();
-    let printed = server::run_alone(program, folder, &["bench", "engine", "--json", "--debits", &debits])?;
+    let printed = server::run_alone(program, settings, &["bench", "engine", "--json", "--debits", &debits])?;
     let figures: serde_json::Value = serde_json::from_str(printed.trim())
         .map_err(|error| format!("purser bench engine: {error}: {printed}"))?;
     let per_second = figures["debits_per_second"].as_f64();
@@ -165,6 +189,7 @@ fn measure_once(
     effort: Effort,
     highest: f64,
     latency_at_most: Histogram,
+    paced_postgres: Paced,
 ) -> Result<Once, String> {
     let rate = (highest / 2.0) as u64;
     let longer = Effort { measured: effort.measured * 3, ..effort };
@@ -174,16 +199,18 @@ fn measure_once(
         fs::metadata(program).map_err(|error| format!("{}: {error}", program.display()))?.len();
     // Larger than the ledger of any run over HTTP, so that the start of the program counts for less.
     let folder = TempFolder::new("verify")?;
-    fill(program, folder.path(), ENGINE_DEBITS)?;
+    let settings = Settings::file(folder.path());
+    fill(program, &settings, ENGINE_DEBITS)?;
     let (verify_seconds, verified_entries) =
-        debits::verify(|arguments| server::run_alone(program, folder.path(), arguments))?;
+        debits::verify(|arguments| server::run_alone(program, &settings, arguments))?;
     let idle = Server::start(program)?;
-    let target = Target::of(&idle)?;
+    let target = Target::of(std::slice::from_ref(&idle))?;
     target.is_there()?;
-    let idle_kilobytes = machine::resident_kilobytes(idle.id())?;
+    let idle_kilobytes = machine::resident_kilobytes(idle.id().ok_or("it was just started")?)?;
     idle.stop()?;
     Ok(Once {
         paced,
+        paced_postgres,
         idle_kilobytes,
         binary_bytes,
         verified_per_second: verified_entries as f64 / verify_seconds,

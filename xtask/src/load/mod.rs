@@ -35,8 +35,9 @@ pub(crate) enum Pace {
 
 /// One run.
 #[derive(Clone, Copy)]
-pub(crate) struct Load {
-    pub(crate) address: SocketAddr,
+pub(crate) struct Load<'a> {
+    /// Connections are spread evenly over these.
+    pub(crate) addresses: &'a [SocketAddr],
     pub(crate) connections: usize,
     pub(crate) pace: Pace,
     /// Answers that arrive before this are counted but neither timed nor part of the rate.
@@ -80,7 +81,7 @@ impl Outcome {
 /// Runs `load` with one thread for each of `sources`. A source appends one whole request and says
 /// whether there was one; a run ends when the time is up or every source has dried up, and always waits
 /// for the answers still in flight, so that what was asked and what was answered are the same number.
-pub(crate) fn run<S>(load: &Load, sources: Vec<S>) -> Result<Outcome, String>
+pub(crate) fn run<S>(load: &Load<'_>, sources: Vec<S>) -> Result<Outcome, String>
 where
     S: FnMut(&mut Vec<u8>) -> bool + Send,
 {
@@ -124,14 +125,20 @@ struct Worker<S> {
 }
 
 impl<S: FnMut(&mut Vec<u8>) -> bool> Worker<S> {
-    fn new(load: &Load, number: usize, threads: usize, start: Instant, source: S) -> Result<Self, String> {
+    fn new(
+        load: &Load<'_>,
+        number: usize,
+        threads: usize,
+        start: Instant,
+        source: S,
+    ) -> Result<Self, String> {
         let poll = mio::Poll::new().map_err(|error| format!("poll: {error}"))?;
         let mut connections = Vec::new();
         for at in (number..load.connections).step_by(threads) {
             let token = mio::Token(connections.len());
-            let connection = Connection::open(load.address, poll.registry(), token);
-            connections
-                .push(connection.map_err(|error| format!("connection {at} to {}: {error}", load.address))?);
+            let address = load.addresses[connections.len() % load.addresses.len()];
+            let connection = Connection::open(address, poll.registry(), token);
+            connections.push(connection.map_err(|error| format!("connection {at} to {address}: {error}"))?);
         }
         let timetable = match load.pace {
             Pace::Closed => None,

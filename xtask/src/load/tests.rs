@@ -77,16 +77,16 @@ fn debits(count: u64) -> impl FnMut(&mut Vec<u8>) -> bool + Send {
     }
 }
 
-fn load(address: SocketAddr, pace: Pace, measured_ms: u64) -> Load {
+fn load(address: &SocketAddr, pace: Pace, measured_ms: u64) -> Load<'_> {
     let measured = Duration::from_millis(measured_ms);
-    Load { address, connections: 8, pace, warm_up: Duration::ZERO, measured }
+    Load { addresses: std::slice::from_ref(address), connections: 8, pace, warm_up: Duration::ZERO, measured }
 }
 
 #[test]
 fn every_request_is_sent_once_under_its_own_key_and_every_answer_counted() {
     let (address, seen) = fake(created);
     let outcome =
-        run(&load(address, Pace::Closed, 60_000), vec![debits(1_500), debits(700)]).expect("it runs");
+        run(&load(&address, Pace::Closed, 60_000), vec![debits(1_500), debits(700)]).expect("it runs");
     assert_eq!(outcome.answered(), 2_200);
     outcome.all(201).expect("only 201");
     let seen = seen.lock().expect("no panic");
@@ -95,10 +95,20 @@ fn every_request_is_sent_once_under_its_own_key_and_every_answer_counted() {
 }
 
 #[test]
+fn connections_are_spread_over_all_addresses() {
+    let ((one, of_one), (other, of_other)) = (fake(created), fake(created));
+    let addresses = [one, other];
+    let all = Load { addresses: &addresses, ..load(&one, Pace::Closed, 60_000) };
+    assert_eq!(run(&all, vec![debits(400), debits(400)]).expect("it runs").answered(), 800);
+    let seen = |seen: &Seen| seen.lock().expect("no panic").len();
+    assert!(seen(&of_one) > 0 && seen(&of_one) + seen(&of_other) == 800 && seen(&of_other) > 0);
+}
+
+#[test]
 fn a_run_that_ends_by_the_clock_waits_for_what_is_in_flight() {
     let (address, seen) = fake(created);
     let outcome =
-        run(&load(address, Pace::Closed, 200), vec![debits(u64::MAX), debits(u64::MAX)]).expect("it runs");
+        run(&load(&address, Pace::Closed, 200), vec![debits(u64::MAX), debits(u64::MAX)]).expect("it runs");
     assert!(outcome.measured > 0 && outcome.measured <= outcome.answered());
     assert_eq!(seen.lock().expect("no panic").len() as u64, outcome.answered());
     assert!(outcome.latency.percentile(500) > Duration::ZERO);
@@ -110,7 +120,7 @@ fn a_refusal_among_the_answers_is_told() {
         true => "HTTP/1.1 402 Payment Required\r\nContent-Length: 0\r\n\r\n".to_string(),
         false => created(key),
     });
-    let outcome = run(&load(address, Pace::Closed, 60_000), vec![debits(160)]).expect("it runs");
+    let outcome = run(&load(&address, Pace::Closed, 60_000), vec![debits(160)]).expect("it runs");
     assert_eq!(outcome.statuses.keys().copied().collect::<Vec<_>>(), [201, 402]);
     let told = outcome.all(201).expect_err("not all were 201");
     assert!(told.contains("402"), "{told}");
@@ -119,7 +129,7 @@ fn a_refusal_among_the_answers_is_told() {
 #[test]
 fn a_paced_run_asks_at_its_rate() {
     let (address, _) = fake(created);
-    let outcome = run(&load(address, Pace::PerSecond(400), 500), vec![debits(u64::MAX), debits(u64::MAX)]);
+    let outcome = run(&load(&address, Pace::PerSecond(400), 500), vec![debits(u64::MAX), debits(u64::MAX)]);
     // 400 a second for half a second: the timetable fixes the number, however slow the machine.
     assert_eq!(outcome.expect("it runs").answered(), 200);
 }
@@ -135,7 +145,7 @@ fn a_stall_of_the_server_shows_in_the_requests_that_were_due_meanwhile() {
         }
         created(key)
     });
-    let outcome = run(&load(address, Pace::PerSecond(500), 600), vec![debits(u64::MAX)]).expect("it runs");
+    let outcome = run(&load(&address, Pace::PerSecond(500), 600), vec![debits(u64::MAX)]).expect("it runs");
     // About half of all requests were due while nothing was answered, though few were on the wire.
     let late = outcome.latency.percentile(700);
     assert!(late > Duration::from_millis(50), "p70 is {late:?}");
@@ -144,7 +154,7 @@ fn a_stall_of_the_server_shows_in_the_requests_that_were_due_meanwhile() {
 #[test]
 fn an_answer_that_cannot_be_understood_fails_the_run() {
     let (address, _) = fake(|_| "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_string());
-    let told = run(&load(address, Pace::Closed, 60_000), vec![debits(10)]).err().expect("no content-length");
+    let told = run(&load(&address, Pace::Closed, 60_000), vec![debits(10)]).err().expect("no content-length");
     assert!(told.contains("content-length"), "{told}");
 }
 
@@ -157,7 +167,7 @@ fn a_server_that_hangs_up_fails_the_run() {
             drop(stream);
         }
     });
-    let mut one = load(address, Pace::Closed, 60_000);
+    let mut one = load(&address, Pace::Closed, 60_000);
     one.connections = 1;
     assert!(run(&one, vec![debits(1_000)]).is_err());
 }

@@ -150,6 +150,8 @@ impl MariaDb {
         server.arg(format!("--datadir={folder}/data"));
         server.arg(format!("--socket={folder}/socket"));
         server.arg(format!("--pid-file={folder}/pid"));
+        // A server that starts clears its folder of temporary tables, whoever's they are.
+        server.arg(format!("--tmpdir={folder}"));
         server.arg(format!("--port={}", self.port));
         server.args([
             "--bind-address=127.0.0.1",

@@ -92,9 +92,14 @@ impl Postgres {
 
     /// Runs SQL and answers what it prints, without decoration.
     pub(crate) fn query(&self, sql: &str) -> Result<String, String> {
+        self.query_in("postgres", &[sql])
+    }
+
+    /// Runs transactions in another database.
+    pub(crate) fn query_in(&self, database: &str, transactions: &[&str]) -> Result<String, String> {
         let mut psql = self.client("psql");
-        psql.args(["-d", "postgres"]);
-        ask(psql, &[sql])
+        psql.args(["-d", plain_name(database)?]);
+        ask(psql, transactions)
     }
 
     /// `kill -9` of the postmaster.

@@ -187,7 +187,12 @@ impl Funnel {
             }
             Err(CommitError::Failed(error)) => return given_up(jobs, &error),
             Err(CommitError::Unknown(error)) => {
-                return Attempt::Done(self.look_up(jobs, outcomes, before, &error));
+                return match self.look_up(jobs, outcomes, before, &error) {
+                    Some(outcomes) => Attempt::Done(outcomes),
+                    // A cluster says at COMMIT that another of its nodes was first; callers need not hear of that either.
+                    None if matches!(error, StoreError::Conflict { .. }) => Attempt::Again(error),
+                    None => Attempt::Done(all(jobs, || unavailable("store_unavailable", 1))),
+                };
             }
         }
         Attempt::Done(outcomes)
@@ -214,7 +219,8 @@ impl Funnel {
     }
 
     /// Nobody knows whether the batch was kept: the ledger is asked, by key. Commands are never decided again. If the writer's
-    /// position is still what it was `before`, nothing was kept, and what was refused was refused on a state that never was.
+    /// position is still what it was `before`, nothing was kept (the answer is none), and what was refused was refused on a
+    /// state that never was.
     /// A writer that lost its slot cannot tell by the position: then only what is found under its key counts.
     fn look_up(
         &mut self,
@@ -222,15 +228,15 @@ impl Funnel {
         outcomes: Vec<Outcome>,
         before: Position,
         error: &StoreError,
-    ) -> Vec<Outcome> {
+    ) -> Option<Vec<Outcome>> {
         tracing::error!(%error, "the outcome of a commit is unknown; its keys are looked up");
         self.forget();
         let batch = match self.parts.writer.begin() {
             Ok(batch) => batch,
-            Err(error) => return all(jobs, || fault(&error)),
+            Err(error) => return Some(all(jobs, || fault(&error))),
         };
         if batch.begun_at() == before {
-            return all(jobs, || unavailable("store_unavailable", 1));
+            return None;
         }
         let same_slot = batch.begun_at().slot() == before.slot();
         let ask = |(job, before): (&Job, Outcome)| {
@@ -242,7 +248,7 @@ impl Funnel {
                 Err(error) => Err(fault(&error)),
             })
         };
-        jobs.iter().zip(outcomes).map(ask).collect()
+        Some(jobs.iter().zip(outcomes).map(ask).collect())
     }
 
     /// Throws away what is in memory and brings the rows up to the ledger.
@@ -292,10 +298,22 @@ impl Funnel {
             batch.bump_config_epoch().map_err(CommitError::Failed)?;
         }
         let committed = batch.commit();
-        if reload && !matches!(committed, Err(CommitError::Failed(_))) {
+        // Where others write as well, what stood in the way of a change is theirs, and the caller is about to look at it.
+        let shared = !self.parts.writer.saves_later();
+        if (reload || shared) && !matches!(committed, Err(CommitError::Failed(_))) {
             // Also when nobody knows whether it was kept: what the database says is in force, whatever the caller hears.
-            let rows = self.parts.store.read(|reader| reader.config()).map_err(CommitError::Unknown)?;
-            self.parts.config.set(Config::new(rows));
+            let known = self.parts.config.get().epoch;
+            let moved = self
+                .parts
+                .store
+                .read(|reader| match reader.config_epoch()? {
+                    epoch if epoch == known => Ok(None),
+                    _ => reader.config().map(Some),
+                })
+                .map_err(CommitError::Unknown)?;
+            if let Some(rows) = moved {
+                self.parts.config.set(Config::new(rows));
+            }
         }
         committed
     }

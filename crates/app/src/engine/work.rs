@@ -549,6 +549,7 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::ReadOnly
         | StoreError::Locked { .. }
         | StoreError::Conflict { .. }
+        | StoreError::Unfinished
         | StoreError::Unavailable { .. } => {
             tracing::error!(%error, "the store refuses writes");
             unavailable("store_unavailable", 5)
@@ -557,7 +558,9 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::Newer { .. }
         | StoreError::Older { .. }
         | StoreError::Denied { .. }
+        | StoreError::Unfit { .. }
         | StoreError::Inconsistent { .. }
+        | StoreError::NotCopied { .. }
         | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }
 }

@@ -38,7 +38,8 @@ impl ModelPrice {
 }
 
 impl Target {
-    /// Publishes an action per model. What a capture costs beyond its hold becomes debt: the work was done.
+    /// Publishes an action per model; one that is there already stays as it is. What a capture costs beyond its hold becomes
+    /// debt: the work was done.
     ///
     /// # Errors
     /// When the server refuses or does not answer.
@@ -52,6 +53,7 @@ impl Target {
                 ActionRequest { key: model, name: model, unit_label: "token", overage: "debt", price };
             match self.client.create_action(&action).await? {
                 Answered::Done { .. } => {}
+                Answered::Refused(problem) if problem.code == "action_exists" => {}
                 Answered::Refused(problem) => return Err(refused(format!("publishing {model}"), problem)),
             }
         }

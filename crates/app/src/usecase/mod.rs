@@ -3,6 +3,7 @@
 
 pub mod api_key;
 pub mod catalogue;
+pub mod copy;
 pub mod debit;
 pub mod grant;
 pub mod hold;

@@ -1,14 +1,17 @@
 //! `purser demo`: the whole service on a temporary database, charging real AI usage through its HTTP API.
 //!
 //! It is the server of `serve` with a client beside it: catalogue, credits and requests all go over HTTP, and the ledger
-//! is verified while it is served. Everything lies in one temporary folder and goes with it. What is replayed and
-//! at which prices is in `crates/server/data`.
+//! is verified while it is served. Everything lies in one temporary folder and goes with it, unless a database is set: then
+//! it is there, as often as the demo is run, if nobody else uses it. What is replayed and at which prices is in
+//! `crates/server/data`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
 use purser_app::App;
+use purser_app::boot::Settings;
+use purser_app::boot::database::shown;
 use purser_app::caller::Scope;
 use purser_app::replay::{ModelPrice, Plan, Report, Row, Target};
 use purser_app::usecase::api_key;
@@ -29,6 +32,8 @@ const TRACE: &str = include_str!("../../data/azure-llm-trace-code-2023-excerpt.c
 const MODELS: &str = include_str!("../../data/models.csv");
 /// Credits for a US dollar that the provider asks: a credit is a tenth of a cent, marked up by a quarter.
 const CREDITS_PER_USD: i64 = 1_250;
+/// What the demo's API keys are called.
+const KEY_NAME: &str = "demo";
 /// Who consumes.
 const USERS: u32 = 300;
 /// Requests that are under way at the same time.
@@ -64,26 +69,18 @@ struct Example {
 /// Runs the demo until it is over or interrupted.
 pub async fn run(context: Context, arguments: DemoArguments) -> Result<ExitCode, CommandError> {
     let mut stop = Stop::listen()?;
-    let folder = tempfile::Builder::new().prefix("purser-demo-").tempdir()?;
-    let path = folder.path().join("purser.db");
-    let mut settings = context.config.app.clone();
-    settings.database_url = format!("sqlite:{}", path.display());
-    // The demo's secret goes with its folder: whatever key this shell has is for another ledger.
-    settings.secret_keys.clear();
-    // So are its limit, which the demo's load would break, and its Redis.
-    (settings.rate_limit, settings.redis_url) = (None, None);
+    let (ledger, settings) = ledger(&context)?;
     let folding = tokio::spawn(metrics::fold(metrics::install()));
-    let database_url = settings.database_url.clone();
     let app = App::open(settings).await?;
     let server = Server::start(&context, &app, arguments.listen).await;
-    let shown = match &server {
+    let outcome = match &server {
         Ok(server) => tokio::select! {
-            shown = show(&context, &app, server.address, database_url) => shown.map(Some),
+            shown = show(&context, &app, server.address, &ledger) => shown.map(Some),
             () = stop.asked() => Ok(None),
         },
         Err(error) => Err(error.to_string().into()),
     };
-    let code = match shown {
+    let code = match outcome {
         Ok(None) => Ok(ExitCode::SUCCESS),
         Ok(Some(shown)) => {
             let told = tell(&context, &shown, !arguments.exit);
@@ -100,8 +97,53 @@ pub async fn run(context: Context, arguments: DemoArguments) -> Result<ExitCode,
     }
     app.shutdown().await;
     folding.abort();
-    folder.close()?;
+    if let Ledger::Temporary(folder) = ledger {
+        folder.close()?;
+    }
     code
+}
+
+/// Where the demo's ledger is.
+enum Ledger {
+    /// In a folder that goes with it.
+    Temporary(tempfile::TempDir),
+    /// In the database of the settings.
+    Set,
+}
+
+/// Where the ledger is to be, and the settings for it.
+fn ledger(context: &Context) -> Result<(Ledger, Settings), CommandError> {
+    let mut settings = context.config.app.clone();
+    // A limit is for others, and the demo's load would break it; Redis holds what others share.
+    (settings.rate_limit, settings.redis_url) = (None, None);
+    if !context.config.is_default("database_url") {
+        // One URL is enough for a demo: it migrates, too.
+        settings.owner_url.get_or_insert_with(|| settings.database_url.clone());
+        if settings.sqlite_path().is_some() {
+            settings.owner_url = None;
+        } else {
+            settings.passing_secret = true;
+        }
+        return Ok((Ledger::Set, settings));
+    }
+    let folder = tempfile::Builder::new().prefix("purser-demo-").tempdir()?;
+    settings.database_url = format!("sqlite:{}", folder.path().join("purser.db").display());
+    settings.owner_url = None;
+    // The demo's secret goes with its folder: whatever key this shell has is for another ledger.
+    settings.secret_keys.clear();
+    Ok((Ledger::Temporary(folder), settings))
+}
+
+/// Refuses a database that somebody uses: whoever does has a key, and it is not the demo's.
+async fn refuse_used(app: &App) -> Result<(), CommandError> {
+    let keys = api_key::list(app).await?;
+    match keys.iter().find(|key| key.name != KEY_NAME) {
+        None => Ok(()),
+        Some(key) => {
+            let used = format!("it has an API key called {:?}, which is not the demo's", key.name);
+            Err(format!("the demo wants a database of its own, and this one is used: {used}").into())
+        }
+    }
 }
 
 /// The signals that end it.
@@ -157,38 +199,42 @@ async fn show(
     context: &Context,
     app: &App,
     address: SocketAddr,
-    database_url: String,
+    ledger: &Ledger,
 ) -> Result<Shown, CommandError> {
     let url = format!("http://{address}");
-    let key = api_key::create(app, "demo", Scope::Write, None).await?;
+    refuse_used(app).await?;
+    let key = api_key::create(app, KEY_NAME, Scope::Write, None).await?;
+    // The public part of the key tells this run from those before it on the same database.
+    let run = format!("demo-{}", key.split('_').nth(1).unwrap_or_default());
     let target = Target::new(&url, &key, CONNECTIONS)?;
     let models = models()?;
     let survey = trace::survey(TRACE.as_bytes())?;
     if !context.json {
-        introduce(&url, models.len(), survey.rows);
+        introduce(app, ledger, &url, models.len(), survey.rows);
     }
     target.publish(&models).await?;
     let grants: Vec<(String, String)> = (1..=USERS).map(grant).collect();
-    let wallet = target.grant(&grants, "demo").await?;
+    let wallet = target.grant(&grants, &run).await?;
     let actions: Vec<String> = models.iter().map(|model| model.model.clone()).collect();
     let users: Vec<String> = grants.into_iter().map(|(user, _)| user).collect();
     let example = Example { user: users[0].clone(), wallet, action: actions[0].clone() };
-    let plan = Plan {
-        run: "demo".to_string(),
-        digest: survey.digest,
-        users,
-        actions,
-        output_tokens_held: replay::OUTPUT_TOKENS_HELD,
-    };
+    let plan =
+        Plan { run, digest: survey.digest, users, actions, output_tokens_held: replay::OUTPUT_TOKENS_HELD };
     let bar = progress::bar("Charging", survey.rows);
     let report = target.replay(plan, rows()?, replay::told(&bar)).await;
     bar.finish();
+    let database_url = app.settings().database_url.clone();
     let (report, verified) = (report?, verify::ledger(database_url, true).await);
     Ok(Shown { url, key, example, report, verified })
 }
 
-fn introduce(url: &str, models: usize, requests: u64) {
-    eprintln!("Purser on {url}, with a ledger in a temporary folder.");
+fn introduce(app: &App, ledger: &Ledger, url: &str, models: usize, requests: u64) {
+    match ledger {
+        Ledger::Temporary(_) => eprintln!("Purser on {url}, with a ledger in a temporary folder."),
+        Ledger::Set => {
+            eprintln!("Purser on {url}, with its ledger in {}.", shown(&app.settings().database_url))
+        }
+    }
     eprintln!("{models} models priced per token at what they cost, plus 25 %; a credit is 0.001 USD.");
     eprintln!(
         "{USERS} users with 10 to 100 credits each send {} requests of a production",

@@ -1,11 +1,13 @@
 //! `purser doctor`: every setting in force and where it comes from, and whether the database can be used.
 //!
 //! A running server is asked; where none runs, the database is opened and closed, as a start would. One that is not
-//! there yet is not made, nor is a secret key for one that has lost its own.
+//! there yet is not made, nor is a secret key for one that has lost its own. A server database
+//! is looked at beside its nodes, and nothing is changed on it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 
+use purser_app::database::{self, Check, Verdict};
 use purser_app::secret;
 use serde::Serialize;
 
@@ -33,7 +35,16 @@ struct SettingOut {
 struct Finding {
     what: String,
     ok: bool,
+    /// It works and could be better; never together with `ok: false`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    warning: bool,
     detail: String,
+}
+
+impl Finding {
+    fn new(what: &str, ok: bool, detail: String) -> Finding {
+        Finding { what: what.to_string(), ok, warning: false, detail }
+    }
 }
 
 /// Looks and reports; code 1 when something is wrong.
@@ -47,11 +58,11 @@ pub async fn run(context: Context) -> Result<ExitCode, CommandError> {
     let mut findings = Vec::new();
     for name in &config.unknown_variables {
         let detail = "looks like a setting and is none: a typing error?".to_string();
-        findings.push(Finding { what: name.clone(), ok: false, detail });
+        findings.push(Finding::new(name, false, detail));
     }
     if !config.listen.ip().is_loopback() {
         let detail = "reachable from other machines: put a proxy with TLS in front".to_string();
-        findings.push(Finding { what: "listen".to_string(), ok: true, detail });
+        findings.push(Finding::new("listen", true, detail));
     }
     findings.extend(logs(config));
     findings.extend(secrets(config));
@@ -65,16 +76,12 @@ pub async fn run(context: Context) -> Result<ExitCode, CommandError> {
 /// Whether the directives of the log are understood.
 fn logs(config: &Config) -> Option<Finding> {
     let wrong = logging::wrong_with(&config.log)?;
-    Some(Finding {
-        what: "log".to_string(),
-        ok: false,
-        detail: format!("not understood, info is logged: {wrong}"),
-    })
+    Some(Finding::new("log", false, format!("not understood, info is logged: {wrong}")))
 }
 
 /// Whether the secret keys can be keys, and whether the one beside the database is its owner's alone.
 fn secrets(config: &Config) -> Option<Finding> {
-    let finding = |detail: String| Some(Finding { what: "secret_key".to_string(), ok: false, detail });
+    let finding = |detail: String| Some(Finding::new("secret_key", false, detail));
     let sound = |key: &String| {
         key.len() >= 64 && key.len().is_multiple_of(2) && key.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
@@ -92,11 +99,9 @@ fn secrets(config: &Config) -> Option<Finding> {
     finding(format!("{} is open to other users: chmod 600 it", path.display()))
 }
 
-/// What is wrong with a database before anybody opens it, or that it is not there yet; nothing when it can be opened.
+/// What is wrong with an embedded database before anybody opens it, or that it is not there yet; nothing when it can be opened.
 fn unopened(config: &Config) -> Option<(bool, String)> {
-    let Some(path) = config.app.sqlite_path().filter(|path| !path.as_os_str().is_empty()) else {
-        return Some((false, "only sqlite:PATH is known".to_string()));
-    };
+    let path = config.app.sqlite_path()?;
     match std::fs::metadata(&path) {
         Ok(found) => {
             let secret = secret::path_beside(&path);
@@ -118,23 +123,48 @@ fn unopened(config: &Config) -> Option<(bool, String)> {
 }
 
 async fn database(config: &Config) -> Vec<Finding> {
-    let finding = |ok: bool, detail: String| Finding { what: "database".to_string(), ok, detail };
+    let finding = |ok: bool, detail: String| Finding::new("database", ok, detail);
+    if config.app.sqlite_path().is_none() {
+        return inspected(config).await;
+    }
     if let Some((ok, detail)) = unopened(config) {
         return vec![finding(ok, detail)];
     }
     match reach(config, || Ask::Readiness).await {
         Ok(Answer::Checks { checks, notes }) => {
-            let checks = checks.into_iter().map(|(what, wrong)| Finding {
-                what,
-                ok: wrong.is_none(),
-                detail: wrong.unwrap_or_else(|| "fine".to_string()),
+            let checks = checks.into_iter().map(|(what, wrong)| {
+                Finding::new(&what, wrong.is_none(), wrong.unwrap_or_else(|| "fine".to_string()))
             });
-            let notes = notes.into_iter().map(|(what, detail)| Finding { what, ok: true, detail });
-            checks.chain(notes).collect()
+            let notes = notes.into_iter().map(|(what, detail)| Finding::new(&what, true, detail));
+            let mut findings: Vec<Finding> = checks.chain(notes).collect();
+            findings.extend(inspected(config).await);
+            findings
         }
         Ok(other) => vec![finding(false, format!("an unexpected answer: {other:?}"))],
         Err(error) => vec![finding(false, error.to_string())],
     }
+}
+
+/// What is to be said of the database without starting anything on it.
+async fn inspected(config: &Config) -> Vec<Finding> {
+    let settings = config.app.clone();
+    let looked = tokio::task::spawn_blocking(move || database::inspect(&settings)).await;
+    let checks = match looked.map_err(|error| error.to_string()) {
+        Ok(Ok(checks)) => checks,
+        Ok(Err(error)) => vec![wrong(error.to_string())],
+        Err(error) => vec![wrong(error)],
+    };
+    let finding = |Check { what, verdict, detail }: Check| Finding {
+        what: what.to_string(),
+        ok: verdict != Verdict::Wrong,
+        warning: verdict == Verdict::Warning,
+        detail,
+    };
+    checks.into_iter().map(finding).collect()
+}
+
+fn wrong(detail: String) -> Check {
+    Check { what: "database", verdict: Verdict::Wrong, detail }
 }
 
 fn text(report: &Report) -> String {
@@ -146,8 +176,13 @@ fn text(report: &Report) -> String {
         lines.push(format!("  {name:<names$}  {value:<values$}  from {source}"));
     }
     lines.push("Findings:".to_string());
-    for Finding { what, ok, detail } in &report.findings {
-        lines.push(format!("  {} {what}: {detail}", if *ok { "ok   " } else { "WRONG" }));
+    for Finding { what, ok, warning, detail } in &report.findings {
+        let found = match (ok, warning) {
+            (false, _) => "WRONG",
+            (true, true) => "warn ",
+            (true, false) => "ok   ",
+        };
+        lines.push(format!("  {found} {what}: {detail}"));
     }
     lines.join("\n")
 }

@@ -1,4 +1,7 @@
 //! `purser key`: makes, lists and revokes API keys, through a running server or on the database itself.
+//!
+//! An embedded database belongs to one process, which is asked where it runs. A server database is shared: the command works
+//! on it beside the nodes, as one more writer for as long as it takes, and they notice.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use purser_app::App;
 use purser_app::boot::BootError;
+use purser_app::database;
 
 use super::{CommandError, Context};
 use crate::admin::{self, Answer, Ask, KeyOut};
@@ -78,9 +82,30 @@ fn ask_of(command: &KeyCommand) -> Ask {
     }
 }
 
+/// Does it on a server database. Lists are only read; a change leases one slot and gives it back.
+async fn on_server(config: &Config, ask: Ask) -> Result<Answer, CommandError> {
+    let mut settings = config.app.clone();
+    if matches!(ask, Ask::KeyList) {
+        let keys = tokio::task::spawn_blocking(move || database::api_keys(&settings)).await??;
+        return Ok(Answer::Keys(keys.into_iter().map(KeyOut::from).collect()));
+    }
+    // A key is no reason to change the schema, which running nodes may not know yet.
+    settings.owner_url = None;
+    // Who asks once has nothing to share with other nodes.
+    settings.redis_url = None;
+    (settings.writers, settings.readers) = (1, 1);
+    let app = App::open(settings).await?;
+    let answer = admin::perform(&app, ask).await;
+    app.shutdown().await;
+    Ok(answer)
+}
+
 /// Asks the running server, or opens the database where none runs. A server may start or stop in between, so
 /// both are tried more than once before giving up.
 pub async fn reach(config: &Config, ask: impl Fn() -> Ask) -> Result<Answer, CommandError> {
+    if config.app.sqlite_path().is_none() {
+        return on_server(config, ask()).await;
+    }
     let socket = admin_socket(&config.app);
     let mut settings = config.app.clone();
     if !matches!(ask(), Ask::Readiness) {

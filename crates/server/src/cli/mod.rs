@@ -5,9 +5,11 @@
 //! that does not hold with 1, wrong arguments with 2.
 
 pub mod bench;
+pub mod copy;
 pub mod demo;
 pub mod doctor;
 pub mod key;
+pub mod migrate;
 pub mod openapi;
 pub mod progress;
 pub mod replay;
@@ -44,12 +46,16 @@ pub struct Arguments {
 enum Command {
     /// Serves the HTTP API.
     Serve(serve::ServeArguments),
-    /// Charges real AI usage on a temporary ledger, and serves it.
+    /// Charges real AI usage on a temporary ledger, or on the database that is set, and serves it.
     Demo(demo::DemoArguments),
     /// Charges a trace of LLM requests against a running server.
     Replay(replay::ReplayArguments),
     /// Recomputes every balance, lot, hold and hash chain from the entries alone.
     Verify(verify::VerifyArguments),
+    /// Brings the database up to this program's schema.
+    Migrate(migrate::MigrateArguments),
+    /// Moves everything to another database, and verifies it there.
+    Copy(copy::CopyArguments),
     /// Makes, lists and revokes API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -92,7 +98,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let given = match &arguments.command {
         Command::Serve(serve) => serve.settings(),
         Command::Verify(verify) => verify.settings(),
-        Command::Demo(_) | Command::Replay(_) => Vec::new(),
+        Command::Demo(_) | Command::Replay(_) | Command::Migrate(_) | Command::Copy(_) => Vec::new(),
         Command::Key(_) | Command::Doctor | Command::Openapi | Command::Bench(_) => Vec::new(),
     };
     let config = Config::read(&Surroundings::of_process(arguments.config, given))?;
@@ -106,6 +112,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Demo(arguments) => demo::run(context, arguments).await,
             Command::Replay(arguments) => replay::run(context, arguments).await,
             Command::Verify(arguments) => verify::run(context, arguments).await,
+            Command::Migrate(arguments) => migrate::run(context, arguments).await,
+            Command::Copy(arguments) => copy::run(context, arguments).await,
             Command::Key(command) => key::run(context, command).await,
             Command::Doctor => doctor::run(context).await,
             Command::Openapi => openapi::run(context).await,

@@ -159,6 +159,11 @@ impl Surroundings {
 }
 
 impl Config {
+    /// Whether nobody set this setting.
+    pub fn is_default(&self, name: &str) -> bool {
+        self.settings.iter().any(|setting| setting.name == name && setting.source == Source::Default)
+    }
+
     /// Reads, layers and checks the settings.
     pub fn read(surroundings: &Surroundings) -> Result<Config, ConfigError> {
         let mut settings = BTreeMap::new();

@@ -204,7 +204,7 @@ fn doctor_finds_what_a_start_would_stumble_over() {
     };
     finds("PURSER_LOG", "===", "log: ");
     finds("PURSER_SECRET_KEY", "c0ffee", "secret_key: ");
-    finds("PURSER_DATABASE_URL", "sqlite:", "only sqlite:PATH");
+    finds("PURSER_DATABASE_URL", "sqlite:", "names no file");
     finds("PURSER_DATABASE_URL", "sqlite:nowhere/purser.db", "no folder nowhere");
     said(folder.path(), &["key", "list"]);
     let secret = folder.path().join("purser.db.secret");

@@ -5,11 +5,16 @@
 //! servers' drivers are asynchronous inside and are driven by the thread that asks, so that no wake-up of another thread
 //! stands between a question and its answer. The funnel's hot statements do not come through here.
 
+pub(crate) mod bulk;
 pub(crate) mod mysql;
+mod mysql_errors;
+pub(crate) mod mysql_session;
+mod pooling;
 pub(crate) mod postgres;
 mod target;
 mod tls;
 
+pub(crate) use pooling::{Pooling, pooling};
 pub use target::{DatabaseUrl, Target};
 
 use crate::dialect::Dialect;

@@ -3,19 +3,21 @@
 //! The driver keeps statements prepared by itself. There is no pipelining: a question costs a round trip. The server undoes
 //! a whole transaction at a deadlock, and only the one statement when a lock does not come free; both end the batch here.
 
+use super::mysql_errors::{classify, is_done_before, refuses_triggers, unavailable};
+use super::mysql_session::{BE_PATIENT, Facts, connect, options};
 use super::target::{Target, Tls};
-use super::{ANSWER_MAX, CONNECT_MAX, Columns, LOCK_MAX, STATEMENT_MAX, Value, tls, unreadable};
+use super::{ANSWER_MAX, CONNECT_MAX, Columns, Value, tls, unreadable};
 use crate::dialect::{Dialect, Statement};
 use crate::error::StoreError;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, SslOpts};
+use mysql_async::{Conn, Params, Row};
 use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use tokio::runtime::Runtime;
+use std::time::Duration;
+use tokio::runtime::{Handle, Runtime};
 
-/// Statements that a connection keeps prepared: the cold ones, and the hot ones in each of their lengths.
-const STATEMENTS_KEPT: usize = 512;
+/// How long a server may take to hear that a connection ends.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// A connection to MariaDB or MySQL.
 pub(crate) struct MysqlLink {
@@ -25,8 +27,19 @@ pub(crate) struct MysqlLink {
     conn: RefCell<Option<Conn>>,
     /// Texts as MySQL wants them, by the address of ours.
     texts: RefCell<FxHashMap<usize, Statement>>,
-    /// An answer did not come in time, or the connection broke.
+    facts: Facts,
+    /// An answer did not come in time, the connection broke, or the server is not the one to talk to any more.
     lost: Cell<bool>,
+    /// A statement failed since a transaction last began or ended. What came before it may be undone, and what would follow
+    /// would be committed by itself, so nothing may follow.
+    undone: Cell<bool>,
+}
+
+/// A text of several statements that was not carried out to its end.
+pub(crate) struct Stopped {
+    /// How many statements were carried out before one failed; none where the server did not say that one failed.
+    pub(crate) done: Option<usize>,
+    pub(crate) error: StoreError,
 }
 
 impl MysqlLink {
@@ -38,22 +51,26 @@ impl MysqlLink {
         let runtime = runtime.map_err(|error| StoreError::Other(format!("no runtime: {error}")))?;
         let mut last = unavailable("no host is named");
         for (host, port) in &target.hosts {
-            let opts = options(target, host, *port);
-            let connected =
-                runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, Conn::new(opts)).await });
+            let connecting = connect(options(target, host, *port));
+            let connected = runtime.block_on(async { tokio::time::timeout(CONNECT_MAX, connecting).await });
             last = match connected {
-                Ok(Ok(conn)) => {
-                    let (texts, lost) = (RefCell::default(), Cell::new(false));
+                // Another one may have succeeded it.
+                Ok(Ok((_, facts))) if facts.read_only && target.hosts.len() > 1 => StoreError::ReadOnly,
+                Ok(Ok((conn, facts))) => {
                     return Ok(MysqlLink {
                         runtime: Some(runtime),
                         conn: RefCell::new(Some(conn)),
-                        texts,
-                        lost,
+                        texts: RefCell::default(),
+                        facts,
+                        lost: Cell::new(false),
+                        undone: Cell::new(false),
                     });
                 }
                 Ok(Err(error)) => match classify(&error) {
                     // The next host may be there; one that answers and refuses is not passed over.
-                    StoreError::Unavailable { what } => unavailable(&format!("{host}:{port}: {what}")),
+                    StoreError::Unavailable { what } => {
+                        StoreError::Unavailable { what: format!("{host}:{port}: {what}") }
+                    }
                     error => return Err(error),
                 },
                 Err(_) => unavailable(&format!("{host}:{port} did not answer in time")),
@@ -66,22 +83,46 @@ impl MysqlLink {
         !self.lost.get()
     }
 
-    /// Drives the connection until the future is done. What breaks, or does not answer in time, counts as lost.
-    fn drive<T>(&self, future: impl Future<Output = Result<T, mysql_async::Error>>) -> Result<T, StoreError> {
+    /// Whether the transaction is not what it was begun as: see [`MysqlLink::undone`].
+    pub(crate) fn is_undone(&self) -> bool {
+        self.undone.get()
+    }
+
+    /// The longest text that the server takes, in bytes.
+    pub(crate) fn packet_max(&self) -> usize {
+        self.facts.packet_max
+    }
+
+    /// Whether the server is one of several that take writes.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.facts.in_cluster
+    }
+
+    /// MariaDB, not MySQL.
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.facts.is_mariadb
+    }
+
+    /// Drives the connection until a question is answered. What breaks, does not answer in time or has no place for us counts
+    /// as lost.
+    fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut Conn) -> Result<T, mysql_async::Error>,
+    ) -> Result<T, StoreError> {
         let runtime = self.runtime.as_ref().expect("taken when dropped only");
-        match runtime.block_on(async { tokio::time::timeout(ANSWER_MAX, future).await }) {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                if error.is_fatal() {
-                    self.lost.set(true);
-                }
-                Err(classify(&error))
-            }
-            Err(_) => {
-                self.lost.set(true);
-                Err(unavailable("it did not answer in time"))
-            }
+        let mut conn = self.conn.borrow_mut();
+        let conn = conn.as_mut().expect("taken when dropped only");
+        let answered = runtime.block_on(async { tokio::time::timeout(ANSWER_MAX, question(conn)).await });
+        let error = match answered {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => classify(&error),
+            Err(_) => unavailable("it did not answer in time"),
+        };
+        self.undone.set(true);
+        if matches!(error, StoreError::Unavailable { .. } | StoreError::ReadOnly) {
+            self.lost.set(true);
         }
+        Err(error)
     }
 
     /// The text as MySQL wants it, and the order in which it wants the values.
@@ -89,62 +130,63 @@ impl MysqlLink {
         *self.texts.borrow_mut().entry(sql.as_ptr() as usize).or_insert_with(|| Dialect::Mysql.statement(sql))
     }
 
+    /// Inserts the rows that these values make up, with a text of MySQL's own.
+    pub(super) fn insert(&self, text: &str, values: Vec<mysql_async::Value>) -> Result<(), StoreError> {
+        self.ask(async |conn| conn.exec_drop(text, Params::Positional(values)).await)
+    }
+
     pub(super) fn query(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         let statement = self.text(sql);
-        self.query_text(statement.text, ordered(statement, values))
+        self.ask(async |conn| conn.exec(statement.text, ordered(statement, values)).await)
     }
 
     pub(super) fn execute(&self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         let statement = self.text(sql);
-        self.execute_text(statement.text, ordered(statement, values))
-    }
-
-    /// The rows of a statement whose text is MySQL's own.
-    pub(crate) fn query_text(
-        &self,
-        text: &str,
-        values: Vec<mysql_async::Value>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut conn = self.conn.borrow_mut();
-        let conn = conn.as_mut().expect("taken when dropped only");
-        self.drive(conn.exec(text, positional(values)))
-    }
-
-    /// Runs a statement whose text is MySQL's own; how many rows it changed.
-    pub(crate) fn execute_text(
-        &self,
-        text: &str,
-        values: Vec<mysql_async::Value>,
-    ) -> Result<u64, StoreError> {
-        let mut conn = self.conn.borrow_mut();
-        let conn = conn.as_mut().expect("taken when dropped only");
-        self.drive(async {
-            conn.exec_drop(text, positional(values)).await?;
+        self.ask(async |conn| {
+            conn.exec_drop(statement.text, ordered(statement, values)).await?;
             Ok(conn.affected_rows())
         })
     }
 
-    /// Runs statements one by one, each of which ends with its line.
-    pub(super) fn script(&self, sql: &str) -> Result<(), StoreError> {
-        for statement in statements(sql) {
-            let mut conn = self.conn.borrow_mut();
-            let conn = conn.as_mut().expect("taken when dropped only");
-            self.drive(conn.query_drop(statement))?;
-        }
-        Ok(())
+    /// Sends so many statements as one text and answers the rows of each. The server stops at the first that fails.
+    pub(crate) fn several(&self, text: &[u8], statements: usize) -> Result<Vec<Vec<Row>>, Stopped> {
+        let (done, said) = (Cell::new(0), Cell::new(false));
+        let answered = self.ask(async |conn| {
+            let collected = async {
+                let mut result = conn.query_iter(text).await?;
+                let mut answers = Vec::with_capacity(statements);
+                for _ in 0..statements {
+                    answers.push(result.collect::<Row>().await?);
+                    done.set(done.get() + 1);
+                }
+                Ok(answers)
+            };
+            collected.await.inspect_err(|error| said.set(matches!(error, mysql_async::Error::Server(_))))
+        });
+        answered.map_err(|error| Stopped { done: said.get().then_some(done.get()), error })
     }
 
-    /// The same for as long as it takes, passing over what was done before: MySQL commits each change of a schema by itself,
-    /// so a migration that was interrupted is repeated from its beginning.
+    /// Runs the words around a transaction, or others of which nothing is answered; one that fails leaves the connection in
+    /// an unknown state.
+    pub(super) fn script(&self, sql: &str) -> Result<(), StoreError> {
+        let outcome = self.ask(async |conn| conn.query_drop(sql).await);
+        match &outcome {
+            Ok(()) => self.undone.set(false),
+            Err(_) => self.lost.set(true),
+        }
+        outcome
+    }
+
+    /// Runs the statements of a migration one by one, each of which ends with its line, for as long as it takes.
     pub(super) fn migrate(&self, sql: &str) -> Result<(), StoreError> {
         let runtime = self.runtime.as_ref().expect("taken when dropped only");
-        for statement in statements(sql) {
-            let mut conn = self.conn.borrow_mut();
-            let conn = conn.as_mut().expect("taken when dropped only");
+        let mut conn = self.conn.borrow_mut();
+        let conn = conn.as_mut().expect("taken when dropped only");
+        for statement in std::iter::once(BE_PATIENT).chain(statements(sql)) {
             match runtime.block_on(conn.query_drop(statement)) {
                 Ok(()) => {}
-                Err(mysql_async::Error::Server(error)) if DONE_BEFORE.contains(&error.code) => {}
-                Err(mysql_async::Error::Server(error)) if error.code == NO_TRIGGERS => {
+                Err(mysql_async::Error::Server(error)) if is_done_before(&error) => {}
+                Err(mysql_async::Error::Server(error)) if refuses_triggers(statement, &error) => {
                     // The rights of the role are the first line; `doctor` tells that the second is missing.
                     tracing::warn!("the server allows no triggers to this user: {}", error.message);
                 }
@@ -157,62 +199,21 @@ impl MysqlLink {
 
 impl Drop for MysqlLink {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // The connection closes its socket when it goes; it wants its runtime for that.
+        let (Some(runtime), Some(conn)) = (self.runtime.take(), self.conn.borrow_mut().take()) else {
+            return;
+        };
+        // A connection may be dropped on a thread that must not block; the server then finds out by itself that it is gone.
+        if self.lost.get() || Handle::try_current().is_ok() || std::thread::panicking() {
             let guard = runtime.enter();
-            drop(self.conn.borrow_mut().take());
+            drop(conn);
             drop(guard);
-            runtime.shutdown_background();
+        } else {
+            let goodbye = async { tokio::time::timeout(GOODBYE_MAX, conn.disconnect()).await };
+            drop(runtime.block_on(goodbye));
         }
+        runtime.shutdown_background();
     }
 }
-
-/// The words that begin a transaction that writes.
-pub(crate) const BEGIN_WRITING: &str = "START TRANSACTION READ WRITE";
-/// The words that begin a transaction that reads one snapshot.
-pub(crate) const BEGIN_READING: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;\nSTART TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;\n";
-
-fn options(target: &Target, host: &str, port: u16) -> Opts {
-    let (lock, statement) = (LOCK_MAX.as_secs(), STATEMENT_MAX.as_secs());
-    let session = [
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_string(),
-        format!("SET SESSION innodb_lock_wait_timeout = {lock}, wait_timeout = 28800"),
-        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'".to_string(),
-        // MariaDB limits every statement, MySQL those that read; neither knows the other's name for it.
-        format!("/*M! SET SESSION max_statement_time = {statement} */"),
-    ];
-    let mut options = OptsBuilder::default()
-        .user(Some(&target.user))
-        .pass(target.password.as_deref())
-        .db_name(Some(&target.database))
-        .setup(session.to_vec())
-        .stmt_cache_size(STATEMENTS_KEPT)
-        .prefer_socket(false)
-        .tcp_nodelay(true);
-    options = if host.starts_with('/') {
-        options.socket(Some(host))
-    } else {
-        options.ip_or_hostname(host).tcp_port(port)
-    };
-    let encrypted = match (target.tls, &target.root_certificates) {
-        (Tls::Off, _) => None,
-        (Tls::Required, _) => Some(
-            SslOpts::default()
-                .with_danger_accept_invalid_certs(true)
-                .with_danger_skip_domain_validation(true),
-        ),
-        (Tls::Verified, Some(file)) => Some(
-            SslOpts::default().with_root_certs(vec![file.clone().into()]).with_disable_built_in_roots(true),
-        ),
-        (Tls::Verified, None) => Some(SslOpts::default()),
-    };
-    options.ssl_opts(encrypted).into()
-}
-
-/// A table, an index, a row, a trigger that is there already.
-const DONE_BEFORE: [u16; 4] = [1050, 1061, 1062, 1359];
-/// Under binary logging triggers need a right that owners of a schema do not have.
-const NO_TRIGGERS: u16 = 1419;
 
 fn statements(sql: &str) -> impl Iterator<Item = &str> {
     let statements = sql.split(";\n").map(|statement| statement.trim().trim_end_matches(';'));
@@ -223,12 +224,11 @@ fn is_comment(statement: &str) -> bool {
     statement.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with("--"))
 }
 
-fn ordered(statement: Statement, values: &[Value<'_>]) -> Vec<mysql_async::Value> {
-    statement.order.iter().map(|place| (&values[*place]).into()).collect()
-}
-
-fn positional(values: Vec<mysql_async::Value>) -> Params {
-    if values.is_empty() { Params::Empty } else { Params::Positional(values) }
+fn ordered(statement: Statement, values: &[Value<'_>]) -> Params {
+    match statement.order {
+        [] => Params::Empty,
+        order => Params::Positional(order.iter().map(|place| (&values[*place]).into()).collect()),
+    }
 }
 
 impl From<&Value<'_>> for mysql_async::Value {
@@ -270,29 +270,5 @@ impl Columns for Row {
     fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
         let bytes = Columns::bytes(self, column)?;
         bytes.map(std::str::from_utf8).transpose().map_err(|_| unreadable(column, "no text"))
-    }
-}
-
-fn unavailable(what: &str) -> StoreError {
-    StoreError::Unavailable { what: format!("MySQL: {what}") }
-}
-
-/// Sorts an error of the driver or the server into the classes that callers treat differently.
-fn classify(error: &mysql_async::Error) -> StoreError {
-    let mysql_async::Error::Server(server) = error else { return unavailable(&error.to_string()) };
-    let said = format!("MySQL: {} ({})", server.message, server.code);
-    match server.code {
-        // A lock did not come free; a deadlock, or a conflict between the nodes of a cluster; a key that was taken meanwhile;
-        // a statement that took too long.
-        1205 | 1213 | 1062 | 1969 | 3024 | 1317 => StoreError::Conflict { what: said },
-        // Too many connections; the server stops; the node has left its cluster; the table is being changed.
-        1040 | 1053 | 1077 | 1079 | 1047 | 1203 | 1226 | 1927 | 1412 | 2006 | 2013 => {
-            StoreError::Unavailable { what: said }
-        }
-        1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 => StoreError::Denied { what: said },
-        1114 | 1021 => StoreError::Full,
-        1290 | 1792 | 1836 => StoreError::ReadOnly,
-        1712 | 1034 | 1194 => StoreError::Corrupt { what: said },
-        _ => StoreError::Other(said),
     }
 }

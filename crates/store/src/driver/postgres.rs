@@ -19,6 +19,10 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// What to do where a pooler hands each transaction another connection.
+pub(crate) const PREPARED_OFF: &str = "a pooler in front of PostgreSQL hands each transaction another connection, so that statements do not stay prepared: \
+     add ?prepared=off to the URL (&prepared=off behind other words), or have it pool sessions";
+
 /// A value with the type it is sent as.
 type Typed<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -113,7 +117,7 @@ impl PostgresLink {
 
     /// The text as PostgreSQL wants it. Each is made once for the life of the process and connection: there are a few dozen.
     pub(crate) fn text(&self, sql: &'static str) -> &'static str {
-        *self.texts.borrow_mut().entry(address(sql)).or_insert_with(|| Dialect::Postgres.statement(sql).text)
+        self.texts.borrow_mut().entry(address(sql)).or_insert_with(|| Dialect::Postgres.statement(sql).text)
     }
 
     pub(super) fn query(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
@@ -158,20 +162,26 @@ impl Drop for PostgresLink {
     }
 }
 
+/// Every statement of a transaction that writes finds its rows by a key. Where a table is younger than its statistics the
+/// planner does not know that, and keeps a plan that reads all of it; a plan for these arrays does not depend on their values.
+const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+                      SET LOCAL plan_cache_mode = force_generic_plan";
+
 /// The words that begin a transaction that writes.
 pub(crate) fn begin_writing() -> String {
     let (statement, lock) = (STATEMENT_MAX.as_millis(), LOCK_MAX.as_millis());
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {statement}; \
-         SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {statement}"
+         SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {statement}; {BY_KEY}"
     )
 }
 
 /// The words that begin a transaction that reads one snapshot.
 pub(crate) fn begin_reading() -> String {
-    let idle = STATEMENT_MAX.as_millis();
+    let (statement, idle) = (STATEMENT_MAX.as_millis(), STATEMENT_MAX.as_millis());
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {}",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {statement}; \
+         SET LOCAL idle_in_transaction_session_timeout = {}",
         // Somebody may verify a large ledger: between two of its questions it computes.
         idle * 4
     )
@@ -271,6 +281,10 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> StoreError {
         | &SqlState::LOCK_NOT_AVAILABLE
         | &SqlState::QUERY_CANCELED
         | &SqlState::UNIQUE_VIOLATION => StoreError::Conflict { what: said },
+        // Each was named on another connection than the one that was handed to this transaction.
+        &SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT => {
+            StoreError::Unfit { what: format!("{PREPARED_OFF} ({said})") }
+        }
         &SqlState::DISK_FULL => StoreError::Full,
         &SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::ReadOnly,
         &SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED => StoreError::Corrupt { what: said },
@@ -282,5 +296,21 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> StoreError {
             StoreError::Unavailable { what: said }
         }
         _ => StoreError::Other(said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_transaction_sets_ends_with_it() {
+        for words in [begin_writing(), begin_reading()] {
+            let mut statements = words.split(';').map(str::trim);
+            assert!(statements.next().is_some_and(|first| first.starts_with("BEGIN ")), "{words}");
+            assert!(statements.all(|further| further.starts_with("SET LOCAL ")), "{words}");
+            assert!(words.contains("statement_timeout"), "{words}");
+        }
+        assert!(begin_writing().contains("lock_timeout"));
     }
 }

@@ -129,6 +129,16 @@ impl Target {
         Ok(())
     }
 
+    /// The user it is reached as.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// The database system: `postgres` or `mysql`.
     pub fn system(&self) -> &'static str {
         match self.dialect {

@@ -1,6 +1,9 @@
 //! What an idempotency key is stored and looked up by.
 
+use crate::error::StoreError;
 use purser_core::TenantNo;
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 
 /// Bytes of the key itself.
 const LEAD: usize = 12;
@@ -8,8 +11,9 @@ const LEAD: usize = 12;
 const DIGEST: usize = 16;
 
 /// The first bytes of an idempotency key, and the first 16 bytes of BLAKE3 over tenant and key. The digest names the key; the
-/// lead keeps keys that begin with a time (UUIDv7) in the order of that time, where a database has an index of them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// lead keeps keys that begin with a time (UUIDv7) in the order of that time, where a database has an index of them. Two are
+/// equal when they name the same key, whatever is known of its lead.
+#[derive(Clone, Copy)]
 pub struct KeyDigest([u8; LEAD + DIGEST]);
 
 impl KeyDigest {
@@ -22,6 +26,26 @@ impl KeyDigest {
         bytes[..lead].copy_from_slice(&key.as_bytes()[..lead]);
         bytes[LEAD..].copy_from_slice(&hasher.finalize().as_bytes()[..DIGEST]);
         KeyDigest(bytes)
+    }
+
+    /// The same key as it is stored where its lead is not known. No key begins with a zero byte.
+    pub(crate) fn without_lead(&self) -> KeyDigest {
+        let mut bytes = self.0;
+        bytes[..LEAD].fill(0);
+        KeyDigest(bytes)
+    }
+
+    /// A key as an embedded database has it: its first versions stored digests alone, without a lead.
+    pub(crate) fn from_stored(bytes: &[u8]) -> Result<KeyDigest, StoreError> {
+        if let Ok(both) = bytes.try_into() {
+            return Ok(KeyDigest(both));
+        }
+        let digest: [u8; DIGEST] = bytes.try_into().map_err(|_| StoreError::Corrupt {
+            what: format!("the key of an answer has {} bytes", bytes.len()),
+        })?;
+        let mut both = [0; LEAD + DIGEST];
+        both[LEAD..].copy_from_slice(&digest);
+        Ok(KeyDigest(both))
     }
 
     /// Lead and digest.
@@ -41,8 +65,53 @@ impl KeyDigest {
     }
 }
 
+impl PartialEq for KeyDigest {
+    fn eq(&self, other: &KeyDigest) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+impl Eq for KeyDigest {}
+
+impl PartialOrd for KeyDigest {
+    fn partial_cmp(&self, other: &KeyDigest) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for KeyDigest {
+    fn cmp(&self, other: &KeyDigest) -> Ordering {
+        self.digest().cmp(&other.digest())
+    }
+}
+
+impl Hash for KeyDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest().hash(state);
+    }
+}
+
 impl std::fmt::Debug for KeyDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.digest()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_same_whatever_is_known_of_its_lead() {
+        let key = KeyDigest::of(TenantNo(1), "018f-0001");
+        let copied = key.without_lead();
+        assert_eq!(key, copied);
+        assert_ne!(key.bytes(), copied.bytes());
+        assert_eq!(copied.bytes()[..LEAD], [0; LEAD]);
+        assert_ne!(key, KeyDigest::of(TenantNo(2), "018f-0001"), "the digest covers the tenant");
+        let stored = |bytes: &[u8]| KeyDigest::from_stored(bytes);
+        assert_eq!(stored(key.bytes()).expect("both").bytes(), key.bytes());
+        assert_eq!(stored(&key.digest()).expect("the digest alone").bytes(), copied.bytes());
+        assert!(stored(&key.digest()[1..]).is_err());
     }
 }

@@ -294,7 +294,7 @@ CREATE TABLE hold (
     PRIMARY KEY (tenant_no, wallet_id, hold_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 -- Most holds are saved closed and never enter it.
-CREATE INDEX hold_active ON hold (tenant_no, wallet_id);
+CREATE INDEX hold_active ON hold (tenant_no, wallet_id, state);
 
 CREATE TABLE debt (
     tenant_no BIGINT NOT NULL,

@@ -8,9 +8,7 @@
 use super::super::rows::{int, number, position, small};
 use super::lease;
 use crate::dialect::{Dialect, statements};
-use crate::driver::{
-    Columns, Link, Session, Target, mysql as mysql_driver, postgres as postgres_driver, values,
-};
+use crate::driver::{Columns, Link, Session, Target, mysql_session, postgres as postgres_driver, values};
 use crate::error::StoreError;
 use crate::position::{Heads, Position};
 use purser_core::Timestamp;
@@ -35,6 +33,9 @@ statements! {
     OLDEST_ANSWERS = "
         SELECT position, created_at FROM answer WHERE position > ?1 AND position < ?2 ORDER BY position LIMIT ?3";
     DELETE_ANSWERS = "DELETE FROM answer WHERE position > ?1 AND position <= ?2";
+    /// Keys are no longer looked up without their lead once the last answer that was copied so is forgotten.
+    ALL_HAVE_LEADS = "
+        UPDATE meta SET value = 0 WHERE name = 'answers_without_lead' AND value > 0 AND value < ?1";
 }
 
 /// What a node looks at every moment.
@@ -104,6 +105,9 @@ impl Keeper {
                         && answers.last().is_some_and(|(place, _)| place == last);
                 }
             }
+            if !left {
+                session.execute(ALL_HAVE_LEADS, values![before.0])?;
+            }
             Ok(left)
         })
     }
@@ -138,7 +142,7 @@ impl Keeper {
 /// Begins a transaction that writes.
 pub(crate) fn begin_writing(session: Session<'_>) -> Result<(), StoreError> {
     match session.dialect() {
-        Dialect::Mysql => session.script(mysql_driver::BEGIN_WRITING),
+        Dialect::Mysql => session.script(mysql_session::BEGIN_WRITING),
         Dialect::Postgres | Dialect::Sqlite => session.script(&postgres_driver::begin_writing()),
     }
 }

@@ -3,11 +3,12 @@
 //! A slot is free when its lease has ended. Whoever takes it raises its epoch; a writer that finds another epoch on the row
 //! it locks has lost the slot and takes a new one. Time is the database's own, so that nodes need not agree on it.
 
-use super::super::rows::{int, number, small};
+use super::super::rows::{flag, int, number, small};
 use super::keeper::begin_writing;
 use crate::dialect::{Dialect, statements};
 use crate::driver::{Columns, Session, values};
 use crate::error::StoreError;
+use crate::transport;
 
 statements! {
     /// Whoever is about to take the same one is passed over.
@@ -15,6 +16,7 @@ statements! {
         SELECT slot, epoch, seq FROM slot WHERE slot > 0 AND leased_until < ?1
          ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED";
     TAKE_SLOT = "UPDATE slot SET epoch = epoch + 1, leased_until = ?2 WHERE slot = ?1";
+    WITHOUT_LEAD = "SELECT COUNT(*) FROM meta WHERE name = 'answers_without_lead' AND value > 0";
     GIVE_BACK = "UPDATE slot SET leased_until = 0 WHERE slot = ?1 AND epoch = ?2";
 }
 
@@ -28,6 +30,9 @@ pub(super) struct Lease {
     pub(super) epoch: i64,
     /// The last sequence that was committed.
     pub(super) seq: u64,
+    /// Whether some answers may be stored without the lead of their key: they came from an embedded database. No others come
+    /// while somebody has a lease.
+    pub(super) without_lead: bool,
 }
 
 /// What a commit writes to the slot's row.
@@ -42,9 +47,11 @@ impl Lease {
     /// Takes a free slot.
     pub(super) fn take(session: Session<'_>) -> Result<Lease, StoreError> {
         begin_writing(session)?;
+        transport::refuse_unfinished(session)?;
         let now = now(session)?;
+        let without_lead = session.one(WITHOUT_LEAD, &[], |row| flag(row, 0))?;
         let read = |row: &dyn Columns| {
-            Ok(Lease { slot: small(row, 0)?, epoch: int(row, 1)? + 1, seq: number(row, 2)? })
+            Ok(Lease { slot: small(row, 0)?, epoch: int(row, 1)? + 1, seq: number(row, 2)?, without_lead })
         };
         let full =
             || StoreError::Locked { what: "all 63 slots of writers are leased; stop a node first".into() };

@@ -19,6 +19,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The same, and its keys as they are stored where their leads are not known.
+    pub(super) fn with_keys_without_lead(&self) -> Wanted {
+        let mut wanted = self.clone();
+        wanted.keys.extend(self.keys.iter().map(KeyDigest::without_lead));
+        wanted
+    }
+
     /// The wallets in the order in which every node locks them, each once.
     pub(super) fn in_lock_order(&self, owners: &[(TenantNo, Id, WalletId)]) -> Vec<WalletKey> {
         let of_subjects = owners.iter().map(|(tenant, _, id)| WalletKey { tenant: *tenant, id: *id });

@@ -9,12 +9,17 @@ mod keeper;
 mod lease;
 mod loaded;
 mod mysql;
+#[cfg(test)]
+mod mysql_tests;
+mod mysql_text;
+mod mysql_write;
 mod pending;
 mod postgres;
 mod postgres_call;
 
 pub(crate) use keeper::begin_writing;
 pub use keeper::{Keeper, Observed};
+pub(crate) use lease::now as database_now;
 pub use loaded::Wanted;
 
 #[cfg(test)]
@@ -110,7 +115,8 @@ impl ServerWriter {
         let (Some(link), Some(lease)) = (&self.link, &mut self.lease) else {
             unreachable!("made ready above")
         };
-        let opened = open(link, lease.slot, wanted).and_then(|opened| {
+        let doubled = lease.without_lead.then(|| wanted.with_keys_without_lead());
+        let opened = open(link, lease.slot, doubled.as_ref().unwrap_or(wanted)).and_then(|opened| {
             if opened.slot.epoch == lease.epoch { Ok(opened) } else { Err(lease::taken_over()) }
         });
         match opened {
@@ -218,9 +224,11 @@ impl ServerBatch<'_> {
         if let Some(known) = self.loaded.borrow().answers.get(&key) {
             return Ok(known.clone());
         }
+        let known_as = [key, key.without_lead()];
+        let known_as = if self.lease.without_lead { &known_as[..] } else { &known_as[..1] };
         let found = match self.link {
-            Link::Postgres(link) => postgres::answers(link, &[key])?,
-            Link::Mysql(link) => mysql::answers(link, &[key])?,
+            Link::Postgres(link) => postgres::answers(link, known_as)?,
+            Link::Mysql(link) => mysql::answers(link, known_as)?,
         };
         let answer = found.into_iter().next().map(|(_, answer)| answer);
         self.loaded.borrow_mut().answers.insert(key, answer.clone());
@@ -289,7 +297,7 @@ impl ServerBatch<'_> {
         let seal = self.lease.seal(self.seq, self.now);
         let send = || match self.link {
             Link::Postgres(link) => postgres::record(link, &self.pending, &seal),
-            Link::Mysql(link) => mysql::record(link, &self.pending, &seal),
+            Link::Mysql(link) => mysql_write::record(link, &self.pending, &seal),
         };
         let outcome = match fault {
             Some(fault) => simulated(fault, send),
@@ -330,6 +338,6 @@ impl Drop for ServerBatch<'_> {
 pub(crate) fn begin_reading(link: &Link) -> Result<(), StoreError> {
     match link {
         Link::Postgres(_) => link.session().script(&postgres_driver::begin_reading()),
-        Link::Mysql(_) => link.session().script(crate::driver::mysql::BEGIN_READING),
+        Link::Mysql(_) => link.session().script(crate::driver::mysql_session::BEGIN_READING),
     }
 }

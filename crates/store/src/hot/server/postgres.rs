@@ -24,43 +24,50 @@ const SLOT: &str = "
     SELECT epoch, seq, closed_until, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT),
            (SELECT config_epoch.epoch FROM config_epoch WHERE one = 1)
       FROM slot WHERE slot = $1 FOR UPDATE";
+/// What is asked about comes first and each of it is looked up by itself: OFFSET keeps the planner from turning a join
+/// around. On tables that are younger than their statistics it does, and reads every open lot there is for each wallet.
 const OWNERS: &str = "
-    SELECT DISTINCT ON (entry.tenant_no, entry.subject) entry.tenant_no, entry.subject, entry.wallet_id
+    SELECT of_tenant, of_subject, entry.wallet_id
       FROM unnest($1, $2) AS asked (of_tenant, of_subject)
-      JOIN entry ON entry.subject = of_subject AND entry.tenant_no = of_tenant
-     ORDER BY entry.tenant_no, entry.subject, entry.recorded_at, entry.position";
-/// Locked in the order of their keys, which is the same for every node.
+     CROSS JOIN LATERAL (
+           SELECT wallet_id FROM entry WHERE subject = of_subject AND tenant_no = of_tenant
+            ORDER BY recorded_at, position LIMIT 1) AS entry";
+/// Locked in the order in which they are asked for, that of their keys, which is the same for every node.
 const WALLETS: &str = concat!(
-    "SELECT ",
+    "SELECT wallet.* FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+      CROSS JOIN LATERAL (
+            SELECT ",
     wallet_columns!(),
-    " FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-       JOIN wallet ON wallet.tenant_no = of_tenant AND wallet.wallet_id = of_wallet
-      ORDER BY wallet.tenant_no, wallet.wallet_id FOR UPDATE OF wallet"
+    " FROM wallet WHERE tenant_no = of_tenant AND wallet_id = of_wallet FOR UPDATE) AS wallet"
 );
 const LOTS: &str = concat!(
-    "SELECT ",
+    "SELECT lot.*, of_tenant FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+      CROSS JOIN LATERAL (
+            SELECT ",
     lot_columns!(),
-    ", tenant_no FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-       JOIN lot ON lot.tenant_no = of_tenant AND lot.wallet_id = of_wallet AND lot.is_open = 1"
+    " FROM lot WHERE tenant_no = of_tenant AND wallet_id = of_wallet AND is_open = 1 OFFSET 0) AS lot"
 );
 const HOLDS: &str = concat!(
-    "SELECT ",
+    "SELECT hold.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+      CROSS JOIN LATERAL (
+            SELECT ",
     hold_columns!(),
-    ", tenant_no, wallet_id FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-       JOIN hold ON hold.tenant_no = of_tenant AND hold.wallet_id = of_wallet AND hold.state = 1"
+    " FROM hold WHERE tenant_no = of_tenant AND wallet_id = of_wallet AND state = 1 OFFSET 0) AS hold"
 );
 const DEBTS: &str = "
-    SELECT seq, cause, subject, origin, amount, tenant_no, wallet_id
-      FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-      JOIN debt ON debt.tenant_no = of_tenant AND debt.wallet_id = of_wallet
-     ORDER BY tenant_no, wallet_id, seq";
+    SELECT debt.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+     CROSS JOIN LATERAL (
+           SELECT seq, cause, subject, origin, amount FROM debt
+            WHERE tenant_no = of_tenant AND wallet_id = of_wallet ORDER BY seq OFFSET 0) AS debt";
 const FREEZES: &str = "
-    SELECT cause, lot_id, wanted, taken, tenant_no, wallet_id
-      FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-      JOIN open_freeze ON open_freeze.tenant_no = of_tenant AND open_freeze.wallet_id = of_wallet
-     ORDER BY tenant_no, wallet_id, ordinal";
+    SELECT frozen.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+     CROSS JOIN LATERAL (
+           SELECT cause, lot_id, wanted, taken FROM open_freeze
+            WHERE tenant_no = of_tenant AND wallet_id = of_wallet ORDER BY ordinal OFFSET 0) AS frozen";
 const ANSWERS: &str = "
-    SELECT key_digest, request_digest, receipt FROM unnest($1) AS asked (of_key) JOIN answer ON key_digest = of_key";
+    SELECT answer.* FROM unnest($1) AS asked (of_key)
+     CROSS JOIN LATERAL (
+           SELECT key_digest, request_digest, receipt FROM answer WHERE key_digest = of_key OFFSET 0) AS answer";
 
 const INSERT_ENTRIES: &str = "
     INSERT INTO entry (position, prev_position, tenant_no, wallet_id, seq, kind, subject, amount, held_delta,
@@ -97,19 +104,21 @@ const INSERT_LOTS: &str = "
     INSERT INTO lot (tenant_no, lot_id, wallet_id, is_open, kind, priority, effective_at, expires_at, granted, remaining,
                      held, frozen, paid_minor, paid_currency, money, expired, expired_money, origin, parent)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
-/// Lots that stay open: no column of an index is assigned, so the row stays where it is.
+/// Lots that stay open: no column of an index is assigned, so the row stays where it is. The wallet is named as well, so that
+/// whichever index is chosen leads to the one lot and not through all of a tenant's.
 const UPDATE_OPEN_LOTS: &str = "
     UPDATE lot SET remaining = new.remaining, held = new.held, frozen = new.frozen, money = new.money,
                    expired = new.expired, expired_money = new.expired_money
-      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-           AS new (tenant_no, lot_id, remaining, held, frozen, money, expired, expired_money)
-     WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id";
+      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+           AS new (tenant_no, wallet_id, lot_id, remaining, held, frozen, money, expired, expired_money)
+     WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id AND lot.wallet_id = new.wallet_id
+       AND lot.is_open = 1";
 const UPDATE_LOTS: &str = "
     UPDATE lot SET remaining = new.remaining, held = new.held, frozen = new.frozen, money = new.money,
                    expired = new.expired, expired_money = new.expired_money, is_open = new.is_open
-      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-           AS new (tenant_no, lot_id, remaining, held, frozen, money, expired, expired_money, is_open)
-     WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id";
+      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+           AS new (tenant_no, wallet_id, lot_id, remaining, held, frozen, money, expired, expired_money, is_open)
+     WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id AND lot.wallet_id = new.wallet_id";
 const INSERT_HOLDS: &str = "
     INSERT INTO hold (tenant_no, wallet_id, hold_id, state, terms, pins, held, captured, user_no, placed_at, expires_at)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
@@ -178,7 +187,10 @@ fn owners(link: &PostgresLink, wanted: &Wanted) -> Result<Vec<(TenantNo, Id, Wal
     let call = Call::new(OWNERS)
         .ints(wanted.subjects.iter().map(|(tenant, _)| tenant.0 as i64))
         .fixed(wanted.subjects.iter().map(|(_, subject)| subject.to_bytes()));
-    let rows = send(link, None, &[call], None)?.remove(0).map_err(|error| classify(&error))?;
+    // In a transaction of its own, for the planner's settings.
+    let begin = begin_writing();
+    let rows =
+        send(link, Some(&begin), &[call], Some("ROLLBACK"))?.remove(0).map_err(|error| classify(&error))?;
     rows.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?, WalletId(id(row, 2)?)))).collect()
 }
 
@@ -426,6 +438,7 @@ fn lot_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
 
 fn amounts<'a>(call: Call<'a>, rows: &[&'a LotRow]) -> Call<'a> {
     call.ints(rows.iter().map(|row| row.wallet.tenant.0 as i64))
+        .fixed(rows.iter().map(|row| row.wallet.id.0.to_bytes()))
         .fixed(rows.iter().map(|row| row.lot.terms.id.to_bytes()))
         .ints(rows.iter().map(|row| row.lot.remaining.0))
         .ints(rows.iter().map(|row| row.lot.held.0))

@@ -18,7 +18,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 statements! {
     ANSWER = "SELECT key_digest, request_digest, receipt FROM answer WHERE position = ?1";
     ANSWERED_AT = "SELECT created_at FROM answer WHERE position = ?1";
-    TAIL = "SELECT position, key_digest FROM answer WHERE position > ?1 ORDER BY position";
+    TAIL = "SELECT position, key_digest FROM answer WHERE position > ?1 ORDER BY position LIMIT ?2";
     HEADS = "
         SELECT run, level, last_position, answers, newest_at, filter
           FROM answer_run_head ORDER BY last_position";
@@ -45,7 +45,7 @@ statements! {
 /// So many runs of one level become one of the next.
 const MERGE_WIDTH: usize = 8;
 
-/// The digest of a tenant's key: see [`KeyDigest`], whose lead this database has no use for.
+/// The digest of a tenant's key: see [`KeyDigest`], whose lead this database stores for a server that it may be copied to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Hashed(pub(crate) [u8; 16]);
 
@@ -107,6 +107,25 @@ enum Source {
 impl Answers {
     /// Finds the runs and the tail in the database.
     pub(crate) fn load(connection: &Connection, answers_per_run: usize) -> Result<Answers, StoreError> {
+        Answers::load_some(connection, answers_per_run, usize::MAX >> 1)
+    }
+
+    /// Makes one more run of the answers that are in none, in the transaction under way; whether there were enough of them.
+    /// For answers that were not appended by this program's writer: at its start it would keep all of them in memory.
+    pub(crate) fn make_run(connection: &Connection, answers_per_run: usize) -> Result<bool, StoreError> {
+        let mut answers = Answers::load_some(connection, answers_per_run, answers_per_run)?;
+        if answers.tail.len() < answers_per_run {
+            return Ok(false);
+        }
+        answers.step(connection, answers_per_run)?;
+        Ok(true)
+    }
+
+    fn load_some(
+        connection: &Connection,
+        answers_per_run: usize,
+        tail_max: usize,
+    ) -> Result<Answers, StoreError> {
         let mut answers = Answers {
             tail: BTreeMap::new(),
             frozen: BTreeMap::new(),
@@ -136,9 +155,9 @@ impl Answers {
         answers.find_leftovers(connection)?;
         let folded = answers.runs.last().map_or(Position::NONE, |run| run.last);
         let mut statement = connection.prepare_cached(TAIL)?;
-        let mut rows = statement.query([folded.to_sql()])?;
+        let mut rows = statement.query([folded.to_sql(), tail_max as i64])?;
         while let Some(row) = rows.next()? {
-            answers.tail.insert(Hashed(row.get(1)?), Position::from_sql(row.get(0)?));
+            answers.tail.insert(stored_key(row, 1)?, Position::from_sql(row.get(0)?));
         }
         Ok(answers)
     }
@@ -395,13 +414,16 @@ fn read_answer(
     position: Position,
     key: Hashed,
 ) -> Result<Option<StoredAnswer>, StoreError> {
-    let read = |row: &rusqlite::Row<'_>| {
-        let found: [u8; 16] = row.get(0)?;
-        Ok((found, StoredAnswer { request_digest: row.get(1)?, receipt: row.get(2)? }))
-    };
-    match connection.prepare_cached(ANSWER)?.query_row([position.to_sql()], read).optional()? {
-        Some((found, answer)) if found == key.0 => Ok(Some(answer)),
-        Some(_) => Err(StoreError::inconsistent("answer", position, "it belongs to another key")),
-        None => Ok(None),
+    let mut statement = connection.prepare_cached(ANSWER)?;
+    let mut rows = statement.query([position.to_sql()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    if stored_key(row, 0)? != key {
+        return Err(StoreError::inconsistent("answer", position, "it belongs to another key"));
     }
+    Ok(Some(StoredAnswer { request_digest: row.get(1)?, receipt: row.get(2)? }))
+}
+
+fn stored_key(row: &rusqlite::Row<'_>, column: usize) -> Result<Hashed, StoreError> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(KeyDigest::from_stored(bytes)?.into())
 }

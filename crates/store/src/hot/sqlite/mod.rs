@@ -13,6 +13,7 @@ mod recover;
 mod save;
 mod writer;
 
+pub(crate) use answers::Answers;
 pub(crate) use writer::{SqliteBatch, SqliteWriter};
 
 /// Every statement of these files.
