@@ -33,7 +33,7 @@ struct Run {
     database: Option<&'static str>,
 }
 
-/// What is crashed on server databases, and how often; none: as often as is asked for.
+/// What is crashed on server databases, and how often at the most.
 const CRASHED: [(Stage, Option<u64>); 5] = [
     (Stage::Postgres, None),
     (Stage::Mariadb, None),
@@ -107,7 +107,11 @@ pub(crate) fn command(root: &Path, seeds: u32, rounds: u32, server_rounds: u64) 
     servers.stop()?;
     let program = build_server(root, &repo::target_folder(root)?, "release")?;
     for (stage, count) in CRASHED {
-        done.push(crash_rounds(&program, stage, count.unwrap_or(server_rounds))?);
+        done.push(crash_rounds(
+            &program,
+            stage,
+            count.map_or(server_rounds, |most| most.min(server_rounds)),
+        )?);
     }
     let page = page(&commit, &today(), &done);
     fs::write(root.join(PAGE), page).map_err(|error| format!("{PAGE}: {error}"))?;
