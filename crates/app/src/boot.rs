@@ -196,7 +196,7 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         locked: is_locked(&error),
         what: format!("{database}: {error}"),
     };
-    let Opened { store, mut writers, keeper, beside } = open_database(&settings, &database)?;
+    let Opened { store, mut writers, mut keeper, beside } = open_database(&settings, &database)?;
     let secrets = if settings.passing_secret && settings.secret_keys.is_empty() {
         Secrets::passing(&*random)
     } else {
@@ -220,6 +220,12 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
     let behind = last.map_or(0, |last| last.0 - clock.wall().0);
     if behind > BEHIND_MAX {
         return Err(BootError::ClockBehind { behind_seconds: behind / SECOND });
+    }
+    if let Some(keeper) = &mut keeper {
+        // Before the first command: what a clock set wrong writes before it is compared cannot be taken back.
+        let before = clock.wall();
+        let observed = keeper.observe().map_err(refusal)?;
+        clock.compare(before, observed.now, clock.wall());
     }
     let config = SharedConfig::default();
     config.set(Config::new(store.read(|reader| reader.config()).map_err(refusal)?));

@@ -46,6 +46,8 @@ CREATE TABLE tenant (
     created_at    {int} NOT NULL
 ){rows};
 CREATE UNIQUE INDEX tenant_by_key ON tenant (kind, tenant_key);
+-- Few tenants are not active, and each reload of the configuration asks for them.
+CREATE INDEX tenant_restricted ON tenant (standing){where:standing <> 1};
 
 CREATE TABLE users (
     tenant_no  {int} NOT NULL,

@@ -85,6 +85,9 @@ impl Store {
         options: &OpenOptions,
         writers: usize,
     ) -> Result<(Store, Vec<Writer>, Keeper), StoreError> {
+        if target.is_readable_by_others() {
+            tracing::warn!("the password and all balances cross the network to {target} in plain text; sslmode=verify-full encrypts it");
+        }
         inspect::refuse_lost_statements(target)?;
         let link = Link::connect(target)?;
         inspect::refuse_unfit(link.session())?;

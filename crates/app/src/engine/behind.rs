@@ -8,6 +8,7 @@ use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use purser_core::Timestamp;
 use purser_store::{Keeper, Store, StoreError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,7 +48,9 @@ impl Behind {
             let mut pruned_at = parts.clock.monotonic();
             let mut away = false;
             while matches!(stopped.recv_timeout(EVERY), Err(RecvTimeoutError::Timeout)) {
-                let looked = parts.look(&mut pruned_at);
+                // A bug met here must not end the comparing of clocks and the folding for good.
+                let looked = catch_unwind(AssertUnwindSafe(|| parts.look(&mut pruned_at)))
+                    .unwrap_or_else(|_| Err(StoreError::Other("a bug was met; see the log".into())));
                 match &looked {
                     Err(error) if !away => {
                         tracing::warn!(%error, "the database does not answer behind the writers")

@@ -136,10 +136,15 @@ impl Funnel {
         let mut config = self.parts.config.get();
         self.batches += 1;
         let alone = self.parts.writer.saves_later();
-        let wanted = if alone { Wanted::default() } else { wanted(jobs, &config) };
+        // Nobody waits for the others any more, so no lock is waited for on their behalf either.
+        let in_time: Vec<&Job> = jobs.iter().filter(|job| monotonic - job.queued_at <= deadline).collect();
+        if in_time.is_empty() {
+            return Attempt::Done(all(jobs, || unavailable("deadline_exceeded", 1)));
+        }
+        let wanted = if alone { Wanted::default() } else { wanted(&in_time, &config) };
         let batch = match self.parts.writer.begin_for(&wanted) {
             Ok(batch) => batch,
-            Err(error) => return given_up(jobs, &error),
+            Err(error) => return given_up(jobs, alone, &error),
         };
         if batch.changed_outside() {
             // The lock keeps other servers away; if somebody wrote all the same, what is in memory is worth nothing.
@@ -152,7 +157,7 @@ impl Funnel {
             match current(&batch, &config) {
                 Ok(None) => {}
                 Ok(Some(moved)) => config = self.parts.config.set(moved),
-                Err(error) => return given_up(jobs, &error),
+                Err(error) => return given_up(jobs, alone, &error),
             }
         }
         let before = batch.begun_at();
@@ -166,7 +171,7 @@ impl Funnel {
             match work.carry_out(job) {
                 Ok(outcome) => outcomes.push(outcome),
                 // Something may be half recorded: the transaction is given up, and everybody may try again.
-                Err(error) => return given_up(jobs, &error),
+                Err(error) => return given_up(jobs, alone, &error),
             }
         }
         if !work.has_recorded() {
@@ -185,7 +190,7 @@ impl Funnel {
                 self.keep(kept);
                 self.announce(&wallets);
             }
-            Err(CommitError::Failed(error)) => return given_up(jobs, &error),
+            Err(CommitError::Failed(error)) => return given_up(jobs, alone, &error),
             Err(CommitError::Unknown(error)) => {
                 return match self.look_up(jobs, outcomes, before, &error) {
                     Some(outcomes) => Attempt::Done(outcomes),
@@ -289,30 +294,26 @@ impl Funnel {
     }
 
     fn change_together(&mut self, changes: &mut [ColdJob]) -> Result<(), CommitError> {
+        let shared = !self.parts.writer.saves_later();
         let mut batch = self.parts.writer.begin().map_err(CommitError::Failed)?;
         let mut reload = false;
         for change in changes {
             reload |= change(&mut batch).map_err(CommitError::Failed)?;
         }
-        if reload {
-            batch.bump_config_epoch().map_err(CommitError::Failed)?;
-        }
-        let committed = batch.commit();
         // Where others write as well, what stood in the way of a change is theirs, and the caller is about to look at it.
-        let shared = !self.parts.writer.saves_later();
-        if (reload || shared) && !matches!(committed, Err(CommitError::Failed(_))) {
+        let epoch = match reload {
+            true => batch.bump_config_epoch(),
+            false if shared => batch.config_epoch(),
+            false => Ok(self.parts.config.get().epoch),
+        };
+        let moved = epoch.map_err(CommitError::Failed)? != self.parts.config.get().epoch;
+        let committed = batch.commit();
+        if moved && !matches!(committed, Err(CommitError::Failed(_))) {
             // Also when nobody knows whether it was kept: what the database says is in force, whatever the caller hears.
-            let known = self.parts.config.get().epoch;
-            let moved = self
-                .parts
-                .store
-                .read(|reader| match reader.config_epoch()? {
-                    epoch if epoch == known => Ok(None),
-                    _ => reader.config().map(Some),
-                })
-                .map_err(CommitError::Unknown)?;
-            if let Some(rows) = moved {
-                self.parts.config.set(Config::new(rows));
+            match self.parts.store.read(|reader| reader.config()) {
+                Ok(rows) => drop(self.parts.config.set(Config::new(rows))),
+                // The next batch finds the epoch moved.
+                Err(error) => tracing::warn!(%error, "the configuration was not read again at once"),
             }
         }
         committed
@@ -403,10 +404,12 @@ enum Attempt {
 }
 
 /// A batch of which nothing was kept.
-fn given_up(jobs: &[Job], error: &StoreError) -> Attempt {
+fn given_up(jobs: &[Job], alone: bool, error: &StoreError) -> Attempt {
     match error {
         StoreError::Conflict { .. } => Attempt::Again(error.clone()),
         StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } if jobs.len() > 1 => Attempt::Split,
+        // What a server says against one row, it says against the whole batch.
+        StoreError::Other(_) if jobs.len() > 1 && !alone => Attempt::Split,
         error => Attempt::Failed(error.clone()),
     }
 }

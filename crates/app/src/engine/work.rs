@@ -11,10 +11,13 @@ use purser_core::wallet::Owner;
 use purser_core::{Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide};
 use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched, Wanted};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Lots and holds that may change in memory before their wallet is saved.
 const TOUCHED_MAX: usize = 256;
+/// How often the wallets of a purchase are listed until all of them are held.
+const LISTINGS_MAX: usize = 8;
 
 /// A wallet as the batch leaves it.
 pub(super) struct Working {
@@ -378,17 +381,48 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// All wallets with lots of a purchase, open or not, and those that the cause reached before. Rows may be behind, so
-    /// memory is asked, too.
+    /// Brings all wallets with lots of a purchase, open or not, and those that the cause reached before, into the batch.
+    ///
+    /// They are listed before they are locked, and a writer that had the tenant until now may have added one in between:
+    /// so they are listed again until all of them are held.
     fn load_origin(
         &mut self,
         command: &Command,
         origin: Id,
         buyer: Option<WalletKey>,
     ) -> Result<Vec<WalletKey>, Unloadable> {
+        let mut keys: BTreeSet<WalletKey> = buyer.into_iter().collect();
+        for key in &keys.clone() {
+            self.load_listed(*key)?;
+        }
+        for _ in 0..LISTINGS_MAX {
+            let listed = self.list_origin(command, origin)?;
+            let missing: Vec<WalletKey> = listed.difference(&keys).copied().collect();
+            if missing.is_empty() {
+                for (id, lot) in self.batch.lots_of_origin(command.tenant, origin)? {
+                    let key = WalletKey { tenant: command.tenant, id };
+                    let working = self.wallets.get_mut(&key).ok_or_else(origin_moves)?;
+                    working.wallet_mut().load_lot(lot);
+                }
+                return Ok(keys.into_iter().collect());
+            }
+            for key in missing {
+                self.load_listed(key)?;
+                keys.insert(key);
+            }
+        }
+        Err(origin_moves().into())
+    }
+
+    fn load_listed(&mut self, key: WalletKey) -> Result<(), Unloadable> {
+        if self.load_wallet(key)? { Ok(()) } else { Err(Unloadable::Rejected(Rejection::WalletNotFound)) }
+    }
+
+    /// The wallets that a purchase reached, as far as they are known now. Rows may be behind, so memory is asked, too.
+    fn list_origin(&self, command: &Command, origin: Id) -> Result<BTreeSet<WalletKey>, StoreError> {
         let tenant = command.tenant;
         let of_origin = |wallet: &Wallet| wallet.lots.iter().any(|lot| lot.terms.origin == Some(origin));
-        let mut keys: Vec<WalletKey> = buyer.into_iter().collect();
+        let mut keys = BTreeSet::new();
         if let Some(subject) = undone(&command.movement) {
             // A reversal may have left nothing but debt, in a wallet that has no lot of the purchase.
             keys.extend(self.batch.history(tenant, subject)?.iter().map(|entry| entry.wallet));
@@ -397,23 +431,8 @@ impl<'a> Work<'a> {
             self.batch.wallets_of_origin(tenant, origin)?.into_iter().map(|id| WalletKey { tenant, id }),
         );
         keys.extend(self.live.of_tenant(tenant, of_origin));
-        keys.extend(
-            self.wallets
-                .iter()
-                .filter(|(key, w)| key.tenant == tenant && of_origin(w.wallet()))
-                .map(|(key, _)| *key),
-        );
-        keys.sort_unstable();
-        keys.dedup();
-        for key in &keys {
-            if !self.load_wallet(*key)? {
-                return Err(Unloadable::Rejected(Rejection::WalletNotFound));
-            }
-        }
-        for (id, lot) in self.batch.lots_of_origin(tenant, origin)? {
-            let working = self.wallets.get_mut(&WalletKey { tenant, id }).expect("its wallet was listed");
-            working.wallet_mut().load_lot(lot);
-        }
+        let working = self.wallets.iter().filter(|(key, w)| key.tenant == tenant && of_origin(w.wallet()));
+        keys.extend(working.map(|(key, _)| *key));
         Ok(keys)
     }
 
@@ -438,7 +457,7 @@ impl<'a> Work<'a> {
 }
 
 /// What is known to be needed for these jobs before anything is loaded.
-pub(super) fn wanted(jobs: &[Job], config: &Config) -> Wanted {
+pub(super) fn wanted(jobs: &[&Job], config: &Config) -> Wanted {
     let mut wanted = Wanted::default();
     for job in jobs {
         wanted.keys.extend(job.key.as_ref().map(|(key, _)| *key));
@@ -472,6 +491,11 @@ fn want(wanted: &mut Wanted, route: &Route, command: &Command, config: &Config) 
         // Which wallets a purchase reached is found out under way.
         Route::Origin(_, buyer) => wanted.wallets.extend(*buyer),
     }
+}
+
+/// The wallets of a purchase became more while they were being locked.
+fn origin_moves() -> StoreError {
+    StoreError::Conflict { what: "the wallets of a purchase became more meanwhile".into() }
 }
 
 /// The debit or cause whose earlier entries a command looks at.

@@ -8,13 +8,14 @@ use purser_core::id::{Prefix, render};
 use purser_core::{Entry, Timestamp, Wallet, WalletKey};
 use purser_store::{DatabaseUrl, Heads, LedgerEntry, Position, Reader, Store, StoreError, StoredWallet};
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Entries read at a time.
 const STEP: usize = 4_096;
-/// Entries of one wallet that may come before their turn: those of one instant.
-const EARLY_MAX: usize = 4_096;
+/// Entries of one wallet that may come before their turn, as clocks of nodes differ a little; beyond that the one they wait for
+/// is missing.
+const EARLY_MAX: usize = 200_000;
 /// Steps read ahead.
 const AHEAD: usize = 4;
 /// Holds of one wallet beyond which those that are final are forgotten.
@@ -156,7 +157,7 @@ struct Rebuilt {
     stored: Wallet,
     compared: bool,
     /// Entries that came before their turn.
-    early: Vec<Entry>,
+    early: BTreeMap<u64, Entry>,
 }
 
 impl Rebuild {
@@ -172,7 +173,7 @@ impl Rebuild {
             for StoredWallet { loaded, .. } in rows {
                 let stored = loaded.wallet;
                 let wallet = Wallet::new(stored.key.tenant, stored.owner, stored.unit.clone());
-                let rebuilt = Rebuilt { wallet, stored, compared: false, early: Vec::new() };
+                let rebuilt = Rebuilt { wallet, stored, compared: false, early: BTreeMap::new() };
                 wallets.insert(rebuilt.stored.key, rebuilt);
             }
         }
@@ -191,7 +192,7 @@ impl Rebuild {
                 let rebuilt = known
                     .ok_or_else(|| broken(entry.wallet, entry.seq, "the entry's wallet does not exist"))?;
                 if entry.seq > rebuilt.wallet.seq + 1 {
-                    rebuilt.early.push(entry);
+                    rebuilt.early.insert(entry.seq, entry);
                     if rebuilt.early.len() > EARLY_MAX {
                         rebuilt.give_up_waiting()?;
                     }
@@ -233,14 +234,13 @@ impl Rebuilt {
 
     /// The entry before those that came early is missing, which the first of them shows.
     fn give_up_waiting(&mut self) -> Result<(), VerifyError> {
-        let first = self.early.iter().min_by_key(|entry| entry.seq).cloned();
-        first.map_or(Ok(()), |entry| self.replay(&entry))
+        let first = self.early.pop_first();
+        first.map_or(Ok(()), |(_, entry)| self.replay(&entry))
     }
 
     /// The entry whose turn it is now, if it came before.
     fn next_early(&mut self) -> Option<Entry> {
-        let next = self.early.iter().position(|entry| entry.seq == self.wallet.seq + 1)?;
-        Some(self.early.swap_remove(next))
+        self.early.remove(&(self.wallet.seq + 1))
     }
 
     /// Rows may be behind the ledger: they are compared at the entry they reflect.

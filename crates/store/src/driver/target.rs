@@ -107,7 +107,9 @@ impl Target {
         if target.hosts.is_empty() {
             return Err("it names no host".into());
         }
-        // Over a network that others share, a password and a balance must not be readable.
+        if target.root_certificates.is_some() && target.tls != Tls::Verified {
+            return Err("sslrootcert is believed with sslmode=verify-full only".into());
+        }
         Ok(target)
     }
 
@@ -137,6 +139,15 @@ impl Target {
     /// The database's name.
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// Whether a password and balances cross a network in plain text.
+    pub(crate) fn is_readable_by_others(&self) -> bool {
+        let near = |host: &str| {
+            let address = host.parse::<std::net::IpAddr>();
+            host == "localhost" || host.starts_with('/') || address.is_ok_and(|address| address.is_loopback())
+        };
+        self.tls == Tls::Off && !self.hosts.iter().all(|(host, _)| near(host))
     }
 
     /// The database system: `postgres` or `mysql`.
@@ -250,5 +261,10 @@ mod tests {
         assert!(told("postgres://a@h:x/d").contains("no port"));
         assert!(told("postgres://a%4@h/d").contains("hexadecimal"));
         assert!(told("postgres://a@h/d?sslmode=prefer").contains("sslmode"));
+        assert!(told("postgres://a@h/d?sslrootcert=/ca.pem").contains("verify-full"));
+        assert!(server("postgres://a@db/d").is_readable_by_others());
+        assert!(!server("postgres://a@db/d?sslmode=require").is_readable_by_others());
+        assert!(!server("postgres://a@127.0.0.1,[::1],localhost/d").is_readable_by_others());
+        assert!(!server("postgres://a@h/d?host=/run/pg").is_readable_by_others());
     }
 }

@@ -1,6 +1,6 @@
 //! The cold tables: identity, catalogue, keys and the audit trail. One file per table or pair of tables, SQL on top.
 //!
-//! Cold rows are written as bounded jobs through the one writer, in batches of their own; they are read back through
+//! Cold rows are written as bounded jobs through a writer, in batches of their own; they are read back through
 //! [`ConfigRows`] as a whole, whenever the configuration's epoch moved.
 
 mod action;
@@ -64,8 +64,23 @@ pub struct ConfigRows {
     pub standings: Vec<(TenantNo, Standing)>,
 }
 
-/// Reads everything that is configured; in one snapshot, so that it is of one epoch.
+/// How often the configuration is read again while it moves.
+const READS_MAX: usize = 4;
+
+/// Reads everything that is configured, of one epoch: where each statement sees what is committed by then, it is read again while
+/// it moves. At worst it carries an epoch that is over, and is loaded again soon.
 pub(crate) fn read_config(session: Session<'_>) -> Result<ConfigRows, StoreError> {
+    let mut rows = read_config_once(session)?;
+    for _ in 1..READS_MAX {
+        if read_config_epoch(session)? == rows.epoch {
+            break;
+        }
+        rows = read_config_once(session)?;
+    }
+    Ok(rows)
+}
+
+fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
     let epoch = read_config_epoch(session)?;
     let mut api_keys = read_api_keys(session)?;
     api_keys.retain(|key| key.revoked_at.is_none());

@@ -38,6 +38,9 @@ statements! {
         UPDATE meta SET value = 0 WHERE name = 'answers_without_lead' AND value > 0 AND value < ?1";
 }
 
+/// Positions folded in one statement.
+const PIECE: i64 = 50_000;
+
 /// What a node looks at every moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Observed {
@@ -79,9 +82,15 @@ impl Keeper {
             session.all(HEADS, &[], head)?.into_iter().for_each(|head| heads.set(head));
             session.all(FOLDED, &[], |row| position(row, 0))?.into_iter().for_each(|head| folded.set(head));
             for head in heads.written().filter(|head| !folded.covers(*head)) {
-                let range = values![folded.of(head.slot()).to_sql(), head.to_sql()];
-                session.execute(FOLD_HISTORY, range)?;
-                session.execute(FOLD_REFERENCES, range)?;
+                // In pieces, none of which takes longer than a statement may, however far behind it is; one transaction all
+                // the same, as a piece alone is no cut.
+                let mut after = folded.of(head.slot()).to_sql();
+                while after < head.to_sql() {
+                    let until = head.to_sql().min(after + PIECE);
+                    session.execute(FOLD_HISTORY, values![after, until])?;
+                    session.execute(FOLD_REFERENCES, values![after, until])?;
+                    after = until;
+                }
                 session.execute(SET_FOLDED, values![head.slot(), head.to_sql()])?;
             }
             Ok(heads.total() - folded.total())
@@ -93,6 +102,10 @@ impl Keeper {
         self.in_transaction(|session| {
             let head = |row: &dyn Columns| Ok(Position::new(small(row, 0)?, number(row, 1)?));
             let mut left = false;
+            // One node is enough, and two would wait for each other.
+            if session.first(LOCK_FOLDER, &[], |row| int(row, 0))?.is_none() {
+                return Ok(false);
+            }
             for head in session.all(HEADS, &[], head)? {
                 let start = Position::new(head.slot(), 0).to_sql();
                 let oldest = values![start, head.end_of_slot().to_sql(), budget_rows];

@@ -82,7 +82,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    pub(super) fn new(wanted: &Wanted, opened: Opened) -> Result<Loaded, StoreError> {
+    pub(super) fn new(wanted: &Wanted, opened: Opened) -> Result<(SlotRow, Loaded), StoreError> {
         let mut loaded = Loaded {
             wallets: FxHashMap::default(),
             owners: opened.owners.into_iter().map(|(tenant, subject, id)| ((tenant, subject), id)).collect(),
@@ -92,7 +92,7 @@ impl Loaded {
         };
         loaded.answers.extend(opened.answers.into_iter().map(|(key, answer)| (key, Some(answer))));
         loaded.add_wallets(&opened.asked, opened.rows)?;
-        Ok(loaded)
+        Ok((opened.slot, loaded))
     }
 
     /// Puts wallets and their parts together. Those that were asked for and not found do not exist.

@@ -28,9 +28,10 @@ pub(crate) use {keeper::STATEMENTS as KEEPER, lease::STATEMENTS as LEASE};
 use super::{CommitFault, KeyDigest, LoadedWallet, Recording, StoredAnswer, Touched, load, simulated};
 use crate::driver::{Link, Session, Target, postgres as postgres_driver};
 use crate::error::{CommitError, StoreError};
+use crate::inspect;
 use crate::position::Position;
 use lease::Lease;
-use loaded::{Loaded, Opened};
+use loaded::{Loaded, Opened, SlotRow};
 use pending::Pending;
 use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 use std::cell::RefCell;
@@ -81,7 +82,7 @@ impl ServerWriter {
     /// that somebody took over meanwhile, is replaced once.
     pub(crate) fn begin(&mut self, wanted: &Wanted) -> Result<ServerBatch<'_>, StoreError> {
         let mut tried = 0;
-        let opened = loop {
+        let (slot, loaded) = loop {
             match self.open(wanted) {
                 Ok(opened) => break opened,
                 Err(error @ (StoreError::Unavailable { .. } | StoreError::Locked { .. })) if tried == 0 => {
@@ -99,10 +100,10 @@ impl ServerWriter {
             lease,
             position: &mut self.position,
             fault: &mut self.fault,
-            closed_until: opened.slot.closed_until,
-            config_epoch: opened.slot.config_epoch,
-            now: opened.slot.now,
-            loaded: RefCell::new(Loaded::new(wanted, opened)?),
+            closed_until: slot.closed_until,
+            config_epoch: slot.config_epoch,
+            now: slot.now,
+            loaded: RefCell::new(loaded),
             pending: Pending::default(),
             ended: false,
         })
@@ -110,19 +111,22 @@ impl ServerWriter {
 
     /// Takes the locks and loads what is wanted. After an error nothing of the transaction is left, and what cannot be used
     /// again is given up.
-    fn open(&mut self, wanted: &Wanted) -> Result<Opened, StoreError> {
+    fn open(&mut self, wanted: &Wanted) -> Result<(SlotRow, Loaded), StoreError> {
         self.ready()?;
         let (Some(link), Some(lease)) = (&self.link, &mut self.lease) else {
             unreachable!("made ready above")
         };
         let doubled = lease.without_lead.then(|| wanted.with_keys_without_lead());
         let opened = open(link, lease.slot, doubled.as_ref().unwrap_or(wanted)).and_then(|opened| {
-            if opened.slot.epoch == lease.epoch { Ok(opened) } else { Err(lease::taken_over()) }
+            if opened.slot.epoch != lease.epoch {
+                return Err(lease::taken_over());
+            }
+            Loaded::new(wanted, opened)
         });
         match opened {
-            Ok(opened) => {
-                lease.seq = opened.slot.seq;
-                Ok(opened)
+            Ok((slot, loaded)) => {
+                lease.seq = slot.seq;
+                Ok((slot, loaded))
             }
             Err(error) => {
                 if matches!(error, StoreError::Locked { .. }) {
@@ -141,7 +145,12 @@ impl ServerWriter {
         }
         let link = match &mut self.link {
             Some(link) => link,
-            None => self.link.insert(Link::connect(&self.target)?),
+            None => {
+                let link = Link::connect(&self.target)?;
+                // After a fail-over it may be another server than at the start.
+                inspect::refuse_unfit(link.session())?;
+                self.link.insert(link)
+            }
         };
         if self.lease.is_none() {
             match Lease::take(link.session()) {
@@ -292,7 +301,6 @@ impl ServerBatch<'_> {
 
     /// Writes everything that is pending and commits.
     pub(crate) fn commit(mut self) -> Result<(), CommitError> {
-        self.ended = true;
         let fault = self.fault.take();
         let seal = self.lease.seal(self.seq, self.now);
         let send = || match self.link {
@@ -303,6 +311,8 @@ impl ServerBatch<'_> {
             Some(fault) => simulated(fault, send),
             None => send(),
         };
+        // Not before: after a panic on the way, what was sent is rolled back as well.
+        self.ended = true;
         match outcome {
             Ok(()) => {
                 self.lease.seq = self.seq;

@@ -19,6 +19,7 @@ use crate::driver::postgres::{PostgresLink, begin_writing, classify};
 use crate::error::{CommitError, StoreError};
 use purser_core::{Id, TenantNo, Timestamp, WalletId, WalletKey};
 use tokio_postgres::Row;
+use tokio_postgres::error::Severity;
 
 const SLOT: &str = "
     SELECT epoch, seq, closed_until, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT),
@@ -252,7 +253,7 @@ pub(super) fn record(link: &PostgresLink, pending: &Pending, seal: &Seal) -> Res
         let Err(error) = outcome else { continue };
         // What the server says of a statement it says before it would reach the COMMIT. Without its word, or when it ended the
         // connection, nobody knows how far it came.
-        let said = error.as_db_error().is_some_and(|error| error.severity() == "ERROR");
+        let said = error.as_db_error().is_some_and(|error| error.parsed_severity() == Some(Severity::Error));
         let error = classify(&error);
         return Err(if said { CommitError::Failed(error) } else { CommitError::Unknown(error) });
     }
