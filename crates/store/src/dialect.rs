@@ -35,6 +35,7 @@ const TOKENS: [(&str, [&str; 3]); 13] = [
     ("{answer_key}", ["BLOB", "BYTEA", "VARBINARY(28)"]),
     // Bytes, so that no collation makes two keys one.
     ("{key}", ["TEXT", "TEXT COLLATE \"C\"", "VARBINARY(128)"]),
+    // 255 characters, of up to four bytes each.
     ("{reference}", ["TEXT", "TEXT COLLATE \"C\"", "VARBINARY(1020)"]),
     ("{text}", ["TEXT", "TEXT", "MEDIUMTEXT"]),
     ("{blob}", ["BLOB", "BYTEA", "MEDIUMBLOB"]),

@@ -353,6 +353,13 @@ mod tests {
         prepare_all("PURSER_TEST_POSTGRES_URL", |text, number| format!("PREPARE p{number} AS {text}"));
     }
 
+    #[test]
+    fn every_statement_that_servers_hear_prepares_on_mariadb() {
+        prepare_all("PURSER_TEST_MYSQL_URL", |text, number| {
+            format!("PREPARE p{number} FROM '{}'", text.replace('\'', "''"))
+        });
+    }
+
     /// Has the server prepare each cold statement, as it is sent there.
     fn prepare_all(variable: &str, words: impl Fn(&str, usize) -> String) {
         let url = std::env::var(variable).unwrap_or_else(|_| {

@@ -196,6 +196,31 @@ fn a_fold_that_was_rolled_back_is_done_again() {
     assert_eq!(found, *entries);
 }
 
+/// 255 characters are what a caller may send, whatever they are.
+fn a_reference_of_any_characters_is_kept_and_found(kind: Kind) {
+    let home = Home::small(kind);
+    let (store, mut writer) = home.open();
+    let [reference, other] = ["\u{1f600}", "\u{6f22}"].map(|letter| letter.repeat(255));
+    let (mut account, _) = accounts(&mut writer).remove(0);
+    let mut batch = writer.begin().expect("begin");
+    for (id, reference) in [(10, &reference), (11, &other)] {
+        let text = text(reference);
+        let entry = account.debit_with_text(id, account.wallet.lots[0].terms.id, 1, Some(&text));
+        account.record_request(&mut batch, &[entry], Some(&text), None);
+    }
+    account.save(&mut batch);
+    batch.commit().expect("commit");
+    for _ in 0..2 {
+        let look = |reader: &Reader<'_>| {
+            let found = reader.entries_by_reference(account.wallet.key, &reference, None, 9)?;
+            assert_eq!(found.iter().map(|stored| stored.entry.seq).collect::<Vec<_>>(), [2]);
+            Ok(())
+        };
+        store.read(look).expect("read");
+        home.fold(&mut writer);
+    }
+}
+
 fn a_head_that_belongs_to_another_wallet_is_damage(kind: Kind) {
     let home = Home::small(kind);
     let (store, mut writer) = home.open();
@@ -208,6 +233,7 @@ fn a_head_that_belongs_to_another_wallet_is_damage(kind: Kind) {
 }
 
 on_every_database! {
+    a_reference_of_any_characters_is_kept_and_found,
     any_pattern_of_folding_gives_the_same_lists,
     a_reference_finds_the_same_entries_wherever_the_folder_stands,
     folding_leaves_no_tail_and_changes_no_list,

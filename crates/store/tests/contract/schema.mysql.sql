@@ -183,7 +183,7 @@ CREATE TABLE entry_text (
     position  BIGINT NOT NULL,
     tenant_no BIGINT NOT NULL,
     salt      VARBINARY(16) NOT NULL,
-    reference VARBINARY(255),
+    reference VARBINARY(1020),
     metadata  MEDIUMTEXT,
     reason    MEDIUMTEXT,
     PRIMARY KEY (position, tenant_no)
@@ -329,7 +329,7 @@ CREATE TABLE wallet_history (
 
 CREATE TABLE entry_reference (
     tenant_no BIGINT NOT NULL,
-    reference VARBINARY(255) NOT NULL,
+    reference VARBINARY(1020) NOT NULL,
     wallet_id VARBINARY(16) NOT NULL,
     seq       BIGINT NOT NULL,
     position  BIGINT NOT NULL,
