@@ -167,9 +167,11 @@ impl MysqlLink {
     }
 
     /// Runs the words around a transaction, or others of which nothing is answered; one that fails leaves the connection in
-    /// an unknown state.
+    /// an unknown state. Short words go as one text.
     pub(super) fn script(&self, sql: &str) -> Result<(), StoreError> {
-        let outcome = self.ask(async |conn| conn.query_drop(sql).await);
+        let texts: Vec<&str> = if sql.len() < 4_096 { vec![sql] } else { statements(sql).collect() };
+        let ask = |text| self.ask(async |conn| conn.query_drop(text).await);
+        let outcome = texts.into_iter().try_for_each(ask);
         match &outcome {
             Ok(()) => self.undone.set(false),
             Err(_) => self.lost.set(true),
