@@ -10,7 +10,7 @@ use crate::repo::cargo;
 use crate::services::Servers;
 
 /// The servers, as `crates/store/tests/shared/databases.rs` lists them.
-pub(crate) const SERVERS: [&str; 1] = ["postgres"];
+pub(crate) const SERVERS: [&str; 2] = ["postgres", "mysql"];
 
 /// What the simulation's test is called.
 const SIMULATION: &str = "no_crash_fault_repetition_or_clock_makes_the_ledger_differ_from_the_model";

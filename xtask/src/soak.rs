@@ -33,7 +33,7 @@ struct Run {
     database: Option<&'static str>,
 }
 
-/// What is crashed on server databases, and how often; none: as often as is asked for.
+/// What is crashed on server databases, and how often at the most.
 const CRASHED: [(Stage, Option<u64>); 5] = [
     (Stage::Postgres, None),
     (Stage::Mariadb, None),
@@ -53,6 +53,9 @@ struct Done {
 
 /// Seeds of the simulation on each server, which is slower.
 const SEEDS_ON_SERVERS: u32 = 200;
+
+/// Entries of every kind that are copied.
+const COPIED: u32 = 100_000;
 
 fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
     let simulation = |database: Option<&'static str>, count: u32| Run {
@@ -78,6 +81,15 @@ fn runs(seeds: u32, rounds: u32) -> Vec<Run> {
         counted: "rounds",
         database: None,
     });
+    runs.push(Run {
+        title: "Copies from a file to both servers and back".into(),
+        package: "purser-app",
+        test: "copy",
+        variable: "PURSER_COPY_ENTRIES",
+        count: COPIED,
+        counted: "entries",
+        database: None,
+    });
     runs
 }
 
@@ -95,7 +107,11 @@ pub(crate) fn command(root: &Path, seeds: u32, rounds: u32, server_rounds: u64) 
     servers.stop()?;
     let program = build_server(root, &repo::target_folder(root)?, "release")?;
     for (stage, count) in CRASHED {
-        done.push(crash_rounds(&program, stage, count.unwrap_or(server_rounds))?);
+        done.push(crash_rounds(
+            &program,
+            stage,
+            count.map_or(server_rounds, |most| most.min(server_rounds)),
+        )?);
     }
     let page = page(&commit, &today(), &done);
     fs::write(root.join(PAGE), page).map_err(|error| format!("{PAGE}: {error}"))?;

@@ -1,8 +1,8 @@
 //! Whether two databases hold the same, looked at through what the service reads, not through what the copy compares.
 
 use purser_core::{Entry, EntryKind, WalletKey};
-use purser_store::{DatabaseUrl, EntryText, Reader, Store, StoredWallet};
-use std::collections::BTreeSet;
+use purser_store::{DatabaseUrl, EntryText, LedgerEntry, Position, Reader, Store, StoredWallet};
+use std::collections::{BTreeSet, HashMap};
 
 /// Entries of one wallet that are looked at from its newest on, with their texts, by the index of its history.
 const ENTRIES_SEEN: usize = 300;
@@ -24,6 +24,8 @@ struct Seen {
 
 /// Compares them.
 pub(crate) fn same(one: &str, other: &str) {
+    links(one);
+    links(other);
     let (one_seen, other_seen) = (see(one), see(other));
     assert_eq!(one_seen.config, other_seen.config);
     assert_eq!(one_seen.api_keys, other_seen.api_keys);
@@ -37,11 +39,33 @@ pub(crate) fn same(one: &str, other: &str) {
     assert_eq!(one_seen.by_reference, other_seen.by_reference);
 }
 
+/// Every entry names the position of the one before it in its wallet, which stands before it in its slot.
+fn links(url: &str) {
+    let ledger = read(url, |reader| {
+        let (mut after, mut ledger) = (Position::NONE, Vec::new());
+        loop {
+            let entries = reader.entries_in_order(after, 5_000).expect("entries");
+            let Some(last) = entries.last() else { return ledger };
+            after = last.position;
+            let line =
+                |entry: LedgerEntry| (entry.entry.wallet, entry.entry.seq, entry.position, entry.previous);
+            ledger.extend(entries.into_iter().map(line));
+        }
+    });
+    let places: HashMap<(WalletKey, u64), Position> =
+        ledger.iter().map(|(wallet, seq, position, _)| ((*wallet, *seq), *position)).collect();
+    for (wallet, seq, position, previous) in ledger {
+        let expected = if seq == 1 { Position::NONE } else { places[&(wallet, seq - 1)] };
+        assert_eq!(previous, expected, "{url}: {position:?}");
+        assert!(previous < position || previous.slot() != position.slot(), "{url}: {position:?}");
+    }
+}
+
 /// The kinds of entries that there are, and how many entries.
 pub(crate) fn kinds(url: &str) -> (BTreeSet<u8>, u64) {
     read(url, |reader| {
         let mut kinds = BTreeSet::new();
-        let (mut after, mut count) = (purser_store::Position::NONE, 0);
+        let (mut after, mut count) = (Position::NONE, 0);
         loop {
             let entries = reader.entries_in_order(after, 5_000).expect("entries");
             let Some(last) = entries.last() else { return (kinds, count) };

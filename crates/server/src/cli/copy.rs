@@ -16,7 +16,7 @@ use super::{CommandError, Context};
 /// Arguments of `copy`.
 #[derive(Debug, Args)]
 pub struct CopyArguments {
-    /// The database to copy; stop what serves it first.
+    /// The database to copy; stop what serves it first. Its user must be allowed to read every table, as the schema's owner is.
     #[arg(long, value_name = "URL")]
     from: String,
     /// The database to copy into: a new one, or one with the beginning of the same copy. Its user must be allowed to change
@@ -41,25 +41,32 @@ pub async fn run(context: Context, arguments: CopyArguments) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-/// One bar after the other.
+/// One bar after the other; lines of the log where nobody watches a terminal.
 #[derive(Default)]
 struct Bars {
     current: Option<(Stage, Steps)>,
+    /// Tenths of the stage that the log has heard of.
+    told: u64,
 }
 
 impl Bars {
     fn set(&mut self, stage: Stage, done: u64, total: u64) {
+        let what = match stage {
+            Stage::Copying => "Copying",
+            Stage::Verifying => "Verifying",
+            Stage::Comparing => "Comparing",
+        };
         if self.current.as_ref().is_none_or(|(at, _)| *at != stage) {
             self.finish();
-            let what = match stage {
-                Stage::Copying => "Copying",
-                Stage::Verifying => "Verifying",
-                Stage::Comparing => "Comparing",
-            };
             self.current = Some((stage, progress::bar(what, total)));
+            self.told = 0;
         }
-        if let Some((_, bar)) = &self.current {
-            bar.set(done, total);
+        let Some((_, bar)) = &self.current else { return };
+        bar.set(done, total);
+        let tenths = done.saturating_mul(10).checked_div(total).unwrap_or(10);
+        if !bar.is_shown() && tenths > self.told {
+            self.told = tenths;
+            tracing::info!(done, total, "{what}");
         }
     }
 

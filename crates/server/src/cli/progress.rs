@@ -30,6 +30,11 @@ impl Steps {
         Steps(ProgressBar::hidden())
     }
 
+    /// Whether somebody watches a terminal.
+    pub fn is_shown(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
     /// So many of so many are done.
     pub fn set(&self, done: u64, total: u64) {
         self.0.set_length(total);

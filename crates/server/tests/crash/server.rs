@@ -19,7 +19,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on whatever lies in `folder`, and waits until it is ready.
     pub(crate) fn start(folder: &Path) -> Server {
+        Server::start_with(folder, &[])
+    }
+
+    /// The same with other settings.
+    pub(crate) fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Server {
         let mut command = purser(folder);
+        command.envs(variables.iter().copied());
         command.args(["--json", "serve", "--listen", "127.0.0.1:0"]);
         let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
@@ -77,6 +83,7 @@ pub(crate) fn key(folder: &Path) -> String {
 }
 
 /// `purser verify`, which must hold; the number of entries.
+#[allow(dead_code, reason = "some tests verify otherwise")]
 pub(crate) fn verify(folder: &Path) -> u64 {
     let verified = run(folder, &["--json", "verify"]);
     let (said, errors) =

@@ -169,6 +169,7 @@ fn a_price_published_on_one_is_charged_on_the_other_from_the_answer_on(kind: Kin
     run(async {
         let [one, other] = two(kind, "1000").await;
         for price in ["2", "3", "4", "5"] {
+            // Of two versions from one instant it would be left to chance which is in force.
             [&one, &other].into_iter().for_each(|node| node.clock.advance(SECOND));
             one.post("/v1/actions/scan/prices", json!({"model": "flat", "amount": price})).await.expect(201);
             assert_eq!(other.post("/v1/debits", scan("ann")).await.expect(201)["amount"], price);

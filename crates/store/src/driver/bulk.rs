@@ -218,7 +218,7 @@ mod tests {
             |count: usize, length: usize| vec![vec![Cell::Int(1), Cell::Bytes(vec![0; length])]; count];
         assert_eq!(taken_at_once(&TWO, &rows(3, 10), 1_000), 3);
         assert_eq!(taken_at_once(&TWO, &rows(9_000, 10), 1_000_000), MYSQL_VALUES_MAX / 2);
-        assert_eq!(taken_at_once(&TWO, &rows(30, 100), 1_000), 8);
+        assert_eq!(taken_at_once(&TWO, &rows(30, 100), 1_000), 7);
         assert_eq!(
             taken_at_once(&TWO, &rows(3, 5_000), 1_000),
             1,

@@ -28,17 +28,24 @@ impl KeyDigest {
         KeyDigest(bytes)
     }
 
-    /// The same key as it is stored where its lead is not known: answers that were copied from an embedded database, which
-    /// keeps digests only. No key begins with a zero byte.
+    /// The same key as it is stored where its lead is not known. No key begins with a zero byte.
     pub(crate) fn without_lead(&self) -> KeyDigest {
-        KeyDigest::from_digest(self.digest())
+        let mut bytes = self.0;
+        bytes[..LEAD].fill(0);
+        KeyDigest(bytes)
     }
 
-    /// A key of which only the digest is known.
-    pub(crate) fn from_digest(digest: [u8; DIGEST]) -> KeyDigest {
-        let mut bytes = [0; LEAD + DIGEST];
-        bytes[LEAD..].copy_from_slice(&digest);
-        KeyDigest(bytes)
+    /// A key as an embedded database has it: its first versions stored digests alone, without a lead.
+    pub(crate) fn from_stored(bytes: &[u8]) -> Result<KeyDigest, StoreError> {
+        if let Ok(both) = bytes.try_into() {
+            return Ok(KeyDigest(both));
+        }
+        let digest: [u8; DIGEST] = bytes.try_into().map_err(|_| StoreError::Corrupt {
+            what: format!("the key of an answer has {} bytes", bytes.len()),
+        })?;
+        let mut both = [0; LEAD + DIGEST];
+        both[LEAD..].copy_from_slice(&digest);
+        Ok(KeyDigest(both))
     }
 
     /// Lead and digest.
@@ -90,19 +97,6 @@ impl std::fmt::Debug for KeyDigest {
     }
 }
 
-/// A key as it was stored by one database, as another one stores it: an embedded one keeps digests only.
-pub(crate) fn stored_key(bytes: &[u8], digest_only: bool) -> Result<Vec<u8>, StoreError> {
-    let key = match (bytes.try_into(), bytes.try_into()) {
-        (Ok(digest), _) => KeyDigest::from_digest(digest),
-        (_, Ok(both)) => KeyDigest::from_bytes(both),
-        (Err(_), Err(_)) => {
-            let what = format!("the key of an answer has {} bytes", bytes.len());
-            return Err(StoreError::Corrupt { what });
-        }
-    };
-    Ok(if digest_only { key.digest().to_vec() } else { key.bytes().to_vec() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,10 +109,9 @@ mod tests {
         assert_ne!(key.bytes(), copied.bytes());
         assert_eq!(copied.bytes()[..LEAD], [0; LEAD]);
         assert_ne!(key, KeyDigest::of(TenantNo(2), "018f-0001"), "the digest covers the tenant");
-        let digest = stored_key(key.bytes(), true).expect("a key");
-        assert_eq!(digest, key.digest());
-        assert_eq!(stored_key(key.bytes(), false).expect("a key"), key.bytes());
-        assert_eq!(stored_key(&digest, false).expect("a key"), copied.bytes());
-        assert!(stored_key(&digest[1..], true).is_err());
+        let stored = |bytes: &[u8]| KeyDigest::from_stored(bytes);
+        assert_eq!(stored(key.bytes()).expect("both").bytes(), key.bytes());
+        assert_eq!(stored(&key.digest()).expect("the digest alone").bytes(), copied.bytes());
+        assert!(stored(&key.digest()[1..]).is_err());
     }
 }

@@ -14,7 +14,6 @@ pub(crate) mod sqlite;
 mod touched;
 
 pub use key::KeyDigest;
-pub(crate) use key::stored_key;
 pub use recording::{EntryText, NewAnswer, Recording};
 pub use server::Wanted;
 

@@ -42,12 +42,13 @@ fn used() -> BTreeMap<&'static str, BTreeSet<Right>> {
     used
 }
 
-/// Texts with SQL in them that servers get: not the embedded database's, nor what migrates.
+/// Texts with SQL in them that servers get from who serves: not the embedded database's, nor what migrates or copies, which
+/// is the owner's work.
 fn gather(folder: &Path, texts: &mut Vec<String>) {
     for item in std::fs::read_dir(folder).expect("a folder of sources") {
         let path = item.expect("an item").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("text");
-        if path.is_dir() && !["sqlite", "rights"].contains(&name) {
+        if path.is_dir() && !["sqlite", "rights", "transport"].contains(&name) {
             gather(&path, texts);
         } else if name.ends_with(".rs") && !["sqlite.rs", "migrate.rs", "dialect.rs"].contains(&name) {
             texts.push(std::fs::read_to_string(&path).expect("a source"));

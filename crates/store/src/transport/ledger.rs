@@ -4,12 +4,12 @@
 //! server, and those of an embedded database too: they are those of slot 1.
 
 use super::table::{ANSWER, ENTRY, HISTORY, OUTBOX, REFERENCE, TEXT, column};
-use crate::dialect::{Dialect, statements};
+use crate::dialect::statements;
 use crate::driver::bulk::{Cell, Row, Shape};
 use crate::driver::{Session, values};
 use crate::error::StoreError;
+use crate::hot::KeyDigest;
 use crate::hot::rows::position;
-use crate::hot::stored_key;
 use crate::position::{Heads, Position};
 use rustc_hash::FxHashMap;
 
@@ -60,10 +60,9 @@ impl Span {
 
     /// Writes everything, and the indices behind the funnel with it, within a transaction.
     pub(super) fn write(mut self, session: Session<'_>) -> Result<(), StoreError> {
-        let embedded = session.dialect() == Dialect::Sqlite;
         for answer in &mut self.answers {
-            let key = stored_key(answer[column::ANSWER_KEY].bytes()?, embedded)?;
-            answer[column::ANSWER_KEY] = Cell::Bytes(key);
+            let key = KeyDigest::from_stored(answer[column::ANSWER_KEY].bytes()?)?;
+            answer[column::ANSWER_KEY] = Cell::Bytes(key.bytes().to_vec());
         }
         let (history, references) = self.indices()?;
         session.insert_rows(&ENTRY, &self.entries)?;

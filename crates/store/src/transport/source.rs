@@ -75,11 +75,6 @@ impl CopySource {
         self.mark
     }
 
-    /// Whether it is embedded, and so keeps no leads of keys.
-    pub(super) fn is_embedded(&self) -> bool {
-        matches!(self.url, DatabaseUrl::Sqlite(_))
-    }
-
     /// Asks it, in one snapshot.
     pub fn read<T>(&self, ask: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.store.read(ask)

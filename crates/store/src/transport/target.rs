@@ -38,7 +38,7 @@ statements! {
     SET_META = "
         INSERT INTO meta (name, value) VALUES (?1, ?2)
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    NEWEST_ANSWER = "SELECT MAX(created_at) FROM answer";
+    WITHOUT_LEAD_UNTIL = "SELECT MAX(created_at) FROM answer WHERE key_digest < ?1";
 }
 
 /// Rows of a table that are read and written at a time.
@@ -113,7 +113,7 @@ impl CopyTarget {
             for table in &STATE {
                 self.copy_table(reader, table, &mut progress)?;
             }
-            self.home.in_transaction(|target| settle(reader, target, &heads, source.is_embedded()))
+            self.home.in_transaction(|target| settle(reader, target, &heads))
         })?;
         match &self.home {
             Home::File { connection, .. } => {
@@ -271,12 +271,7 @@ fn move_head(target: Session<'_>, wallet: &mut Row) -> Result<(), StoreError> {
 }
 
 /// Writes what a database knows of itself, so that the next start is right.
-fn settle(
-    source: &Reader<'_>,
-    target: Session<'_>,
-    heads: &Heads,
-    source_is_embedded: bool,
-) -> Result<(), StoreError> {
+fn settle(source: &Reader<'_>, target: Session<'_>, heads: &Heads) -> Result<(), StoreError> {
     let embedded = target.dialect() == Dialect::Sqlite;
     let mut reached = Heads::default();
     if embedded {
@@ -302,12 +297,10 @@ fn settle(
             target.execute(SET_META, values![name, *value])?;
         }
     }
-    let without_lead = match source_is_embedded {
-        true => target.one(NEWEST_ANSWER, &[], |row| row.int(0))?,
-        false => facts.iter().find(|(name, _)| name == WITHOUT_LEAD).map(|(_, value)| *value),
-    };
-    match without_lead {
-        Some(until) if !embedded => target.execute(SET_META, values![WITHOUT_LEAD, until]).map(|_| ()),
-        Some(_) | None => Ok(()),
+    if embedded {
+        return Ok(());
     }
+    // What begins with a zero byte, as no key does.
+    let until = target.one(WITHOUT_LEAD_UNTIL, values![&[1_u8]], |row| row.int(0))?;
+    until.map_or(Ok(()), |until| target.execute(SET_META, values![WITHOUT_LEAD, until]).map(|_| ()))
 }

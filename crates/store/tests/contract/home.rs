@@ -239,19 +239,20 @@ impl Hand {
         self.kill(&others)
     }
 
+    /// The connections that wait for a lock of this database.
     fn waiting(&mut self) -> Vec<i64> {
-        let waiting = match self {
-            Hand::Mysql(..) => {
-                "SELECT process.id FROM information_schema.innodb_trx AS held
-                   JOIN information_schema.processlist AS process ON process.id = held.trx_mysql_thread_id
-                  WHERE held.trx_state = 'LOCK WAIT' AND process.db = DATABASE()"
-            }
-            _ => {
+        let Hand::Mysql(runtime, conn) = self else {
+            return self.numbers(
                 "SELECT pid FROM pg_stat_activity
-                  WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            }
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            );
         };
-        self.numbers(waiting)
+        // The table of transactions is a copy that is not renewed while somebody keeps looking at it; this is not.
+        let status: Option<(String, String, String)> =
+            runtime.block_on(conn.query_first("SHOW ENGINE INNODB STATUS")).expect("the status");
+        let waiting = threads_that_wait(&status.expect("a row").2);
+        let here = "SELECT id FROM information_schema.processlist WHERE db = DATABASE()";
+        self.numbers(here).into_iter().filter(|connection| waiting.contains(connection)).collect()
     }
 
     fn kill(&mut self, connections: &[i64]) -> usize {
@@ -264,4 +265,14 @@ impl Hand {
         }
         connections.len()
     }
+}
+
+/// The threads of those transactions of which InnoDB says that they wait.
+fn threads_that_wait(status: &str) -> Vec<i64> {
+    let transactions = status.split("---TRANSACTION ").skip(1).filter(|told| told.contains("LOCK WAIT"));
+    let thread = |told: &str| {
+        let (_, rest) = told.split_once("thread id ")?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    transactions.filter_map(thread).collect()
 }

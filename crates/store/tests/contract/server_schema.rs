@@ -89,7 +89,7 @@ fn commits_that_a_role_does_not_wait_for_are_refused() {
     hand.must(&format!("ALTER ROLE CURRENT_USER IN DATABASE {name} SET synchronous_commit = off"));
     let refused = connect(&home);
     assert!(
-        matches!(&refused, StoreError::Denied { what } if what.contains("synchronous_commit is off")),
+        matches!(&refused, StoreError::Unfit { what } if what.contains("synchronous_commit is off")),
         "{refused}"
     );
     hand.must(&format!("ALTER ROLE CURRENT_USER IN DATABASE {name} RESET ALL"));

@@ -153,7 +153,7 @@ fn wallets_are_locked_in_the_order_of_their_keys(kind: Kind) {
     let lock = |key: WalletKey| {
         let digits: String = key.id.0.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         let id = if kind == Kind::Mysql { format!("X'{digits}'") } else { format!("'\\x{digits}'::bytea") };
-        format!("SELECT 1 FROM wallet WHERE wallet_id = {id} FOR UPDATE NOWAIT")
+        format!("SELECT 1 FROM wallet WHERE tenant_no = 1 AND wallet_id = {id} FOR UPDATE NOWAIT")
     };
     for order in [wallets, [wallets[1], wallets[0]]] {
         let (mut first, mut second) = (home.hand(), home.hand());

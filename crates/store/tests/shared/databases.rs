@@ -11,7 +11,6 @@ pub(crate) enum Kind {
     /// PostgreSQL.
     Postgres,
     /// MariaDB.
-    #[allow(dead_code, reason = "it is on the list when its statements are there")]
     Mysql,
 }
 
@@ -28,6 +27,7 @@ macro_rules! tests_on {
 macro_rules! on_every_server {
     ($($test:ident),* $(,)?) => {
         tests_on!(postgres Postgres $($test)*);
+        tests_on!(mysql Mysql $($test)*);
     };
 }
 

@@ -190,7 +190,7 @@ fn owners(link: &PostgresLink, wanted: &Wanted) -> Result<Vec<(TenantNo, Id, Wal
     // In a transaction of its own, for the planner's settings.
     let begin = begin_writing();
     let rows =
-        send(link, Some(&begin), &[call], Some("COMMIT"))?.remove(0).map_err(|error| classify(&error))?;
+        send(link, Some(&begin), &[call], Some("ROLLBACK"))?.remove(0).map_err(|error| classify(&error))?;
     rows.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?, WalletId(id(row, 2)?)))).collect()
 }
 

@@ -45,7 +45,7 @@ statements! {
 /// So many runs of one level become one of the next.
 const MERGE_WIDTH: usize = 8;
 
-/// The digest of a tenant's key: see [`KeyDigest`], whose lead this database has no use for.
+/// The digest of a tenant's key: see [`KeyDigest`], whose lead this database stores for a server that it may be copied to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Hashed(pub(crate) [u8; 16]);
 
@@ -157,7 +157,7 @@ impl Answers {
         let mut statement = connection.prepare_cached(TAIL)?;
         let mut rows = statement.query([folded.to_sql(), tail_max as i64])?;
         while let Some(row) = rows.next()? {
-            answers.tail.insert(Hashed(row.get(1)?), Position::from_sql(row.get(0)?));
+            answers.tail.insert(stored_key(row, 1)?, Position::from_sql(row.get(0)?));
         }
         Ok(answers)
     }
@@ -414,13 +414,16 @@ fn read_answer(
     position: Position,
     key: Hashed,
 ) -> Result<Option<StoredAnswer>, StoreError> {
-    let read = |row: &rusqlite::Row<'_>| {
-        let found: [u8; 16] = row.get(0)?;
-        Ok((found, StoredAnswer { request_digest: row.get(1)?, receipt: row.get(2)? }))
-    };
-    match connection.prepare_cached(ANSWER)?.query_row([position.to_sql()], read).optional()? {
-        Some((found, answer)) if found == key.0 => Ok(Some(answer)),
-        Some(_) => Err(StoreError::inconsistent("answer", position, "it belongs to another key")),
-        None => Ok(None),
+    let mut statement = connection.prepare_cached(ANSWER)?;
+    let mut rows = statement.query([position.to_sql()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    if stored_key(row, 0)? != key {
+        return Err(StoreError::inconsistent("answer", position, "it belongs to another key"));
     }
+    Ok(Some(StoredAnswer { request_digest: row.get(1)?, receipt: row.get(2)? }))
+}
+
+fn stored_key(row: &rusqlite::Row<'_>, column: usize) -> Result<Hashed, StoreError> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(KeyDigest::from_stored(bytes)?.into())
 }

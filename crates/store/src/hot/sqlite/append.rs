@@ -159,7 +159,7 @@ impl SqliteBatch<'_> {
         self.inserts()?.answer.execute(params![
             position.to_sql(),
             answer.tenant.0 as i64,
-            answer.key.digest(),
+            answer.key.bytes(),
             answer.request_digest,
             answer.receipt,
             answer.created_at.0
