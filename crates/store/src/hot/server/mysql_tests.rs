@@ -1,29 +1,29 @@
 //! What only a real server can tell of the statements: that each runs, by which index it finds its rows, and that what is
 //! guarded is. Needs `PURSER_TEST_MYSQL_URL`, as `cargo xtask services` prints it.
 
-#[path = "../../../tests/mysql/server.rs"]
-mod server;
-
 use super::lease::Seal;
 use super::loaded::Wanted;
 use super::pending::{Pending, WalletRow};
 use super::{mysql, mysql_write};
+use crate::ScratchDatabase;
 use crate::driver::mysql::MysqlLink;
-use crate::driver::{DatabaseUrl, Link, Session, Target, Value};
+use crate::driver::{Columns, DatabaseUrl, Link, Session, Target, Value};
 use crate::error::{CommitError, StoreError};
 use crate::position::Position;
 use purser_core::catalogue::Unit;
 use purser_core::wallet::Owner;
 use purser_core::{TenantNo, Timestamp, UserNo, Wallet};
-use server::Database;
 
-fn migrated() -> (Database, Target) {
-    let database = Database::new();
-    let DatabaseUrl::Server(target) = DatabaseUrl::parse(&database.url()).expect("a URL") else {
-        panic!("{} is a file", database.url())
+fn migrated() -> (ScratchDatabase, Target) {
+    const VARIABLE: &str = "PURSER_TEST_MYSQL_URL";
+    let url = std::env::var(VARIABLE).unwrap_or_else(|_| {
+        panic!("{VARIABLE} is not set: run `cargo xtask test`, or `cargo xtask services` and export what it prints")
+    });
+    let scratch = ScratchDatabase::migrated(&url).expect("migrated");
+    let DatabaseUrl::Server(target) = DatabaseUrl::parse(scratch.url()).expect("a URL") else {
+        panic!("{url} is a file")
     };
-    crate::migrate_server(&target).expect("migrated");
-    (database, target)
+    (scratch, target)
 }
 
 fn connect(target: &Target) -> Link {
@@ -43,7 +43,7 @@ fn every_cold_statement_runs_on_the_server() {
     let link = connect(&target);
     let session = link.session();
     let lists = [crate::hot::load::STATEMENTS, super::KEEPER, super::LEASE];
-    let lists = lists.into_iter().chain([crate::migrate::STATEMENTS]);
+    let lists = lists.into_iter().chain([crate::migrate::STATEMENTS]).chain(crate::transport::ALL);
     let mut ran = 0;
     for (name, sql) in lists.chain(crate::table::ALL).chain(crate::query::ALL).flatten() {
         // Those of refinery's own table are asked for by every connection.
@@ -74,25 +74,36 @@ fn with_rows(sql: &str) -> String {
     sql.replace("{table}", &format!("VALUES ({row}), ({row})"))
 }
 
+/// The lines of a statement's plan: kind, table, how it is read, the indexes that would do, and the one that is used.
+fn plan(session: Session<'_>, sql: &str) -> Vec<Vec<String>> {
+    let text: &'static str = format!("EXPLAIN {sql}").leak();
+    let line = |row: &dyn Columns| {
+        let column = |column| Ok(row.text(column)?.unwrap_or_default().to_owned());
+        // Behind the number of the line.
+        (1..6).map(column).collect::<Result<Vec<String>, StoreError>>()
+    };
+    session.all(text, &[], line).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
 #[test]
 fn rows_are_found_and_locked_by_their_keys_however_few_there_are() {
-    let (mut database, _) = migrated();
+    let (_database, target) = migrated();
+    let link = connect(&target);
     let writes = mysql_write::JOINS.map(|sql| (sql, "PRIMARY"));
     for (sql, index) in mysql::JOINS.into_iter().chain(writes) {
-        let plan = database.run(&format!("EXPLAIN {}", with_rows(sql)));
-        // id, select_type, table, type, possible_keys, key, …
-        let by_index: Vec<_> = plan.iter().filter(|line| line[5] == index).collect();
+        let plan = plan(link.session(), &with_rows(sql));
+        let by_index: Vec<_> = plan.iter().filter(|line| line[4] == index).collect();
         assert_eq!(by_index.len(), 1, "{sql}: {plan:?}");
-        assert!(["eq_ref", "ref"].contains(&by_index[0][3].as_str()), "{sql}: {plan:?}");
+        assert!(["eq_ref", "ref"].contains(&by_index[0][2].as_str()), "{sql}: {plan:?}");
         // The literals come first, so the rows are visited in their order.
-        let outer: Vec<_> = plan.iter().filter(|line| line[1] == "PRIMARY").collect();
-        assert!(outer[0][2].starts_with("<derived"), "{sql}: {plan:?}");
+        let outer: Vec<_> = plan.iter().filter(|line| line[0] == "PRIMARY").collect();
+        assert!(outer[0][1].starts_with("<derived"), "{sql}: {plan:?}");
     }
 }
 
 #[test]
 fn pages_of_wallets_are_found_by_their_keys() {
-    let (mut database, target) = migrated();
+    let (_database, target) = migrated();
     let link = connect(&target);
     let mut rows: Vec<String> = Vec::new();
     for number in 0..2_000 {
@@ -100,19 +111,18 @@ fn pages_of_wallets_are_found_by_their_keys() {
             "({number}, x'{number:032x}', 1, 1, 'credit', 6, 1, x'00', 1, 1, 0, 0, 0, 0, 0, 0)"
         ));
     }
-    database.run(&format!("INSERT INTO wallet VALUES {}", rows.join(", ")));
+    link.session().script(&format!("INSERT INTO wallet VALUES {}", rows.join(", "))).expect("inserted");
     let statements =
         crate::query::ALL.into_iter().flatten().filter(|(_, sql)| sql.contains("(tenant_no, wallet_id) >"));
     let mut checked = 0;
     for (name, sql) in statements {
         let statement = crate::dialect::Dialect::Mysql.statement(sql);
         let numbers = statement.text.replace('?', "1500");
-        let plan = database.run(&format!("EXPLAIN {numbers}"));
-        assert_eq!(plan[0][3], "range", "{name}: {plan:?}");
+        let plan = plan(link.session(), &numbers);
+        assert_eq!(plan[0][2], "range", "{name}: {plan:?}");
         checked += 1;
     }
     assert!(checked >= 4, "only {checked} statements compare rows");
-    drop(link);
 }
 
 /// A wallet of seq 3 as a batch would save it, that believes to have loaded it with seq `before`.
@@ -126,8 +136,10 @@ fn changed(before: Option<u64>, seq: u64) -> Pending {
 
 #[test]
 fn a_wallet_that_is_not_what_was_loaded_undoes_the_batch() {
-    let (mut database, target) = migrated();
+    let (_database, target) = migrated();
     let link = connect(&target);
+    let number =
+        |sql: &'static str| link.session().one(sql, &[], |row| crate::hot::rows::int(row, 0)).expect("read");
     let record = |before, seq, sealed| {
         mysql::open(mysql_link(&link), 1, &Wanted::default()).expect("opened");
         let seal = Seal { slot: 1, epoch: 0, seq: sealed, leased_until: 5 };
@@ -138,12 +150,12 @@ fn a_wallet_that_is_not_what_was_loaded_undoes_the_batch() {
     record(None, 3, 1).expect("a new one");
     let refused = record(Some(2), 4, 2).expect_err("it has seq 3");
     assert!(matches!(refused, CommitError::Failed(StoreError::Other(_))), "{refused}");
-    assert_eq!(database.value("SELECT seq FROM wallet"), "3");
-    assert_eq!(database.value("SELECT seq FROM slot WHERE slot = 1"), "1");
+    assert_eq!(number("SELECT seq FROM wallet"), 3);
+    assert_eq!(number("SELECT seq FROM slot WHERE slot = 1"), 1);
     record(Some(3), 4, 2).expect("as it was loaded");
     record(Some(4), 4, 3).expect("one that did not change");
-    assert_eq!(database.value("SELECT seq FROM wallet"), "4");
-    assert_eq!(database.value("SELECT seq FROM slot WHERE slot = 1"), "3");
+    assert_eq!(number("SELECT seq FROM wallet"), 4);
+    assert_eq!(number("SELECT seq FROM slot WHERE slot = 1"), 3);
 }
 
 #[test]
