@@ -8,17 +8,14 @@ use super::check::{self, word};
 use super::client::{Clients, Request};
 use super::met::Met;
 use super::node::{Habits, Node};
-use super::oracle::{Expected, Oracle, Tenant};
+use super::oracle::{Expected, Oracle};
 use super::rng::Rng;
+use super::settle::{START, settle_in};
 use crate::databases::Kind;
-use purser_app::engine::{ColdJob, Job, Outcome};
-use purser_core::wallet::Owner;
-use purser_core::{Key, TenantNo, Timestamp, UserNo};
-use purser_store::{ActionRow, CommitFault, FreshNumbers, NewApiKey, OpenOptions, UnitRow};
+use purser_app::engine::{Job, Outcome};
+use purser_store::{CommitFault, OpenOptions};
 use std::time::Duration;
 
-/// Where every seed starts: far from the ends of time.
-const START: i64 = 1_700_000_000_000_000;
 const DAY: u64 = 86_400;
 /// Lines of the story that a failure tells.
 const TOLD: usize = 80;
@@ -469,52 +466,4 @@ fn movement(job: &Job) -> &'static str {
         Movement::Reinstate { .. } => "reinstate",
         Movement::Sweep => "sweep",
     }
-}
-
-/// Publishes the catalogue and keys, and makes the tenants: two people, and an organisation with two users and a pool.
-fn settle_in(node: &mut Node, rng: &mut Rng, actions: &[purser_core::catalogue::Action]) -> Vec<Tenant> {
-    let now = Timestamp(START);
-    let rows: Vec<ActionRow> = actions
-        .iter()
-        .map(|action| ActionRow {
-            action: action.clone(),
-            name: action.key.to_string(),
-            unit_label: None,
-            description: None,
-            category: None,
-        })
-        .collect();
-    let publish: ColdJob = Box::new(move |batch| {
-        batch.insert_unit(&UnitRow { unit: catalogue::sms(), name: "Messages".into() }, now)?;
-        for row in &rows {
-            batch.insert_action(row, now)?;
-        }
-        for no in [1, 2] {
-            let (name, scope) = (format!("key {no}"), "write".to_string());
-            batch.insert_api_key(&NewApiKey { no, name, hash: [no as u8; 32], scope, tenant: None }, now)?;
-        }
-        Ok(true)
-    });
-    let mut fresh = || FreshNumbers { tenant: TenantNo(rng.number()), user: UserNo(rng.number()) };
-    let people = [("ann", fresh()), ("bob", fresh())];
-    let (first, second) = (fresh(), fresh());
-    let members = [("cat", first), ("dan", FreshNumbers { tenant: first.tenant, ..second })];
-    let meet: ColdJob = Box::new(move |batch| {
-        for (name, fresh) in people {
-            batch.ensure_user(None, &Key::parse(name).expect("a key"), fresh, now)?;
-        }
-        for (name, fresh) in members {
-            let organisation = Key::parse("acme").expect("a key");
-            batch.ensure_user(Some(&organisation), &Key::parse(name).expect("a key"), fresh, now)?;
-        }
-        Ok(false)
-    });
-    for changed in node.funnel.change(vec![publish, meet]) {
-        changed.expect("the world is set up");
-    }
-    let mut tenants: Vec<Tenant> =
-        people.iter().map(|(_, fresh)| Tenant::new(fresh.tenant, &[Owner::User(fresh.user)])).collect();
-    let owners = [Owner::User(first.user), Owner::User(second.user), Owner::Pool(7)];
-    tenants.push(Tenant::new(first.tenant, &owners));
-    tenants
 }
