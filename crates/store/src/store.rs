@@ -86,7 +86,9 @@ impl Store {
         writers: usize,
     ) -> Result<(Store, Vec<Writer>, Keeper), StoreError> {
         if target.is_readable_by_others() {
-            tracing::warn!("the password and all balances cross the network to {target} in plain text; sslmode=verify-full encrypts it");
+            tracing::warn!(
+                "the password and all balances cross the network to {target} in plain text; sslmode=verify-full encrypts it"
+            );
         }
         inspect::refuse_lost_statements(target)?;
         let link = Link::connect(target)?;

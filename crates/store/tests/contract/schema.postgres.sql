@@ -47,6 +47,8 @@ CREATE TABLE tenant (
     created_at    BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX tenant_by_key ON tenant (kind, tenant_key);
+-- Few tenants are not active, and each reload of the configuration asks for them.
+CREATE INDEX tenant_restricted ON tenant (standing) WHERE standing <> 1;
 
 CREATE TABLE users (
     tenant_no  BIGINT NOT NULL,
