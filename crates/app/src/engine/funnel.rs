@@ -144,7 +144,7 @@ impl Funnel {
         let wanted = if alone { Wanted::default() } else { wanted(&in_time, &config) };
         let batch = match self.parts.writer.begin_for(&wanted) {
             Ok(batch) => batch,
-            Err(error) => return given_up(jobs, alone, &error),
+            Err(error) => return given_up(jobs, &error),
         };
         if batch.changed_outside() {
             // The lock keeps other servers away; if somebody wrote all the same, what is in memory is worth nothing.
@@ -157,7 +157,7 @@ impl Funnel {
             match current(&batch, &config) {
                 Ok(None) => {}
                 Ok(Some(moved)) => config = self.parts.config.set(moved),
-                Err(error) => return given_up(jobs, alone, &error),
+                Err(error) => return given_up(jobs, &error),
             }
         }
         let before = batch.begun_at();
@@ -171,7 +171,7 @@ impl Funnel {
             match work.carry_out(job) {
                 Ok(outcome) => outcomes.push(outcome),
                 // Something may be half recorded: the transaction is given up, and everybody may try again.
-                Err(error) => return given_up(jobs, alone, &error),
+                Err(error) => return given_up(jobs, &error),
             }
         }
         if !work.has_recorded() {
@@ -190,7 +190,7 @@ impl Funnel {
                 self.keep(kept);
                 self.announce(&wallets);
             }
-            Err(CommitError::Failed(error)) => return given_up(jobs, alone, &error),
+            Err(CommitError::Failed(error)) => return given_up(jobs, &error),
             Err(CommitError::Unknown(error)) => {
                 return match self.look_up(jobs, outcomes, before, &error) {
                     Some(outcomes) => Attempt::Done(outcomes),
@@ -404,12 +404,10 @@ enum Attempt {
 }
 
 /// A batch of which nothing was kept.
-fn given_up(jobs: &[Job], alone: bool, error: &StoreError) -> Attempt {
+fn given_up(jobs: &[Job], error: &StoreError) -> Attempt {
     match error {
         StoreError::Conflict { .. } => Attempt::Again(error.clone()),
         StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } if jobs.len() > 1 => Attempt::Split,
-        // What a server says against one row, it says against the whole batch.
-        StoreError::Other(_) if jobs.len() > 1 && !alone => Attempt::Split,
         error => Attempt::Failed(error.clone()),
     }
 }
