@@ -97,6 +97,13 @@ pub enum StoreError {
         /// Why, and what to do.
         what: String,
     },
+    /// A server refuses one of the values it was given: too long, out of range, against a constraint. What is wrong is wrong
+    /// with one row, and nothing of the transaction was kept.
+    #[error("the database refuses a value: {what}")]
+    Refused {
+        /// Which, in its words.
+        what: String,
+    },
     /// Anything else, in the driver's words.
     #[error("the database failed: {0}")]
     Other(String),

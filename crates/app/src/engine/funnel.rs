@@ -399,7 +399,8 @@ enum Attempt {
     Failed(StoreError),
     /// Nothing was kept; others were in the way.
     Again(StoreError),
-    /// Nothing was kept, as one of the commands met a damaged row: the others must not suffer from it.
+    /// Nothing was kept, as one of the commands met a damaged row or has a value that the database refuses: the others must not
+    /// suffer from it.
     Split,
 }
 
@@ -407,7 +408,11 @@ enum Attempt {
 fn given_up(jobs: &[Job], error: &StoreError) -> Attempt {
     match error {
         StoreError::Conflict { .. } => Attempt::Again(error.clone()),
-        StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } if jobs.len() > 1 => Attempt::Split,
+        StoreError::Inconsistent { .. } | StoreError::Corrupt { .. } | StoreError::Refused { .. }
+            if jobs.len() > 1 =>
+        {
+            Attempt::Split
+        }
         error => Attempt::Failed(error.clone()),
     }
 }

@@ -11,7 +11,11 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
+    /// Notes it; not a value that was refused, which says nothing of the next one.
     pub(super) fn met(&self, error: &StoreError) {
+        if matches!(error, StoreError::Refused { .. }) {
+            return;
+        }
         *self.met.lock() = Some(error.to_string());
     }
 

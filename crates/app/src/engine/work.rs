@@ -585,6 +585,7 @@ pub(super) fn fault(error: &StoreError) -> AppError {
         | StoreError::Unfit { .. }
         | StoreError::Inconsistent { .. }
         | StoreError::NotCopied { .. }
+        | StoreError::Refused { .. }
         | StoreError::Other(_) => AppError::Fault(error.to_string()),
     }
 }

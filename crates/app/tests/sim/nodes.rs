@@ -4,13 +4,14 @@ use super::house::{House, TENANT, debit, grant, job, spend_a_thousand_twice, wai
 use crate::databases::Kind;
 use purser_app::engine::Route;
 use purser_app::error::AppError;
+use purser_app::usecase::verify::verify;
 use purser_core::catalogue::Unit;
 use purser_core::command::Movement;
 use purser_core::decide::Standing;
 use purser_core::entry::{Actor, ActorKind};
 use purser_core::wallet::Owner;
 use purser_core::{Key, Rejection, Timestamp, UserNo};
-use purser_store::NewApiKey;
+use purser_store::{EntryText, NewApiKey};
 
 fn sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less(kind: Kind) {
     let house = House::new(kind, 1_000, 1_000);
@@ -105,7 +106,37 @@ fn a_key_that_another_node_revoked_moves_nothing_from_the_next_batch_on(kind: Ki
     [house, other].iter().for_each(|house| house.engine.stop());
 }
 
+/// Whatever gets past the checks at the door fails alone, although a server says its "no" against a whole batch.
+fn a_value_that_the_database_refuses_fails_its_own_command_only(kind: Kind) {
+    let house = House::new(kind, 1_000, 1_000);
+    // PostgreSQL keeps no zero byte, MariaDB nothing that is this long.
+    let reference = Some(format!("\0{}", "x".repeat(2_000)));
+    let text = EntryText { salt: [1; 16], reference, metadata: None, reason: None };
+    let bad = || {
+        let mut job = job(1, grant(1));
+        job.command.text_digest = Some(text.digest());
+        job.text = Some(text.clone());
+        house.engine.submit(job).expect("there is room")
+    };
+    let gate = house.hold();
+    let before = house.ask(0, grant(10)).expect("there is room");
+    let refused = bad();
+    let after = house.ask(2, grant(100)).expect("there is room");
+    gate.send(()).expect("the writer waits");
+    before.blocking_recv().expect("an answer").expect("granted");
+    after.blocking_recv().expect("an answer").expect("granted");
+    for refused in [refused, bad()] {
+        let refused = refused.blocking_recv().expect("an answer");
+        assert!(matches!(refused, Err(AppError::Fault(_))), "{refused:?}");
+    }
+    assert_eq!(house.engine.trouble(), None, "the next one may be taken");
+    assert_eq!(house.available(), 110);
+    house.engine.stop();
+    assert_eq!(verify(&house.place.url(), |_, _| {}).expect("it verifies").entries, 2);
+}
+
 on_every_server! {
+    a_value_that_the_database_refuses_fails_its_own_command_only,
     a_tenant_that_another_node_suspended_spends_nothing_from_the_next_batch_on,
     a_wallet_first_used_on_two_nodes_at_once_is_one_wallet,
     sixty_four_threads_on_two_nodes_cannot_spend_more_than_there_is_nor_less,

@@ -59,6 +59,11 @@ fn classify_said(error: &ServerError) -> StoreError {
         1026 | 1030 | 1180 if error.message.contains("No space left") => StoreError::Full,
         1290 | 1792 | 1836 => StoreError::ReadOnly,
         1034 | 1194 | 1195 | 1712 | 1877 => StoreError::Corrupt { what: said() },
+        // A value is absent (1048), out of range (1264, 1690), no value of its type (1292, 1366, 1367) or too long (1406), or
+        // a row is against a constraint (1451, 1452, 3819, 4025).
+        1048 | 1264 | 1690 | 1292 | 1366 | 1367 | 1406 | 1451 | 1452 | 3819 | 4025 => {
+            StoreError::Refused { what: said() }
+        }
         _ => StoreError::Other(said()),
     }
 }
@@ -82,6 +87,9 @@ mod tests {
         }
         for code in [1045, 1049, 1142] {
             assert!(matches!(class(code), StoreError::Denied { .. }), "{code}");
+        }
+        for code in [1264, 1406, 4025] {
+            assert!(matches!(class(code), StoreError::Refused { .. }), "{code}");
         }
         assert!(matches!(class(1290), StoreError::ReadOnly));
         assert!(matches!(class(1114), StoreError::Full));

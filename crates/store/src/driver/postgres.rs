@@ -295,6 +295,11 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> StoreError {
         code if ["08", "57P", "53", "25P"].iter().any(|class| code.code().starts_with(class)) => {
             StoreError::Unavailable { what: said }
         }
+        // How a batch that is not what was loaded undoes itself; it says nothing of a value.
+        &SqlState::DIVISION_BY_ZERO => StoreError::Other(said),
+        code if ["22", "23"].iter().any(|class| code.code().starts_with(class)) => {
+            StoreError::Refused { what: said }
+        }
         _ => StoreError::Other(said),
     }
 }
