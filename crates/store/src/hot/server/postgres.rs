@@ -25,8 +25,8 @@ const SLOT: &str = "
     SELECT epoch, seq, closed_until, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT),
            (SELECT config_epoch.epoch FROM config_epoch WHERE one = 1)
       FROM slot WHERE slot = $1 FOR UPDATE";
-/// What is asked about comes first and each of it is looked up by itself: OFFSET keeps the planner from turning a join
-/// around. On tables that are younger than their statistics it does, and reads every open lot there is for each wallet.
+/// What is asked about comes first and each of it is looked up by itself: LIMIT, FOR UPDATE or OFFSET 0 keep the planner from
+/// turning a join around. On tables that are younger than their statistics it does, and reads every open lot there is for each wallet.
 const OWNERS: &str = "
     SELECT of_tenant, of_subject, entry.wallet_id
       FROM unnest($1, $2) AS asked (of_tenant, of_subject)
