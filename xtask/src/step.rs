@@ -87,14 +87,20 @@ fn show(from: impl Read, print: fn(&str)) -> String {
 
 /// Adds up the summaries of cargo's own test runner and of nextest.
 fn tally_of(output: &str) -> Tally {
+    let of_nextest = |line: &'_ str| {
+        let rest = line.trim_start().strip_prefix("Summary [")?;
+        let counts = rest.split_once("tests run: ").or_else(|| rest.split_once("test run: "))?.1;
+        Some(counts.to_string())
+    };
+    let of_cargo = |line: &str| line.trim_start().strip_prefix("test result: ").map(str::to_string);
+    // Nextest shows what a failed test printed, the summary of its own one test among it: that one is counted already.
+    let mut summaries: Vec<String> = output.lines().filter_map(of_nextest).collect();
+    if summaries.is_empty() {
+        summaries = output.lines().filter_map(of_cargo).collect();
+    }
     let mut tally = Tally::default();
-    for line in output.lines() {
-        let line = line.trim_start();
-        let summary = line.strip_prefix("test result: ").or_else(|| {
-            let rest = line.strip_prefix("Summary [")?;
-            rest.split_once("tests run: ").or_else(|| rest.split_once("test run: ")).map(|(_, counts)| counts)
-        });
-        for part in summary.unwrap_or_default().split([';', ',', '.', '(']) {
+    for summary in summaries {
+        for part in summary.split([';', ',', '.', '(']) {
             let mut words = part.split_whitespace();
             let (count, what) = match (words.next(), words.next()) {
                 // `ok. 3 passed` splits at the full stop, so every part begins with its number.
@@ -144,6 +150,14 @@ mod tests {
         assert_eq!(tally_of(output), Tally { passed: 1, failed: 0 });
         let output = "     Summary [   0.012s] 2/5 tests run: 1 passed, 1 failed, 3 skipped\n";
         assert_eq!(tally_of(output), Tally { passed: 1, failed: 4 });
+    }
+
+    #[test]
+    fn a_failed_test_that_nextest_shows_twice_counts_once() {
+        let shown = "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 51 filtered out\n";
+        let summary = "     Summary [   0.012s] 5 tests run: 4 passed, 1 failed, 0 skipped\n";
+        let output = format!("{shown}{summary}{shown}");
+        assert_eq!(tally_of(&output), Tally { passed: 4, failed: 1 });
     }
 
     #[test]
