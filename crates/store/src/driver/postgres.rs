@@ -35,6 +35,8 @@ pub(crate) struct PostgresLink {
     /// Texts as PostgreSQL wants them, by the address of ours.
     texts: RefCell<FxHashMap<usize, &'static str>>,
     prepared: RefCell<FxHashMap<usize, Statement>>,
+    /// What a transaction that writes needs is set for the session.
+    set_for_writing: Cell<bool>,
     /// An answer did not come in time: what is under way on this connection is not known.
     lost: Cell<bool>,
 }
@@ -70,6 +72,7 @@ impl PostgresLink {
             keep_prepared: target.keep_prepared,
             texts: RefCell::default(),
             prepared: RefCell::default(),
+            set_for_writing: Cell::new(false),
             lost: Cell::new(false),
         })
     }
@@ -120,6 +123,19 @@ impl PostgresLink {
         self.texts.borrow_mut().entry(address(sql)).or_insert_with(|| Dialect::Postgres.statement(sql).text)
     }
 
+    /// The words that begin one of many transactions that write. Where the session is this connection's own, what they need is set
+    /// once.
+    pub(crate) fn begin_writing(&self) -> Result<String, StoreError> {
+        if !self.keep_prepared {
+            return Ok(begin_writing());
+        }
+        if !self.set_for_writing.get() {
+            self.script(&settings_for_writing("SET"))?;
+            self.set_for_writing.set(true);
+        }
+        Ok(BEGIN_WRITING.to_string())
+    }
+
     pub(super) fn query(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         let types: Vec<Type> = values.iter().map(Value::postgres_type).collect();
         match self.prepared(sql, &types)? {
@@ -162,18 +178,23 @@ impl Drop for PostgresLink {
     }
 }
 
+const BEGIN_WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
 /// Every statement of a transaction that writes finds its rows by a key. Where a table is younger than its statistics the
 /// planner does not know that, and keeps a plan that reads all of it; a plan for these arrays does not depend on their values.
-const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-                      SET LOCAL plan_cache_mode = force_generic_plan";
-
-/// The words that begin a transaction that writes.
-pub(crate) fn begin_writing() -> String {
+fn settings_for_writing(set: &str) -> String {
     let (statement, lock) = (STATEMENT_MAX.as_millis(), LOCK_MAX.as_millis());
     format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {statement}; \
-         SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {statement}; {BY_KEY}"
+        "{set} statement_timeout = {statement}; {set} lock_timeout = {lock}; \
+         {set} idle_in_transaction_session_timeout = {statement}; {set} enable_seqscan = off; {set} enable_hashjoin = off; \
+         {set} enable_mergejoin = off; {set} jit = off; \
+         {set} plan_cache_mode = force_generic_plan"
     )
+}
+
+/// The words that begin a transaction that writes and leaves nothing behind in the session.
+pub(crate) fn begin_writing() -> String {
+    format!("{BEGIN_WRITING}; {}", settings_for_writing("SET LOCAL"))
 }
 
 /// The words that begin a transaction that reads one snapshot.

@@ -6,16 +6,16 @@
 //! nothing, the COMMIT among them.
 
 use super::super::rows::{
-    array, bytes, hold_columns, id, int, lot_columns, number, read_debt, read_freeze, read_hold, read_lot,
-    read_wallet_row, wallet_columns, wallet_key,
+    array, bytes, id, int, lot_columns, number, read_debt, read_freeze, read_hold, read_lot, read_wallet_row,
+    small, wallet_columns, wallet_key,
 };
 use super::super::{KeyDigest, StoredAnswer};
 use super::lease::Seal;
 use super::loaded::{Opened, SlotRow, WalletRows, Wanted};
 use super::pending::{HoldRow, LotRow, Pending, WalletRow, owner_columns};
 use super::postgres_call::{Call, send};
-use crate::driver::Columns;
-use crate::driver::postgres::{PostgresLink, begin_writing, classify};
+use crate::driver::postgres::{PostgresLink, classify};
+use crate::driver::{Columns, unreadable};
 use crate::error::{CommitError, StoreError};
 use purser_core::{Id, TenantNo, Timestamp, WalletId, WalletKey};
 use tokio_postgres::Row;
@@ -41,79 +41,50 @@ const WALLETS: &str = concat!(
     wallet_columns!(),
     " FROM wallet WHERE tenant_no = of_tenant AND wallet_id = of_wallet FOR UPDATE) AS wallet"
 );
-const LOTS: &str = concat!(
-    "SELECT lot.*, of_tenant FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
+/// Open lots, active holds, debts and open freezes, one after the other in the columns of a lot: a question costs more than the
+/// rows it brings. [`PART_COLUMNS`] says where each kind keeps what it has.
+const PARTS: &str = concat!(
+    "SELECT part.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
       CROSS JOIN LATERAL (
-            SELECT ",
+            (SELECT 1 AS what, ",
     lot_columns!(),
-    " FROM lot WHERE tenant_no = of_tenant AND wallet_id = of_wallet AND is_open = 1 OFFSET 0) AS lot"
+    " FROM lot WHERE tenant_no = of_tenant AND wallet_id = of_wallet AND is_open = 1 OFFSET 0)
+            UNION ALL
+            (SELECT 2, NULL, hold_id, state, held, captured, user_no, placed_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                    NULL, terms, pins
+               FROM hold WHERE tenant_no = of_tenant AND wallet_id = of_wallet AND state = 1 OFFSET 0)
+            UNION ALL
+            (SELECT 3, NULL, subject, seq, cause, amount, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                    origin, NULL
+               FROM debt WHERE tenant_no = of_tenant AND wallet_id = of_wallet ORDER BY seq OFFSET 0)
+            UNION ALL
+            (SELECT 4, NULL, cause, wanted, taken, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, lot_id,
+                    NULL
+               FROM open_freeze WHERE tenant_no = of_tenant AND wallet_id = of_wallet ORDER BY ordinal OFFSET 0)) AS part"
 );
-const HOLDS: &str = concat!(
-    "SELECT hold.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-      CROSS JOIN LATERAL (
-            SELECT ",
-    hold_columns!(),
-    " FROM hold WHERE tenant_no = of_tenant AND wallet_id = of_wallet AND state = 1 OFFSET 0) AS hold"
-);
-const DEBTS: &str = "
-    SELECT debt.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-     CROSS JOIN LATERAL (
-           SELECT seq, cause, subject, origin, amount FROM debt
-            WHERE tenant_no = of_tenant AND wallet_id = of_wallet ORDER BY seq OFFSET 0) AS debt";
-const FREEZES: &str = "
-    SELECT frozen.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
-     CROSS JOIN LATERAL (
-           SELECT cause, lot_id, wanted, taken FROM open_freeze
-            WHERE tenant_no = of_tenant AND wallet_id = of_wallet ORDER BY ordinal OFFSET 0) AS frozen";
+/// Where in a row of [`PARTS`] the columns are that are read of a lot, a hold, a debt and a freeze.
+const PART_COLUMNS: [&[usize]; 4] = [
+    &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17],
+    &[2, 3, 16, 17, 4, 5, 6, 7],
+    &[3, 4, 2, 16, 5],
+    &[2, 16, 3, 4],
+];
 const ANSWERS: &str = "
     SELECT answer.* FROM unnest($1) AS asked (of_key)
      CROSS JOIN LATERAL (
            SELECT key_digest, request_digest, receipt FROM answer WHERE key_digest = of_key OFFSET 0) AS answer";
 
-const INSERT_ENTRIES: &str = "
-    INSERT INTO entry (position, prev_position, tenant_no, wallet_id, seq, kind, subject, amount, held_delta,
-                       settled_after, user_no, actor_kind, actor_no, occurred_at, recorded_at, allocations, terms,
-                       text_digest, hash)
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 const INSERT_TEXTS: &str = "
     INSERT INTO entry_text (position, tenant_no, salt, reference, metadata, reason)
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
-const INSERT_OUTBOX: &str = "
-    INSERT INTO outbox (position, tenant_no, wallet_id, event, first_seq, entries)
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
-const INSERT_ANSWERS: &str = "
-    INSERT INTO answer (position, tenant_no, key_digest, request_digest, receipt, created_at)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
 const INSERT_WALLETS: &str = "
     INSERT INTO wallet (tenant_no, wallet_id, owner_kind, owner_no, unit_code, scale, seq, head, head_position,
                         recorded_at, settled, held, frozen, debt, last_topup, created_at)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
-/// The rows are locked, so their seq is what was loaded; if ever it were not, dividing by zero undoes the batch before its
-/// COMMIT, which is under way already.
-const UPDATE_WALLETS: &str = "
-    WITH changed AS (
-        UPDATE wallet
-           SET seq = new.seq, head = new.head, head_position = new.head_position, recorded_at = new.recorded_at,
-               settled = new.settled, held = new.held, frozen = new.frozen, debt = new.debt, last_topup = new.last_topup
-          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-               AS new (tenant_no, wallet_id, before, seq, head, head_position, recorded_at, settled, held, frozen, debt,
-                       last_topup)
-         WHERE wallet.tenant_no = new.tenant_no AND wallet.wallet_id = new.wallet_id AND wallet.seq = new.before
-        RETURNING 1)
-    SELECT 1 / (CASE WHEN COUNT(*) = $13 THEN 1 ELSE 0 END) FROM changed";
 const INSERT_LOTS: &str = "
     INSERT INTO lot (tenant_no, lot_id, wallet_id, is_open, kind, priority, effective_at, expires_at, granted, remaining,
                      held, frozen, paid_minor, paid_currency, money, expired, expired_money, origin, parent)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
-/// Lots that stay open: no column of an index is assigned, so the row stays where it is. The wallet is named as well, so that
-/// whichever index is chosen leads to the one lot and not through all of a tenant's.
-const UPDATE_OPEN_LOTS: &str = "
-    UPDATE lot SET remaining = new.remaining, held = new.held, frozen = new.frozen, money = new.money,
-                   expired = new.expired, expired_money = new.expired_money
-      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-           AS new (tenant_no, wallet_id, lot_id, remaining, held, frozen, money, expired, expired_money)
-     WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id AND lot.wallet_id = new.wallet_id
-       AND lot.is_open = 1";
 const UPDATE_LOTS: &str = "
     UPDATE lot SET remaining = new.remaining, held = new.held, frozen = new.frozen, money = new.money,
                    expired = new.expired, expired_money = new.expired_money, is_open = new.is_open
@@ -141,13 +112,48 @@ const DELETE_FREEZES: &str = "
 const INSERT_FREEZES: &str = "
     INSERT INTO open_freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)";
-const SEAL_SLOT: &str = "UPDATE slot SET seq = $3, leased_until = $4 WHERE slot = $1 AND epoch = $2";
+/// What nearly every batch writes, and all that a batch of debits does, as one statement: each further one costs as much as some
+/// ten rows. Its parts concern different rows, so it does not matter that they see one snapshot; any of them may have no rows.
+///
+/// The wallets are locked, so their seq is what was loaded; if ever it were not, dividing by zero undoes the batch before its
+/// COMMIT, which is under way already. Of the lots only those that stay open are here: no column of an index is assigned, so the
+/// row stays where it is. Their wallet is named as well, so that whichever index is chosen leads to the one lot and not through
+/// all of a tenant's; that they are open is not said, as a plan that was made while there were few would go through all of those.
+const RECORD: &str = "
+    WITH changed AS (
+        UPDATE wallet
+           SET seq = new.seq, head = new.head, head_position = new.head_position, recorded_at = new.recorded_at,
+               settled = new.settled, held = new.held, frozen = new.frozen, debt = new.debt, last_topup = new.last_topup
+          FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+               AS new (tenant_no, wallet_id, before, seq, head, head_position, recorded_at, settled, held, frozen, debt,
+                       last_topup)
+         WHERE wallet.tenant_no = new.tenant_no AND wallet.wallet_id = new.wallet_id AND wallet.seq = new.before
+        RETURNING 1),
+    spent AS (
+        UPDATE lot SET remaining = new.remaining, held = new.held, frozen = new.frozen, money = new.money,
+                       expired = new.expired, expired_money = new.expired_money
+          FROM unnest($14, $15, $16, $17, $18, $19, $20, $21, $22)
+               AS new (tenant_no, wallet_id, lot_id, remaining, held, frozen, money, expired, expired_money)
+         WHERE lot.tenant_no = new.tenant_no AND lot.lot_id = new.lot_id AND lot.wallet_id = new.wallet_id),
+    entered AS (
+        INSERT INTO entry (position, prev_position, tenant_no, wallet_id, seq, kind, subject, amount, held_delta,
+                           settled_after, user_no, actor_kind, actor_no, occurred_at, recorded_at, allocations, terms,
+                           text_digest, hash)
+        SELECT * FROM unnest($23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41)),
+    announced AS (
+        INSERT INTO outbox (position, tenant_no, wallet_id, event, first_seq, entries)
+        SELECT * FROM unnest($42, $43, $44, $45, $46, $47)),
+    answered AS (
+        INSERT INTO answer (position, tenant_no, key_digest, request_digest, receipt, created_at)
+        SELECT * FROM unnest($48, $49, $50, $51, $52, $53)),
+    sealed AS (UPDATE slot SET seq = $56, leased_until = $57 WHERE slot = $54 AND epoch = $55)
+    SELECT 1 / (CASE WHEN COUNT(*) = $13 THEN 1 ELSE 0 END) FROM changed";
 
 /// Takes and loads what a batch was told of: see [`super::ServerWriter::begin`].
 pub(super) fn open(link: &PostgresLink, slot: u8, wanted: &Wanted) -> Result<Opened, StoreError> {
     let owners = owners(link, wanted)?;
     let asked = wanted.in_lock_order(&owners);
-    let begin = begin_writing();
+    let begin = link.begin_writing()?;
     let mut calls = vec![Call::new(SLOT).int(i64::from(slot))];
     if !asked.is_empty() {
         calls.extend(loads(&asked));
@@ -189,33 +195,55 @@ fn owners(link: &PostgresLink, wanted: &Wanted) -> Result<Vec<(TenantNo, Id, Wal
         .ints(wanted.subjects.iter().map(|(tenant, _)| tenant.0 as i64))
         .fixed(wanted.subjects.iter().map(|(_, subject)| subject.to_bytes()));
     // In a transaction of its own, for the planner's settings.
-    let begin = begin_writing();
+    let begin = link.begin_writing()?;
     let rows =
         send(link, Some(&begin), &[call], Some("ROLLBACK"))?.remove(0).map_err(|error| classify(&error))?;
     rows.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?, WalletId(id(row, 2)?)))).collect()
 }
 
 fn loads(asked: &[WalletKey]) -> Vec<Call<'static>> {
-    [WALLETS, LOTS, HOLDS, DEBTS, FREEZES].into_iter().map(|sql| Call::new(sql).wallets(asked)).collect()
+    [WALLETS, PARTS].into_iter().map(|sql| Call::new(sql).wallets(asked)).collect()
 }
 
 fn read_wallets(next: &mut impl FnMut() -> Result<Vec<Row>, StoreError>) -> Result<WalletRows, StoreError> {
-    fn each<T>(
-        rows: Vec<Row>,
-        read: impl Fn(&dyn Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        rows.iter().map(|row| read(row)).collect()
+    let read = |row: &Row| read_wallet_row(row);
+    let mut rows =
+        WalletRows { wallets: next()?.iter().map(read).collect::<Result<_, _>>()?, ..WalletRows::default() };
+    for row in next()? {
+        let what: usize = small(&row, 0)?;
+        let owner = wallet_key(&row, 18)?;
+        let Some(columns) = what.checked_sub(1).and_then(|kind| PART_COLUMNS.get(kind)) else {
+            return Err(unreadable(0, "no part of a wallet"));
+        };
+        let part = Picked { row: &row, columns };
+        match what {
+            1 => rows.lots.push((owner.tenant, owner.id, read_lot(&part)?.1)),
+            2 => rows.holds.push((owner, read_hold(&part)?)),
+            3 => rows.debts.push((owner, read_debt(&part)?)),
+            _ => rows.freezes.push((owner, read_freeze(&part)?)),
+        }
     }
-    Ok(WalletRows {
-        wallets: each(next()?, read_wallet_row)?,
-        lots: each(next()?, |row| {
-            let (wallet, lot) = read_lot(row)?;
-            Ok((TenantNo(number(row, 17)?), wallet, lot))
-        })?,
-        holds: each(next()?, |row| Ok((wallet_key(row, 8)?, read_hold(row)?)))?,
-        debts: each(next()?, |row| Ok((wallet_key(row, 5)?, read_debt(row)?)))?,
-        freezes: each(next()?, |row| Ok((wallet_key(row, 4)?, read_freeze(row)?)))?,
-    })
+    Ok(rows)
+}
+
+/// Some columns of a row, in an order of their own.
+struct Picked<'a> {
+    row: &'a Row,
+    columns: &'a [usize],
+}
+
+impl Columns for Picked<'_> {
+    fn int(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        self.row.int(self.columns[column])
+    }
+
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
+        self.row.bytes(self.columns[column])
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        self.row.text(self.columns[column])
+    }
 }
 
 fn read_slot(rows: &[Row]) -> Result<SlotRow, StoreError> {
@@ -239,15 +267,9 @@ fn read_answers(rows: &[Row]) -> Result<Vec<(KeyDigest, StoredAnswer)>, StoreErr
 
 /// Writes everything that is pending and commits, in one go.
 pub(super) fn record(link: &PostgresLink, pending: &Pending, seal: &Seal) -> Result<(), CommitError> {
-    let mut calls = Vec::with_capacity(16);
-    state_calls(pending, &mut calls);
-    ledger_calls(pending, &mut calls);
-    let seal = Call::new(SEAL_SLOT)
-        .int(seal.slot.into())
-        .int(seal.epoch)
-        .int(seal.seq as i64)
-        .int(seal.leased_until);
-    calls.push(seal);
+    let mut calls = Vec::with_capacity(8);
+    calls.push(record_call(pending, seal));
+    further_calls(pending, &mut calls);
     let sent = send(link, None, &calls, Some("COMMIT")).map_err(CommitError::Unknown)?;
     for outcome in sent {
         let Err(error) = outcome else { continue };
@@ -260,35 +282,59 @@ pub(super) fn record(link: &PostgresLink, pending: &Pending, seal: &Seal) -> Res
     Ok(())
 }
 
-/// What can never change.
-fn ledger_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
+/// The values of [`RECORD`], in its order.
+fn record_call<'a>(pending: &'a Pending, seal: &Seal) -> Call<'a> {
+    let changed: Vec<&WalletRow> = pending.wallets.iter().filter(|row| row.before.is_some()).collect();
+    let call = keys(Call::new(RECORD), &changed)
+        .ints(changed.iter().map(|row| row.before.unwrap_or_default() as i64));
+    let call = balances(call, &changed).int(changed.len() as i64);
+    let open: Vec<&LotRow> = pending.lots_changed.iter().filter(|row| row.stays_open()).collect();
+    let call = entry_columns(amounts(call, &open), pending);
+    let outbox = &pending.outbox;
+    let answers = &pending.answers;
+    call.ints(outbox.iter().map(|row| row.position.to_sql()))
+        .ints(outbox.iter().map(|row| row.wallet.tenant.0 as i64))
+        .fixed(outbox.iter().map(|row| row.wallet.id.0.to_bytes()))
+        .ints(outbox.iter().map(|row| row.event.into()))
+        .ints(outbox.iter().map(|row| row.first_seq as i64))
+        .ints(outbox.iter().map(|row| row.entries as i64))
+        .ints(answers.iter().map(|row| row.position.to_sql()))
+        .ints(answers.iter().map(|row| row.tenant.0 as i64))
+        .bytes(answers.iter().map(|row| row.key.bytes()))
+        .bytes(answers.iter().map(|row| &row.answer.request_digest[..]))
+        .bytes(answers.iter().map(|row| row.answer.receipt.as_slice()))
+        .ints(answers.iter().map(|row| row.created_at.0))
+        .int(seal.slot.into())
+        .int(seal.epoch)
+        .int(seal.seq as i64)
+        .int(seal.leased_until)
+}
+
+fn entry_columns<'a>(call: Call<'a>, pending: &'a Pending) -> Call<'a> {
     let entries = &pending.entries;
-    if !entries.is_empty() {
-        calls.push(
-            Call::new(INSERT_ENTRIES)
-                .ints(entries.iter().map(|row| row.position.to_sql()))
-                .ints(entries.iter().map(|row| row.previous.to_sql()))
-                .ints(entries.iter().map(|row| row.entry.wallet.tenant.0 as i64))
-                .fixed(entries.iter().map(|row| row.entry.wallet.id.0.to_bytes()))
-                .ints(entries.iter().map(|row| row.entry.seq as i64))
-                .ints(entries.iter().map(|row| row.entry.kind as i64))
-                .fixed(entries.iter().map(|row| row.entry.subject.to_bytes()))
-                .ints(entries.iter().map(|row| row.entry.amount.0))
-                .ints(entries.iter().map(|row| row.entry.held_delta.0))
-                .ints(entries.iter().map(|row| row.entry.settled_after.0))
-                .int_options(entries.iter().map(|row| row.entry.user.map(|user| user.0 as i64)))
-                .ints(entries.iter().map(|row| row.entry.actor.kind as i64))
-                .ints(entries.iter().map(|row| row.entry.actor.no as i64))
-                .ints(entries.iter().map(|row| row.entry.occurred_at.0))
-                .ints(entries.iter().map(|row| row.entry.recorded_at.0))
-                .bytes(entries.iter().map(|row| row.allocations.as_slice()))
-                .bytes(entries.iter().map(|row| row.terms.as_slice()))
-                .byte_options(
-                    entries.iter().map(|row| row.entry.text_digest.as_ref().map(|digest| &digest[..])),
-                )
-                .bytes(entries.iter().map(|row| &row.entry.hash[..])),
-        );
-    }
+    call.ints(entries.iter().map(|row| row.position.to_sql()))
+        .ints(entries.iter().map(|row| row.previous.to_sql()))
+        .ints(entries.iter().map(|row| row.entry.wallet.tenant.0 as i64))
+        .fixed(entries.iter().map(|row| row.entry.wallet.id.0.to_bytes()))
+        .ints(entries.iter().map(|row| row.entry.seq as i64))
+        .ints(entries.iter().map(|row| row.entry.kind as i64))
+        .fixed(entries.iter().map(|row| row.entry.subject.to_bytes()))
+        .ints(entries.iter().map(|row| row.entry.amount.0))
+        .ints(entries.iter().map(|row| row.entry.held_delta.0))
+        .ints(entries.iter().map(|row| row.entry.settled_after.0))
+        .int_options(entries.iter().map(|row| row.entry.user.map(|user| user.0 as i64)))
+        .ints(entries.iter().map(|row| row.entry.actor.kind as i64))
+        .ints(entries.iter().map(|row| row.entry.actor.no as i64))
+        .ints(entries.iter().map(|row| row.entry.occurred_at.0))
+        .ints(entries.iter().map(|row| row.entry.recorded_at.0))
+        .bytes(entries.iter().map(|row| row.allocations.as_slice()))
+        .bytes(entries.iter().map(|row| row.terms.as_slice()))
+        .byte_options(entries.iter().map(|row| row.entry.text_digest.as_ref().map(|digest| &digest[..])))
+        .bytes(entries.iter().map(|row| &row.entry.hash[..]))
+}
+
+/// What some batches write as well.
+fn further_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
     let texts = &pending.texts;
     if !texts.is_empty() {
         calls.push(
@@ -301,36 +347,7 @@ fn ledger_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .text_options(texts.iter().map(|row| row.text.reason.as_deref())),
         );
     }
-    let outbox = &pending.outbox;
-    if !outbox.is_empty() {
-        calls.push(
-            Call::new(INSERT_OUTBOX)
-                .ints(outbox.iter().map(|row| row.position.to_sql()))
-                .ints(outbox.iter().map(|row| row.wallet.tenant.0 as i64))
-                .fixed(outbox.iter().map(|row| row.wallet.id.0.to_bytes()))
-                .ints(outbox.iter().map(|row| row.event.into()))
-                .ints(outbox.iter().map(|row| row.first_seq as i64))
-                .ints(outbox.iter().map(|row| row.entries as i64)),
-        );
-    }
-    let answers = &pending.answers;
-    if !answers.is_empty() {
-        calls.push(
-            Call::new(INSERT_ANSWERS)
-                .ints(answers.iter().map(|row| row.position.to_sql()))
-                .ints(answers.iter().map(|row| row.tenant.0 as i64))
-                .bytes(answers.iter().map(|row| row.key.bytes()))
-                .bytes(answers.iter().map(|row| &row.answer.request_digest[..]))
-                .bytes(answers.iter().map(|row| row.answer.receipt.as_slice()))
-                .ints(answers.iter().map(|row| row.created_at.0)),
-        );
-    }
-}
-
-/// What is derived from entries.
-fn state_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
-    let (new, changed): (Vec<&WalletRow>, Vec<&WalletRow>) =
-        pending.wallets.iter().partition(|row| row.before.is_none());
+    let new: Vec<&WalletRow> = pending.wallets.iter().filter(|row| row.before.is_none()).collect();
     if !new.is_empty() {
         let owners: Vec<(i64, i64)> = new.iter().map(|row| owner_columns(row.wallet.owner)).collect();
         let mut call = keys(Call::new(INSERT_WALLETS), &new)
@@ -341,13 +358,12 @@ fn state_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
         call = balances(call, &new);
         calls.push(call.ints(new.iter().map(|row| row.created_at.0)));
     }
-    if !changed.is_empty() {
-        let call = keys(Call::new(UPDATE_WALLETS), &changed)
-            .ints(changed.iter().map(|row| row.before.unwrap_or_default() as i64));
-        calls.push(balances(call, &changed).int(changed.len() as i64));
-    }
     lot_calls(pending, calls);
     hold_calls(pending, calls);
+    debt_and_freeze_calls(pending, calls);
+}
+
+fn debt_and_freeze_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
     if !pending.owing.is_empty() {
         calls.push(Call::new(DELETE_DEBTS).wallets(&pending.owing));
     }
@@ -427,11 +443,7 @@ fn lot_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .fixed_options(new.iter().map(|row| row.lot.terms.parent.map(Id::to_bytes))),
         );
     }
-    let (open, turned): (Vec<&LotRow>, Vec<&LotRow>) =
-        pending.lots_changed.iter().partition(|row| row.stays_open());
-    if !open.is_empty() {
-        calls.push(amounts(Call::new(UPDATE_OPEN_LOTS), &open));
-    }
+    let turned: Vec<&LotRow> = pending.lots_changed.iter().filter(|row| !row.stays_open()).collect();
     if !turned.is_empty() {
         calls.push(amounts(Call::new(UPDATE_LOTS), &turned).ints(turned.iter().map(|row| row.is_open())));
     }
