@@ -46,16 +46,29 @@ fn embedded(program: &Path, debits: u64, effort: Effort) -> Result<Large, String
     let settings = Settings::file(folder.path());
     let empty = || Ok(debits::ledger(program, MANY, Pace::Closed, effort)?.per_second);
     let start = || Server::start_in(folder.clone(), program);
-    measure("SQLite", program, debits, effort, &settings, empty, start)
+    let settle = || at_rest(folder.path());
+    measure("SQLite", program, debits, effort, &settings, settle, empty, start)
 }
 
 fn on_server(program: &Path, debits: u64, server: &System, effort: Effort) -> Result<Large, String> {
-    server.on_empty(|_, settings| {
+    server.on_empty(|database, settings| {
+        let settle = || server.settle(database);
         let empty = || Ok(server.debits(program, 1, MANY, Pace::Closed, effort)?.per_second);
         let start = || Server::start_with(settings, program);
-        measure(server.name(), program, debits, effort, settings, empty, start)
+        measure(server.name(), program, debits, effort, settings, settle, empty, start)
     })
 }
+
+/// A ledger that grew over months is on the disk; one that was made in minutes is still on its way there.
+fn at_rest(folder: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    for item in std::fs::read_dir(folder).map_err(failed)? {
+        std::fs::File::open(item.map_err(failed)?.path()).and_then(|file| file.sync_all()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call for each system, each argument said by name there")]
 
 fn measure(
     system: &'static str,
@@ -63,6 +76,7 @@ fn measure(
     debits: u64,
     effort: Effort,
     settings: &Settings,
+    settle: impl Fn() -> Result<(), String>,
     empty: impl Fn() -> Result<f64, String>,
     start: impl Fn() -> Result<Server, String>,
 ) -> Result<Large, String> {
@@ -80,6 +94,7 @@ fn measure(
         verified_per_second: entries as f64 / seconds,
     };
     let mut held = entries;
+    settle()?;
     for _ in 0..effort.rounds {
         large.empty.push("an empty ledger", empty()?);
         for order in [Order::Time, Order::Chance] {
