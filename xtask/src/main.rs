@@ -102,18 +102,23 @@ enum Task {
         /// Only the latency at so many debits a second; writes nothing.
         #[arg(long, value_name = "RATE", conflicts_with_all = ["quick", "large"])]
         paced: Option<u64>,
-        /// Only PostgreSQL's part, or MariaDB's; writes nothing.
+        /// Only one part: PostgreSQL's or MariaDB's, which writes nothing, or a large ledger's, which writes its part of the page.
         #[arg(long, conflicts_with_all = ["large", "paced"])]
-        only: Option<Server>,
+        only: Option<Part>,
     },
 }
 
-/// A server database, by name.
+/// A part of the bench that can be run by itself.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Server {
+enum Part {
     Postgres,
     Mariadb,
+    LargeSqlite,
+    LargePostgres,
 }
+
+/// Debits of a large ledger.
+const LARGE: u64 = 20_000_000;
 
 fn main() -> ExitCode {
     let root = repo::root();
@@ -137,10 +142,13 @@ fn main() -> ExitCode {
         Task::Bench { paced: Some(rate), .. } => bench::paced(&root, rate),
         Task::Bench { quick, large, paced: None, only } => {
             let effort = if quick { bench::Effort::QUICK } else { bench::Effort::FULL };
-            if let Some(server) = only {
-                return bench::server(&root, server == Server::Mariadb, effort);
+            match only {
+                None => bench::command(&root, effort, quick, large.then_some(LARGE)),
+                Some(Part::Postgres | Part::Mariadb) => {
+                    bench::server(&root, only == Some(Part::Mariadb), effort)
+                }
+                Some(part) => bench::large(&root, part == Part::LargePostgres, LARGE),
             }
-            bench::command(&root, effort, quick, large.then_some(20_000_000))
         }
     });
     match done {

@@ -26,36 +26,34 @@ pub(super) struct Large {
     pub(super) verified_per_second: f64,
 }
 
-/// The embedded database, then the server.
-pub(super) fn all(
-    program: &Path,
-    debits: u64,
-    server: &System,
-    effort: Effort,
-) -> Result<Vec<Large>, String> {
-    step::announce(&format!("a ledger of {debits} debits, SQLite"));
-    let embedded = embedded(program, debits, effort)?;
-    step::announce(&format!("a ledger of {debits} debits, {}", server.name()));
-    Ok(vec![embedded, on_server(program, debits, server, effort)?])
-}
-
 const MANY: Wallets = Wallets::Many(debits::WALLETS);
 
-fn embedded(program: &Path, debits: u64, effort: Effort) -> Result<Large, String> {
+/// On the embedded database.
+pub(super) fn embedded(program: &Path, debits: u64, effort: Effort) -> Result<Large, String> {
+    step::announce(&format!("a ledger of {debits} debits, SQLite"));
     let folder = Rc::new(TempFolder::new("large")?);
     let settings = Settings::file(folder.path());
     let empty = || Ok(debits::ledger(program, MANY, Pace::Closed, effort)?.per_second);
     let start = || Server::start_in(folder.clone(), program);
     let settle = || at_rest(folder.path());
-    measure("SQLite", program, debits, effort, &settings, settle, empty, start)
+    let made = Made { system: "SQLite", program, settings: &settings, debits };
+    measure(&made, effort, settle, empty, start)
 }
 
-fn on_server(program: &Path, debits: u64, server: &System, effort: Effort) -> Result<Large, String> {
+/// On a server.
+pub(super) fn on_server(
+    program: &Path,
+    debits: u64,
+    server: &System,
+    effort: Effort,
+) -> Result<Large, String> {
+    step::announce(&format!("a ledger of {debits} debits, {}", server.name()));
     server.on_empty(|database, settings| {
         let settle = || server.settle(database);
         let empty = || Ok(server.debits(program, 1, MANY, Pace::Closed, effort)?.per_second);
         let start = || Server::start_with(settings, program);
-        measure(server.name(), program, debits, effort, settings, settle, empty, start)
+        let made = Made { system: server.name(), program, settings, debits };
+        measure(&made, effort, settle, empty, start)
     })
 }
 
@@ -68,18 +66,22 @@ fn at_rest(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call for each system, each argument said by name there")]
+/// Which ledger is made large, and how large.
+struct Made<'a> {
+    system: &'static str,
+    program: &'a Path,
+    settings: &'a Settings,
+    debits: u64,
+}
 
 fn measure(
-    system: &'static str,
-    program: &Path,
-    debits: u64,
+    made: &Made<'_>,
     effort: Effort,
-    settings: &Settings,
     settle: impl Fn() -> Result<(), String>,
     empty: impl Fn() -> Result<f64, String>,
     start: impl Fn() -> Result<Server, String>,
 ) -> Result<Large, String> {
+    let Made { system, program, settings, debits } = *made;
     fill(program, settings, debits)?;
     let (seconds, entries) = debits::verify(|arguments| server::run_alone(program, settings, arguments))?;
     if entries < debits {

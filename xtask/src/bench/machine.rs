@@ -21,6 +21,22 @@ pub(super) struct Machine {
     pub(super) date: String,
 }
 
+#[cfg(test)]
+impl Machine {
+    pub(super) fn some() -> Machine {
+        Machine {
+            cpu: "A Chip".to_string(),
+            cores: 2,
+            memory_gib: 24,
+            kernel: "Linux 6.1".to_string(),
+            sync: Duration::from_micros(110),
+            rust: "rustc 1.95.0".to_string(),
+            commit: "0123456789ab".to_string(),
+            date: "2026-11-22".to_string(),
+        }
+    }
+}
+
 pub(super) fn describe(root: &Path) -> Result<Machine, String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();

@@ -107,7 +107,10 @@ pub(crate) fn command(root: &Path, effort: Effort, quick: bool, large: Option<u6
     let once = measure_once(&program, effort, rounds.sqlite.median(), latency_at_most, paced_postgres)?;
     let large = match large {
         None => Vec::new(),
-        Some(debits) => large::all(&program, debits, &systems[0], effort)?,
+        Some(debits) => vec![
+            large::embedded(&program, debits, effort)?,
+            large::on_server(&program, debits, &systems[0], effort)?,
+        ],
     };
     systems.into_iter().try_for_each(System::stop)?;
     let machine = machine::describe(root)?;
@@ -133,6 +136,24 @@ pub(crate) fn server(root: &Path, mariadb: bool, effort: Effort) -> Result<(), S
     println!("{}", report::servers::figures(&[(system.name(), &rounds)]));
     println!("{}", report::servers::latency(system.name(), &paced, &rounds.latency_at_most));
     system.stop()
+}
+
+/// Measures against a large ledger alone, and writes that part of `docs/benchmarks.md`.
+pub(crate) fn large(root: &Path, postgres: bool, debits: u64) -> Result<(), String> {
+    let program = build_server(root, &repo::target_folder(root)?, "release")?;
+    let measured = if postgres {
+        let system = System::Postgres(Postgres::start()?);
+        let measured = large::on_server(&program, debits, &system, Effort::FULL)?;
+        system.stop()?;
+        measured
+    } else {
+        large::embedded(&program, debits, Effort::FULL)?
+    };
+    let machine = machine::describe(root)?;
+    let path = root.join("docs/benchmarks.md");
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let page = fs::read_to_string(&path).map_err(failed)?;
+    fs::write(&path, report::large::replaced(&page, &[measured], &machine)?).map_err(failed)
 }
 
 /// Measures and prints the latency at `rate` debits a second alone, for work on the tail.
