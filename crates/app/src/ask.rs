@@ -222,6 +222,34 @@ pub enum ModelAsk {
         /// Rates by measure.
         rates: Vec<(String, RateAsk)>,
     },
+    /// `graduated`
+    Graduated {
+        /// Ascending; the last is open.
+        tiers: Vec<TierAsk>,
+    },
+    /// `volume`
+    Volume {
+        /// Ascending; the last is open.
+        tiers: Vec<TierAsk>,
+    },
+    /// `package`
+    Package {
+        /// What a package costs, decimal text.
+        amount: String,
+        /// How many are in one; 1 unless said.
+        per: Option<i64>,
+    },
+}
+
+/// A tier of a price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierAsk {
+    /// The last quantity in it, decimal text; none in the last tier.
+    pub up_to: Option<String>,
+    /// What the quantity in it costs.
+    pub rate: RateAsk,
+    /// Decimal text; charged once when the tier is used.
+    pub flat: Option<String>,
 }
 
 /// A price version.
