@@ -221,9 +221,9 @@ mod tests {
     }
 
     fn any_tiers() -> impl Strategy<Value = Vec<Tier>> {
-        let one = (any::<i64>(), any_rate(), any::<i64>());
-        let closed = prop::collection::vec(one.clone(), 0..4);
-        (closed, one).prop_map(|(closed, last)| {
+        let one = || (any::<i64>(), any_rate(), any::<i64>());
+        let closed = prop::collection::vec(one(), 0..4);
+        (closed, one()).prop_map(|(closed, last)| {
             let tier = |up_to: Option<i64>, rate, flat| Tier { up_to: up_to.map(Quantity), rate, flat: Amount(flat) };
             let mut tiers: Vec<Tier> =
                 closed.into_iter().map(|(up_to, rate, flat)| tier(Some(up_to), rate, flat)).collect();
