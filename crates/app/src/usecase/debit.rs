@@ -16,8 +16,8 @@ use purser_core::entry::{EntryKind, Terms, Usage};
 use purser_core::id::Prefix;
 use purser_core::wallet::Owner;
 use purser_core::{
-    Amount, Command, Entry, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet, WalletId,
-    WalletKey,
+    Amount, Command, Entry, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet,
+    WalletId, WalletKey,
 };
 use std::sync::Arc;
 use tokio::sync::oneshot;

@@ -27,7 +27,8 @@ fn priced(app: &App, debit: &DebitView) -> Result<Option<(Price, Explanation)>, 
     if matches!(charge.usage, Usage::Amount(_)) {
         return Ok(None);
     }
-    let broken = |what: &str| AppError::Fault(format!("debit {:?} cannot be explained: {what}", debit.entry.subject));
+    let broken =
+        |what: &str| AppError::Fault(format!("debit {:?} cannot be explained: {what}", debit.entry.subject));
     let catalogue = app.catalogue();
     let action = catalogue.action(charge.action).ok_or_else(|| broken("its action is unknown"))?;
     let price = charge.price.and_then(|id| action.price(id)).ok_or_else(|| broken("its price is unknown"))?;

@@ -53,7 +53,9 @@ impl Exact {
         let shared = gcd(self.numerator, factor);
         let numerator = self.numerator / shared;
         let Some(denominator) = self.denominator.checked_mul(factor / shared) else {
-            return format!("{}/({}*{})", self.numerator, self.denominator, factor);
+            // Zeros behind the text multiply where the number has no room; the fraction is then not reduced.
+            let zeros = "0".repeat(usize::from(scale.decimals()));
+            return format!("{}/{}{zeros}", self.numerator, self.denominator);
         };
         let mut rest = denominator;
         let mut count = |prime: i128| {

@@ -308,14 +308,23 @@ impl<T: FnMut(Line)> Sum<T> {
 
     fn packages(&mut self, amount: Amount, per: i64, quantity: Quantity) -> Result<(), Rejection> {
         refuse_negative(quantity)?;
-        assert!(amount >= Amount::ZERO && per >= 1, "the catalogue takes no negative amount and no empty package");
+        assert!(
+            amount >= Amount::ZERO && per >= 1,
+            "the catalogue takes no negative amount and no empty package"
+        );
         let size = i128::from(per) * i128::from(Quantity::ONE.0);
         let started = i128::from(quantity.0) / size + i128::from(i128::from(quantity.0) % size > 0);
         // No more packages than wholes of the quantity, rounded up: they fit.
         let count = i64::try_from(started).expect("fewer packages than parts of a quantity");
         let cost = count.checked_mul(amount.0).ok_or(Rejection::AmountOverflow)?;
         let quantity = count.checked_mul(Quantity::ONE.0).map(Quantity).ok_or(Rejection::AmountOverflow)?;
-        self.book(Line { part: Part::Packages, quantity, rate: None, flat: amount, cost: Exact::whole(Amount(cost)) })
+        self.book(Line {
+            part: Part::Packages,
+            quantity,
+            rate: None,
+            flat: amount,
+            cost: Exact::whole(Amount(cost)),
+        })
     }
 }
 

@@ -71,10 +71,7 @@ fn usage_that_does_not_fit_the_model_is_refused_by_name() {
         assert_eq!(model.cost(&usage, Scale::MAX), Err(invalid(misfit)), "{usage:?}");
     }
     let huge = Model::PerQuantity { rate: rate("9000000", 1), bounds: Bounds::default() };
-    assert_eq!(
-        huge.cost(&Usage::Quantity(Quantity(i64::MAX)), Scale::MAX),
-        Err(Rejection::AmountOverflow)
-    );
+    assert_eq!(huge.cost(&Usage::Quantity(Quantity(i64::MAX)), Scale::MAX), Err(Rejection::AmountOverflow));
     assert_eq!(huge.cost(&Usage::Quantity(Quantity(-1)), Scale::MAX), Err(Rejection::AmountNotPositive));
 }
 
@@ -183,7 +180,8 @@ fn tiers_and_packages_refuse_what_they_cannot_count() {
 #[test]
 fn an_exact_cost_is_a_decimal_or_a_fraction() {
     let scale = |decimals| Scale::new(decimals).expect("a scale");
-    let exact = |text, per, quantity, decimals| Exact::of(rate(text, per), Quantity(quantity), scale(decimals));
+    let exact =
+        |text, per, quantity, decimals| Exact::of(rate(text, per), Quantity(quantity), scale(decimals));
     assert_eq!(Exact::ZERO.render(scale(6)), "0");
     assert_eq!(exact("0.5", 1, 250_000, 0).render(scale(0)), "0.125");
     assert_eq!(exact("1", 3, 1_000_000, 6).render(scale(6)), "1/3");
@@ -222,7 +220,8 @@ fn any_model() -> impl Strategy<Value = Model> {
     prop_oneof![
         (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Graduated { tiers, bounds }),
         (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Volume { tiers, bounds }),
-        (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::PerQuantity { rate: tiers[0].rate, bounds }),
+        (any_tiers(), any_bounds())
+            .prop_map(|(tiers, bounds)| Model::PerQuantity { rate: tiers[0].rate, bounds }),
         (0_i64..5_000, 1_i64..50, any_bounds()).prop_map(|(amount, per, bounds)| Model::Package {
             amount: Amount(amount),
             per,

@@ -25,6 +25,11 @@ async fn a_unit_is_made_once_and_never_changed() {
 async fn prices_are_shown_as_they_were_given() {
     let server = Server::start().await;
     let rates = json!({"in": {"rate": "0.000000000001", "per": 1}, "out": {"rate": "15", "per": 1000000}});
+    let tiers = json!([
+        {"up_to": "100", "rate": "1", "per": 10, "flat": "0.5"},
+        {"up_to": "100.000001", "rate": "0.8", "per": 1, "flat": "0"},
+        {"up_to": null, "rate": "0", "per": 1, "flat": "0"}
+    ]);
     let table = [
         ("free", json!({"model": "free"})),
         ("flat", json!({"model": "flat", "amount": "5.5"})),
@@ -33,6 +38,15 @@ async fn prices_are_shown_as_they_were_given() {
             json!({"model": "per_quantity", "rate": "0.5", "per": 3, "minimum": "1", "maximum": "100", "rounding": "half_even"}),
         ),
         ("dimension", json!({"model": "per_dimension", "rates": rates, "minimum": "0", "rounding": "up"})),
+        (
+            "graduated",
+            json!({"model": "graduated", "basis": "call", "tiers": tiers, "maximum": "90", "rounding": "down"}),
+        ),
+        ("volume", json!({"model": "volume", "tiers": tiers, "minimum": "0.5", "rounding": "half_even"})),
+        (
+            "package",
+            json!({"model": "package", "amount": "2.5", "per": 100, "minimum": "1", "maximum": "50"}),
+        ),
     ];
     for (key, price) in table {
         server.action(key, price.clone()).await;
@@ -54,7 +68,7 @@ async fn prices_are_shown_as_they_were_given() {
         .get(&format!("/v1/actions?cursor={}", page["next_cursor"].as_str().expect("more")))
         .await
         .expect(200);
-    assert_eq!((&rest["data"][0]["key"], &rest["next_cursor"]), (&json!("quantity"), &json!(null)));
+    assert_eq!((&rest["data"][1]["key"], &rest["next_cursor"]), (&json!("package"), &json!(null)));
 }
 
 #[tokio::test]
@@ -145,7 +159,7 @@ async fn a_price_with_fields_of_another_model_is_refused_where_it_is_wrong() {
     make(json!({"model": "flat"})).await.invalid("/price/amount", "required");
     make(json!({"model": "free", "amount": 1})).await.invalid("/price/amount", "not_applicable");
     make(json!({"model": "per_dimension", "rates": {}})).await.invalid("/price/rates", "required");
-    make(json!({"model": "graduated"})).await.invalid("/price/model", "unknown_value");
+    make(json!({"model": "stairs"})).await.invalid("/price/model", "unknown_value");
     make(json!({"model": "flat", "amount": 1.5})).await.invalid("/price/amount", "fraction_as_number");
     let rates = json!({"a/b~c": {"rate": 1, "per": "x"}});
     make(json!({"model": "per_dimension", "rates": rates}))

@@ -224,7 +224,11 @@ mod tests {
         let one = || (any::<i64>(), any_rate(), any::<i64>());
         let closed = prop::collection::vec(one(), 0..4);
         (closed, one()).prop_map(|(closed, last)| {
-            let tier = |up_to: Option<i64>, rate, flat| Tier { up_to: up_to.map(Quantity), rate, flat: Amount(flat) };
+            let tier = |up_to: Option<i64>, rate, flat| Tier {
+                up_to: up_to.map(Quantity),
+                rate,
+                flat: Amount(flat),
+            };
             let mut tiers: Vec<Tier> =
                 closed.into_iter().map(|(up_to, rate, flat)| tier(Some(up_to), rate, flat)).collect();
             tiers.push(tier(None, last.1, last.2));
@@ -236,8 +240,11 @@ mod tests {
         prop_oneof![
             (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Graduated { tiers, bounds }),
             (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Volume { tiers, bounds }),
-            (any::<i64>(), any::<i64>(), any_bounds())
-                .prop_map(|(amount, per, bounds)| Model::Package { amount: Amount(amount), per, bounds }),
+            (any::<i64>(), any::<i64>(), any_bounds()).prop_map(|(amount, per, bounds)| Model::Package {
+                amount: Amount(amount),
+                per,
+                bounds
+            }),
             Just(Model::Free),
             any::<i64>().prop_map(|amount| Model::Flat { amount: Amount(amount) }),
             (any_rate(), any_bounds()).prop_map(|(rate, bounds)| Model::PerQuantity { rate, bounds }),

@@ -143,10 +143,15 @@ fn tiers_of(at: &str, asks: &[TierAsk], unit: &Unit) -> Result<Vec<Tier>, AppErr
             Some(text) => Some(parse::decimal(&end, text, Quantity::DECIMALS)?),
         };
         if up_to.is_some_and(|up_to| up_to <= below) {
-            return Err(field(&end, "out_of_range", "each tier ends after the one before it, the first after 0"));
+            return Err(field(
+                &end,
+                "out_of_range",
+                "each tier ends after the one before it, the first after 0",
+            ));
         }
         below = up_to.unwrap_or(below);
-        let flat = ask.flat.as_deref().map(|text| amount(&format!("{pointer}/flat"), text, unit)).transpose()?;
+        let flat =
+            ask.flat.as_deref().map(|text| amount(&format!("{pointer}/flat"), text, unit)).transpose()?;
         tiers.push(Tier {
             up_to: up_to.map(Quantity),
             rate: rate(&pointer, &ask.rate)?,

@@ -7,6 +7,7 @@ pub mod actions;
 pub mod balance;
 pub mod batch;
 pub mod debits;
+pub mod explain;
 pub mod grants;
 pub mod holds;
 pub mod preflight;

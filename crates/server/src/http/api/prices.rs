@@ -262,8 +262,7 @@ impl PriceIn<'_> {
     fn refuse_what_does_not_apply(&self) -> Result<(), Problem> {
         use ModelWire::{Flat, Graduated, Package, PerDimension, PerQuantity, Volume};
         let is = |models: &[ModelWire]| models.contains(&self.model);
-        let (tiers, rates) =
-            (is(&[Graduated, Volume]), is(&[PerQuantity, PerDimension, Graduated, Volume]));
+        let (tiers, rates) = (is(&[Graduated, Volume]), is(&[PerQuantity, PerDimension, Graduated, Volume]));
         let limits = rates || is(&[Package]);
         let fields = [
             ("/amount", self.amount.is_some(), is(&[Flat, Package])),
@@ -277,7 +276,8 @@ impl PriceIn<'_> {
             ("/rounding", self.rounding.is_some(), rates),
         ];
         if self.basis == Some(BasisWire::Month) && tiers {
-            let detail = "tiers by the usage of the month are not there yet; tiers count the quantity of the call";
+            let detail =
+                "tiers by the usage of the month are not there yet; tiers count the quantity of the call";
             return Err(Problem::field("/basis", "not_supported", detail));
         }
         match fields.into_iter().find(|(_, given, applies)| *given && !applies) {
