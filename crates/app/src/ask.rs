@@ -269,6 +269,17 @@ pub struct PriceAsk {
     pub valid_from: Option<String>,
 }
 
+/// `POST /v1/actions/{key}/tenant_prices`
+#[derive(Clone, Debug)]
+pub struct TenantPriceAsk {
+    /// The tenant's key.
+    pub tenant: String,
+    /// The version. Pointers into it start with `/price`.
+    pub price: PriceAsk,
+    /// RFC 3339; after `valid_from`; it does not end by itself unless said.
+    pub valid_until: Option<String>,
+}
+
 /// `POST /v1/actions`
 #[derive(Clone, Debug)]
 pub struct ActionAsk {

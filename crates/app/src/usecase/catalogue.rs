@@ -12,7 +12,7 @@ use purser_core::{Key, Rejection, Scale, Timestamp};
 use purser_store::{ActionRow, AuditRow, UnitRow};
 use std::sync::Arc;
 
-mod price;
+pub(super) mod price;
 
 /// Units an action can be paid in.
 const PRICES_MAX: usize = 16;
@@ -195,7 +195,7 @@ pub async fn set_active(
     find(app, action)
 }
 
-fn find(app: &App, key: &str) -> Result<ActionView, AppError> {
+pub(super) fn find(app: &App, key: &str) -> Result<ActionView, AppError> {
     let config = app.config();
     let found = config.actions.binary_search_by(|row| row.action.key.as_str().cmp(key));
     found.map(|index| view(&config.actions[index])).map_err(|_| AppError::Rejected(Rejection::ActionNotFound))
@@ -212,12 +212,12 @@ fn view(row: &ActionRow) -> ActionView {
 }
 
 /// The catalogue is the platform's: a tenant's key does not change what others pay.
-fn platform(caller: &Caller) -> Result<(), AppError> {
+pub(super) fn platform(caller: &Caller) -> Result<(), AppError> {
     caller.require(Scope::Write)?;
     if caller.tenant.is_some() { Err(AppError::PlatformOnly) } else { Ok(()) }
 }
 
-fn audit(caller: &Caller, what: &str, subject: &str, at: Timestamp) -> AuditRow {
+pub(super) fn audit(caller: &Caller, what: &str, subject: &str, at: Timestamp) -> AuditRow {
     AuditRow {
         actor: caller.actor(),
         what: what.into(),

@@ -31,7 +31,10 @@ fn priced(app: &App, debit: &DebitView) -> Result<Option<(Price, Explanation)>, 
         |what: &str| AppError::Fault(format!("debit {:?} cannot be explained: {what}", debit.entry.subject));
     let catalogue = app.catalogue();
     let action = catalogue.action(charge.action).ok_or_else(|| broken("its action is unknown"))?;
-    let price = charge.price.and_then(|id| action.price(id)).ok_or_else(|| broken("its price is unknown"))?;
+    let price = charge
+        .price
+        .and_then(|id| catalogue.price(debit.entry.wallet.tenant, action, id))
+        .ok_or_else(|| broken("its price is unknown"))?;
     let explanation = price.model.explain(&charge.usage, debit.unit.scale);
     let explanation = explanation.map_err(|_| broken("its price does not fit its usage"))?;
     if explanation.outcome.total != charge.cost {

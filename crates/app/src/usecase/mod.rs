@@ -9,6 +9,7 @@ pub mod explain;
 pub mod grant;
 pub mod hold;
 pub mod stream;
+pub mod tenant_price;
 pub mod transfer;
 pub mod verify;
 pub mod wallet;

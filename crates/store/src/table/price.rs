@@ -45,7 +45,7 @@ pub(super) fn insert_price(
     session.execute(INSERT_PRICE, values).map(|_| ())
 }
 
-fn encode_model(model: &Model) -> Vec<u8> {
+pub(super) fn encode_model(model: &Model) -> Vec<u8> {
     let mut out = vec![VERSION];
     match model {
         Model::Free => out.push(1),
@@ -115,7 +115,7 @@ fn write_bounds(out: &mut Vec<u8>, bounds: &Bounds) {
     });
 }
 
-fn decode_model(bytes: &[u8]) -> Option<Model> {
+pub(super) fn decode_model(bytes: &[u8]) -> Option<Model> {
     let ([version, kind], bytes) = bytes.split_first_chunk::<2>()?;
     if *version != VERSION {
         return None;

@@ -15,7 +15,12 @@ const RATES_MAX: usize = 32;
 const PER_MAX: i64 = 1_000_000_000;
 
 /// A price version of `ask`, whose fields lie below the pointer `at`.
-pub(super) fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, AppError> {
+pub(in crate::usecase) fn price(
+    app: &App,
+    at: &str,
+    ask: &PriceAsk,
+    now: Timestamp,
+) -> Result<Price, AppError> {
     let unit = app.unit(ask.unit.as_deref()).map_err(|error| below(at, error))?;
     let bounds = bounds(at, ask, &unit)?;
     let model = model(at, &ask.model, &unit, bounds)?;

@@ -14,6 +14,7 @@ pub mod preflight;
 pub mod prices;
 pub mod refusals;
 pub mod stream;
+pub mod tenant_prices;
 pub mod transfers;
 pub mod units;
 pub mod wallets;
