@@ -39,7 +39,7 @@ pub async fn add(
     let audit = audit(caller, "tenant_price.create", &format!("{action} {tenant}"), now);
     let change = move |batch: &mut purser_store::Batch<'_>| {
         let tenant = batch.ensure_tenant(&tenant, fresh, now)?;
-        let own = TenantPrice { tenant, action: action_no, price, valid_until };
+        let own = TenantPrice { tenant, action: action_no, price: price.clone(), valid_until };
         batch.insert_tenant_price(&own, now)?;
         batch.insert_audit(&audit)?;
         Ok((own, true))
