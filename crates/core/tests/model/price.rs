@@ -37,7 +37,7 @@ impl Model {
                 Ok(settle(&parts, bounds, scale))
             }
             (Arithmetic::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
-                let tier = tiers.iter().rev().filter(|tier| quantity.0 <= end(tier)).last();
+                let tier = tiers.iter().find(|tier| quantity.0 <= end(tier));
                 let tier = tier.expect("the last is open");
                 let flat = if quantity.0 > 0 { tier.flat.0 } else { 0 };
                 Ok(settle(&[(tier.rate, quantity.0), once(flat, scale)], bounds, scale))
