@@ -222,6 +222,34 @@ pub enum ModelAsk {
         /// Rates by measure.
         rates: Vec<(String, RateAsk)>,
     },
+    /// `graduated`
+    Graduated {
+        /// Ascending; the last is open.
+        tiers: Vec<TierAsk>,
+    },
+    /// `volume`
+    Volume {
+        /// Ascending; the last is open.
+        tiers: Vec<TierAsk>,
+    },
+    /// `package`
+    Package {
+        /// What a package costs, decimal text.
+        amount: String,
+        /// How many are in one; 1 unless said.
+        per: Option<i64>,
+    },
+}
+
+/// A tier of a price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierAsk {
+    /// The last quantity in it, decimal text; none in the last tier.
+    pub up_to: Option<String>,
+    /// What the quantity in it costs.
+    pub rate: RateAsk,
+    /// Decimal text; charged once when the tier is used.
+    pub flat: Option<String>,
 }
 
 /// A price version.
@@ -239,6 +267,17 @@ pub struct PriceAsk {
     pub rounding: Option<String>,
     /// RFC 3339; at once unless said; never in the past.
     pub valid_from: Option<String>,
+}
+
+/// `POST /v1/actions/{key}/tenant_prices`
+#[derive(Clone, Debug)]
+pub struct TenantPriceAsk {
+    /// The tenant's key.
+    pub tenant: String,
+    /// The version. Pointers into it start with `/price`.
+    pub price: PriceAsk,
+    /// RFC 3339; after `valid_from`; it does not end by itself unless said.
+    pub valid_until: Option<String>,
 }
 
 /// `POST /v1/actions`

@@ -1,9 +1,11 @@
 //! What use cases answer: domain values with the names that belong to their numbers. The server renders them.
 
+use purser_core::catalogue::{Price, Unit};
 use purser_core::entry::{Charge, EntryKind, GrantKind};
+use purser_core::pricing::Explanation;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, Hold, Lot};
-use purser_core::{Amount, Entry, Key, Timestamp, WalletKey, catalogue::Unit};
+use purser_core::{Amount, Entry, EntryId, Key, LotId, Money, Timestamp, WalletKey};
 
 /// The names behind the numbers of a tenant, user and action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,6 +148,45 @@ pub struct DebitView {
     pub reference: Option<String>,
     /// JSON object as compact text.
     pub metadata: Option<String>,
+}
+
+/// Why a debit cost what it cost.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The debit.
+    pub debit: DebitView,
+    /// The price version and its arithmetic; none where the caller stated the amount.
+    pub priced: Option<(Price, Explanation)>,
+    /// What paid for it, in the order in which it was taken.
+    pub lots: Vec<Taken>,
+    /// What nothing paid for at that time.
+    pub owed: Amount,
+    /// What was given back since, oldest first.
+    pub refunds: Vec<Given>,
+}
+
+/// What a debit took from a lot.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// The lot.
+    pub lot: LotId,
+    /// Why it was given.
+    pub kind: GrantKind,
+    /// How much.
+    pub amount: Amount,
+    /// Its share of what was paid for the lot; none for a lot that nothing was paid for.
+    pub money: Option<Money>,
+}
+
+/// What was given back of a debit.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// The entry that booked it.
+    pub entry: EntryId,
+    /// How much.
+    pub amount: Amount,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A grant, read back.

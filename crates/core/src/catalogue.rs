@@ -4,7 +4,7 @@
 //! is given. Versions are never edited once made; a debit names the version it used.
 
 use crate::amount::{Amount, Scale};
-use crate::id::PriceId;
+use crate::id::{PriceId, TenantNo};
 use crate::key::Key;
 use crate::pricing::Model;
 use crate::time::Timestamp;
@@ -95,12 +95,26 @@ impl Action {
     }
 }
 
+/// A price version that one tenant has for itself: for it, it takes the place of the action's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TenantPrice {
+    /// Whose.
+    pub tenant: TenantNo,
+    /// The action's number.
+    pub action: u64,
+    /// The version.
+    pub price: Price,
+    /// From this instant the action's own versions are in force again; never when none is given.
+    pub valid_until: Option<Timestamp>,
+}
+
 /// All units and actions of the platform.
 #[derive(Clone, Default, Debug)]
 pub struct Catalogue {
     units: HashMap<Key, Unit>,
     actions: HashMap<u64, Arc<Action>>,
     numbers: HashMap<Key, u64>,
+    tenant_prices: HashMap<(TenantNo, u64), Vec<TenantPrice>>,
 }
 
 impl Catalogue {
@@ -118,6 +132,40 @@ impl Catalogue {
             catalogue.actions.insert(action.no, Arc::new(action));
         }
         catalogue
+    }
+
+    /// The same with prices that tenants have for themselves.
+    pub fn with_tenant_prices(mut self, prices: impl IntoIterator<Item = TenantPrice>) -> Catalogue {
+        for price in prices {
+            self.tenant_prices.entry((price.tenant, price.action)).or_default().push(price);
+        }
+        self
+    }
+
+    /// All versions that a tenant has for itself of an action.
+    pub fn tenant_prices(&self, tenant: TenantNo, action: u64) -> &[TenantPrice] {
+        self.tenant_prices.get(&(tenant, action)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The version for `unit` that a tenant pays at `time`: its own newest one, unless that has ended; else the action's.
+    pub fn price_at<'a>(
+        &'a self,
+        tenant: TenantNo,
+        action: &'a Action,
+        unit: &Key,
+        time: Timestamp,
+    ) -> Option<&'a Price> {
+        let own = self.tenant_prices(tenant, action.no).iter();
+        let own = own.filter(|own| own.price.unit == *unit && own.price.valid_from <= time);
+        let newest = own.max_by_key(|own| (own.price.valid_from, own.price.id));
+        let in_force = newest.filter(|own| own.valid_until.is_none_or(|until| time < until));
+        in_force.map(|own| &own.price).or_else(|| action.price_at(unit, time))
+    }
+
+    /// The version with this id: the action's, or one that the tenant has for itself.
+    pub fn price<'a>(&'a self, tenant: TenantNo, action: &'a Action, id: PriceId) -> Option<&'a Price> {
+        let own = || self.tenant_prices(tenant, action.no).iter().find(|own| own.price.id == id);
+        action.price(id).or_else(|| own().map(|own| &own.price))
     }
 
     /// The unit with this code.

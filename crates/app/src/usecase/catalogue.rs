@@ -1,22 +1,21 @@
 //! Units, actions and price versions. Versions are added, never edited: what was charged keeps its price (law 7).
 
 use crate::App;
-use crate::ask::{ActionAsk, ModelAsk, PageAsk, PriceAsk, RateAsk, UnitAsk};
+use crate::ask::{ActionAsk, PageAsk, PriceAsk, UnitAsk};
 use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
 use crate::view::{ActionView, Page, UnitView};
-use purser_core::amount::{Decimal, Rounding};
+use price::price;
 use purser_core::catalogue::{Action, Overage, Price, Unit};
-use purser_core::pricing::{Bounds, Model, Rate};
-use purser_core::{Amount, Key, Rejection, Scale, Timestamp};
+use purser_core::{Key, Rejection, Scale, Timestamp};
 use purser_store::{ActionRow, AuditRow, UnitRow};
 use std::sync::Arc;
 
+pub(super) mod price;
+
 /// Units an action can be paid in.
 const PRICES_MAX: usize = 16;
-/// Measures of one price.
-const RATES_MAX: usize = 32;
 /// The longest name, label or category, in characters.
 const NAME_MAX: usize = 200;
 /// The longest description, in characters.
@@ -196,7 +195,7 @@ pub async fn set_active(
     find(app, action)
 }
 
-fn find(app: &App, key: &str) -> Result<ActionView, AppError> {
+pub(super) fn find(app: &App, key: &str) -> Result<ActionView, AppError> {
     let config = app.config();
     let found = config.actions.binary_search_by(|row| row.action.key.as_str().cmp(key));
     found.map(|index| view(&config.actions[index])).map_err(|_| AppError::Rejected(Rejection::ActionNotFound))
@@ -213,12 +212,12 @@ fn view(row: &ActionRow) -> ActionView {
 }
 
 /// The catalogue is the platform's: a tenant's key does not change what others pay.
-fn platform(caller: &Caller) -> Result<(), AppError> {
+pub(super) fn platform(caller: &Caller) -> Result<(), AppError> {
     caller.require(Scope::Write)?;
     if caller.tenant.is_some() { Err(AppError::PlatformOnly) } else { Ok(()) }
 }
 
-fn audit(caller: &Caller, what: &str, subject: &str, at: Timestamp) -> AuditRow {
+pub(super) fn audit(caller: &Caller, what: &str, subject: &str, at: Timestamp) -> AuditRow {
     AuditRow {
         actor: caller.actor(),
         what: what.into(),
@@ -254,105 +253,5 @@ fn overage(ask: &ActionAsk) -> Result<Overage, AppError> {
             Err(field("/overage_percent", "not_allowed", "only with overage `allow`"))
         }
         (Some(_), _) => Err(field("/overage", "malformed", "one of refuse, allow and debt")),
-    }
-}
-
-fn price(app: &App, at: &str, ask: &PriceAsk, now: Timestamp) -> Result<Price, AppError> {
-    let unit = app.unit(ask.unit.as_deref()).map_err(|error| below(at, error))?;
-    let amount = |name: &str, text: &str| {
-        let pointer = format!("{at}/{name}");
-        let amount = parse::amount(&pointer, text, &unit)?;
-        if amount < Amount::ZERO {
-            return Err(field(&pointer, "out_of_range", "a price cannot be negative"));
-        }
-        if amount > Amount::MAX {
-            Err(field(&pointer, "amount_overflow", "more than can be counted"))
-        } else {
-            Ok(amount)
-        }
-    };
-    let optional =
-        |name: &str, text: &Option<String>| text.as_deref().map(|text| amount(name, text)).transpose();
-    let (minimum, maximum) = (optional("minimum", &ask.minimum)?, optional("maximum", &ask.maximum)?);
-    if let (Some(minimum), Some(maximum)) = (minimum, maximum)
-        && minimum > maximum
-    {
-        return Err(field(&format!("{at}/maximum"), "out_of_range", "the maximum is below the minimum"));
-    }
-    let rounding = match ask.rounding.as_deref() {
-        None | Some("up") => Rounding::Up,
-        Some("half_even") => Rounding::HalfEven,
-        Some("down") => Rounding::Down,
-        Some(_) => {
-            return Err(field(&format!("{at}/rounding"), "malformed", "one of up, half_even and down"));
-        }
-    };
-    let bounds = Bounds { minimum, maximum, rounding };
-    let model = match &ask.model {
-        ModelAsk::Free => Model::Free,
-        ModelAsk::Flat { amount: text } => Model::Flat { amount: amount("amount", text)? },
-        ModelAsk::PerQuantity { rate: ask } => Model::PerQuantity { rate: rate(at, ask)?, bounds },
-        ModelAsk::PerDimension { rates } => Model::PerDimension { rates: rates_of(at, rates)?, bounds },
-    };
-    if matches!(model, Model::Free | Model::Flat { .. }) && bounds != Bounds::default() {
-        return Err(field(at, "not_allowed", "minimum, maximum and rounding are for rates"));
-    }
-    let valid_from =
-        ask.valid_from.as_deref().map(|text| parse::time(&format!("{at}/valid_from"), text)).transpose()?;
-    if valid_from.is_some_and(|from| from < now) {
-        return Err(field(
-            &format!("{at}/valid_from"),
-            "out_of_range",
-            "a price cannot be changed for the past",
-        ));
-    }
-    Ok(Price { id: app.inner.ids.id(), unit: unit.code, valid_from: valid_from.unwrap_or(now), model })
-}
-
-fn rate(at: &str, ask: &RateAsk) -> Result<Rate, AppError> {
-    let pointer = format!("{at}/rate");
-    let rate = parse::decimal(&pointer, &ask.rate, Decimal::DECIMALS)?;
-    if rate < 0 {
-        return Err(field(&pointer, "out_of_range", "a rate cannot be negative"));
-    }
-    let per = ask.per.unwrap_or(1);
-    if !(1..=1_000_000_000).contains(&per) {
-        return Err(field(&format!("{at}/per"), "out_of_range", "1 to 1000000000"));
-    }
-    Ok(Rate { rate: Decimal(rate), per })
-}
-
-fn rates_of(at: &str, asks: &[(String, RateAsk)]) -> Result<Vec<(String, Rate)>, AppError> {
-    if asks.is_empty() || asks.len() > RATES_MAX {
-        return Err(field(&format!("{at}/rates"), "out_of_range", format!("1 to {RATES_MAX} rates")));
-    }
-    let mut rates = Vec::with_capacity(asks.len());
-    for (name, ask) in asks {
-        let pointer = format!("{at}/rates/{}", name.replace('~', "~0").replace('/', "~1"));
-        if Key::parse(name).is_none_or(|key| key.as_str().len() > 64) {
-            return Err(field(&pointer, "invalid_key", "a dimension's name has 1-64 printable characters"));
-        }
-        rates.push((name.clone(), rate(&pointer, ask)?));
-    }
-    rates.sort_by(|a, b| a.0.cmp(&b.0));
-    if rates.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-        return Err(field(&format!("{at}/rates"), "repeated", "each dimension has one rate"));
-    }
-    Ok(rates)
-}
-
-/// The same error, about a field inside the one at `at`.
-fn below(at: &str, error: AppError) -> AppError {
-    match error {
-        AppError::Invalid(fields) => AppError::Invalid(
-            fields
-                .into_iter()
-                .map(|mut field| {
-                    field.pointer.insert_str(0, at);
-                    field
-                })
-                .collect(),
-        ),
-        error => error,
     }
 }

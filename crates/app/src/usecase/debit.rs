@@ -16,8 +16,8 @@ use purser_core::entry::{EntryKind, Terms, Usage};
 use purser_core::id::Prefix;
 use purser_core::wallet::Owner;
 use purser_core::{
-    Amount, Command, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet, WalletId,
-    WalletKey,
+    Amount, Command, Entry, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet,
+    WalletId, WalletKey,
 };
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -218,6 +218,15 @@ pub async fn refund(
 
 /// One debit.
 pub async fn read(app: &App, caller: &Caller, debit_id: &str) -> Result<DebitView, AppError> {
+    look_up(app, caller, debit_id).await.map(|(debit, _)| debit)
+}
+
+/// One debit, with the entries that gave something of it back.
+pub(super) async fn look_up(
+    app: &App,
+    caller: &Caller,
+    debit_id: &str,
+) -> Result<(DebitView, Vec<Entry>), AppError> {
     caller.require(Scope::Read)?;
     let missing = || AppError::NotFound { what: "debit" };
     let (tenant, debit) = parse::id(caller, Prefix::Debit, debit_id, "debit")?;
@@ -227,14 +236,15 @@ pub async fn read(app: &App, caller: &Caller, debit_id: &str) -> Result<DebitVie
     let charged = charged.ok_or_else(missing)?;
     let Terms::Charge(charge) = charged.entry.terms.clone() else { return Err(missing()) };
     let refunds = history.iter().filter(|stored| stored.entry.kind == EntryKind::Refund);
-    let refunded = refunds.map(|stored| stored.entry.amount).sum();
+    let refunds: Vec<Entry> = refunds.map(|stored| stored.entry.clone()).collect();
+    let refunded = refunds.iter().map(|entry| entry.amount).sum();
     let entry = charged.entry.clone();
     let mut names = app.names(tenant, entry.user).await?;
     names.action = app.action_key(charge.action);
     let unit = app.unit_of_wallet(entry.wallet).await?;
     let (reference, metadata) =
         charged.text.clone().map_or((None, None), |text| (text.reference, text.metadata));
-    Ok(DebitView { entry, charge, refunded, unit, names, reference, metadata })
+    Ok((DebitView { entry, charge, refunded, unit, names, reference, metadata }, refunds))
 }
 
 fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError> {

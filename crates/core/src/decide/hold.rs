@@ -190,9 +190,12 @@ fn cost(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold, usage: &Usage) -> Res
         Usage::Amount(amount) if *amount < Amount::ZERO => Err(Rejection::AmountNotPositive),
         Usage::Amount(amount) => Ok(*amount),
         Usage::Quantity(_) | Usage::Dimensions(_) => {
-            let charge = &hold.terms.charge;
+            let (charge, tenant) = (&hold.terms.charge, draft.wallets[wallet].key.tenant);
             let action = draft.catalogue.action(charge.action).ok_or(Rejection::ActionNotFound)?;
-            let price = charge.price.and_then(|id| action.price(id)).ok_or(Rejection::ActionNotFound)?;
+            let price = charge
+                .price
+                .and_then(|id| draft.catalogue.price(tenant, action, id))
+                .ok_or(Rejection::ActionNotFound)?;
             price.model.cost(usage, draft.wallets[wallet].unit.scale)
         }
     }

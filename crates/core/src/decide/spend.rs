@@ -91,11 +91,12 @@ fn candidates(draft: &Draft<'_, '_>, action: &Action, ask: &Ask<'_>) -> Result<V
     if matching.peek().is_none() {
         return Err(Rejection::UnitMismatch);
     }
-    let priced: Vec<usize> = matching
-        .clone()
-        .filter(|(_, wallet)| action.price_at(&wallet.unit.code, draft.command.occurred_at).is_some())
-        .map(|(index, _)| index)
-        .collect();
+    let price_at = |wallet: &Wallet| {
+        let (tenant, at) = (draft.command.tenant, draft.command.occurred_at);
+        draft.catalogue.price_at(tenant, action, &wallet.unit.code, at)
+    };
+    let priced: Vec<usize> =
+        matching.clone().filter(|(_, wallet)| price_at(wallet).is_some()).map(|(index, _)| index).collect();
     if priced.is_empty() {
         let known = matching.any(|(_, wallet)| action.units.contains(&wallet.unit.code));
         return Err(if known { Rejection::ActionNotFound } else { Rejection::UnitMismatch });
@@ -105,7 +106,8 @@ fn candidates(draft: &Draft<'_, '_>, action: &Action, ask: &Ask<'_>) -> Result<V
 
 fn charge(draft: &Draft<'_, '_>, action: &Action, wallet: usize, ask: &Ask<'_>) -> Result<Charge, Rejection> {
     let unit = &draft.wallets[wallet].unit;
-    let price = action.price_at(&unit.code, draft.command.occurred_at).expect("candidates have a price");
+    let (tenant, at) = (draft.command.tenant, draft.command.occurred_at);
+    let price = draft.catalogue.price_at(tenant, action, &unit.code, at).expect("candidates have a price");
     let cost = match ask.usage {
         Usage::Amount(amount) if amount.is_positive() && *amount <= Amount::MAX => *amount,
         Usage::Amount(amount) if amount.is_positive() => return Err(Rejection::AmountOverflow),

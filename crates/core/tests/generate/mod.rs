@@ -14,7 +14,7 @@ use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
 };
 use purser_core::entry::{Actor, ActorKind, Usage};
-use purser_core::pricing::{Bounds, Model, Rate};
+use purser_core::pricing::{Bounds, Model, Rate, Tier};
 use purser_core::wallet::Owner;
 use purser_core::{
     Amount, Currency, Decimal, Id, Key, Money, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo, Wallet,
@@ -46,8 +46,8 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         maximum: maximum.map(Amount),
         rounding,
     });
-    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16).prop_map(
-        |(base, rate, per, bounds, percent)| {
+    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16, 0..4_u8).prop_map(
+        |(base, rate, per, bounds, percent, shape)| {
             let rate = Rate { rate: Decimal(rate), per };
             // The same number of smallest parts a message as a credit has at six decimals.
             let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
@@ -64,7 +64,7 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
                 let prices = vec![price(no * 10, &credit, 0, model)];
                 Action { no, key: key(no), active: no != 5, overage, units: vec![credit.clone()], prices }
             };
-            let mut two_units = one(2, Model::PerQuantity { rate, bounds }, Overage::Allow { percent });
+            let mut two_units = one(2, counted(shape, rate, base, bounds), Overage::Allow { percent });
             // Text messages first, though the wallet of credits comes first: the action's order counts before the wallets'.
             two_units.units.insert(0, sms().code);
             two_units.prices.push(price(21, &sms().code, 0, Model::PerQuantity { rate: coarse, bounds }));
@@ -81,6 +81,22 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
             Catalogue::new([sms()], actions)
         },
     )
+}
+
+/// A price by quantity: in proportion, by tiers, by volume or by package.
+fn counted(shape: u8, rate: Rate, base: i64, bounds: Bounds) -> Model {
+    let tier = |up_to: Option<i64>, per: i64, flat: i64| Tier {
+        up_to: up_to.map(Quantity),
+        rate: Rate { per: rate.per * per, ..rate },
+        flat: Amount(flat),
+    };
+    let tiers = vec![tier(Some(1_000_000), 1, 0), tier(Some(2_500_000 * base), 2, base), tier(None, 3, 1)];
+    match shape {
+        0 => Model::PerQuantity { rate, bounds },
+        1 => Model::Graduated { tiers, bounds },
+        2 => Model::Volume { tiers, bounds },
+        _ => Model::Package { amount: Amount(base), per: rate.per, bounds },
+    }
 }
 
 fn key(no: u64) -> Key {

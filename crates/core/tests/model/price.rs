@@ -3,8 +3,8 @@
 use super::{Code, Model};
 use purser_core::catalogue::Price;
 use purser_core::entry::Usage;
-use purser_core::pricing::{Bounds, Model as Arithmetic, Rate};
-use purser_core::{Quantity, Rounding};
+use purser_core::pricing::{Bounds, Model as Arithmetic, Rate, Tier};
+use purser_core::{Decimal, Quantity, Rounding};
 
 impl Model {
     /// The cost under one price version.
@@ -26,9 +26,40 @@ impl Model {
                 }
                 Ok(settle(&parts, bounds, scale))
             }
+            (Arithmetic::Graduated { tiers, bounds }, Usage::Quantity(quantity)) => {
+                let mut parts = Vec::new();
+                for (place, tier) in tiers.iter().enumerate() {
+                    let from = if place == 0 { 0 } else { end(&tiers[place - 1]) };
+                    let inside = (quantity.0.min(end(tier)) - from).max(0);
+                    parts.push((tier.rate, inside));
+                    parts.extend((inside > 0).then(|| once(tier.flat.0, scale)));
+                }
+                Ok(settle(&parts, bounds, scale))
+            }
+            (Arithmetic::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
+                let tier = tiers.iter().find(|tier| quantity.0 <= end(tier));
+                let tier = tier.expect("the last is open");
+                let flat = if quantity.0 > 0 { tier.flat.0 } else { 0 };
+                Ok(settle(&[(tier.rate, quantity.0), once(flat, scale)], bounds, scale))
+            }
+            (Arithmetic::Package { amount, per, bounds }, Usage::Quantity(quantity)) => {
+                let size = per * 1_000_000;
+                let started = (quantity.0 + size - 1) / size;
+                Ok(settle(&[once(started * amount.0, scale)], bounds, scale))
+            }
             _ => Err("usage_invalid"),
         }
     }
+}
+
+fn end(tier: &Tier) -> i64 {
+    tier.up_to.map_or(i64::MAX, |up_to| up_to.0)
+}
+
+/// So many smallest parts as a rate and a quantity that come to them.
+fn once(amount: i64, scale: u8) -> (Rate, i64) {
+    let rate = Decimal(amount * 10_i64.pow(12 - u32::from(scale)));
+    (Rate { rate, per: 1 }, 1_000_000)
 }
 
 fn settle(parts: &[(Rate, i64)], bounds: &Bounds, scale: u8) -> i64 {

@@ -11,7 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, debits, grants, holds, preflight, prices, stream, transfers, units, wallets,
+    actions, balance, batch, debits, explain, grants, holds, preflight, prices, stream, tenant_prices,
+    transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -27,6 +28,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(debits::create))
         .routes(routes!(batch::create))
         .routes(routes!(debits::read))
+        .routes(routes!(explain::read))
         .routes(routes!(debits::refund))
         .routes(routes!(holds::place))
         .routes(routes!(holds::read))
@@ -51,6 +53,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(actions::activate))
         .routes(routes!(actions::deactivate))
         .routes(routes!(prices::create))
+        .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

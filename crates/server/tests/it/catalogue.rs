@@ -25,6 +25,11 @@ async fn a_unit_is_made_once_and_never_changed() {
 async fn prices_are_shown_as_they_were_given() {
     let server = Server::start().await;
     let rates = json!({"in": {"rate": "0.000000000001", "per": 1}, "out": {"rate": "15", "per": 1000000}});
+    let tiers = json!([
+        {"up_to": "100", "rate": "1", "per": 10, "flat": "0.5"},
+        {"up_to": "100.000001", "rate": "0.8", "per": 1, "flat": "0"},
+        {"up_to": null, "rate": "0", "per": 1, "flat": "0"}
+    ]);
     let table = [
         ("free", json!({"model": "free"})),
         ("flat", json!({"model": "flat", "amount": "5.5"})),
@@ -33,6 +38,15 @@ async fn prices_are_shown_as_they_were_given() {
             json!({"model": "per_quantity", "rate": "0.5", "per": 3, "minimum": "1", "maximum": "100", "rounding": "half_even"}),
         ),
         ("dimension", json!({"model": "per_dimension", "rates": rates, "minimum": "0", "rounding": "up"})),
+        (
+            "graduated",
+            json!({"model": "graduated", "basis": "call", "tiers": tiers, "maximum": "90", "rounding": "down"}),
+        ),
+        ("volume", json!({"model": "volume", "tiers": tiers, "minimum": "0.5", "rounding": "half_even"})),
+        (
+            "package",
+            json!({"model": "package", "amount": "2.5", "per": 100, "minimum": "1", "maximum": "50"}),
+        ),
     ];
     for (key, price) in table {
         server.action(key, price.clone()).await;
@@ -54,7 +68,7 @@ async fn prices_are_shown_as_they_were_given() {
         .get(&format!("/v1/actions?cursor={}", page["next_cursor"].as_str().expect("more")))
         .await
         .expect(200);
-    assert_eq!((&rest["data"][0]["key"], &rest["next_cursor"]), (&json!("quantity"), &json!(null)));
+    assert_eq!((&rest["data"][1]["key"], &rest["next_cursor"]), (&json!("package"), &json!(null)));
 }
 
 #[tokio::test]
@@ -145,7 +159,7 @@ async fn a_price_with_fields_of_another_model_is_refused_where_it_is_wrong() {
     make(json!({"model": "flat"})).await.invalid("/price/amount", "required");
     make(json!({"model": "free", "amount": 1})).await.invalid("/price/amount", "not_applicable");
     make(json!({"model": "per_dimension", "rates": {}})).await.invalid("/price/rates", "required");
-    make(json!({"model": "graduated"})).await.invalid("/price/model", "unknown_value");
+    make(json!({"model": "stairs"})).await.invalid("/price/model", "unknown_value");
     make(json!({"model": "flat", "amount": 1.5})).await.invalid("/price/amount", "fraction_as_number");
     let rates = json!({"a/b~c": {"rate": 1, "per": "x"}});
     make(json!({"model": "per_dimension", "rates": rates}))
@@ -161,4 +175,83 @@ async fn a_price_with_fields_of_another_model_is_refused_where_it_is_wrong() {
     server.post("/v1/actions", json!({"key": "a", "name": "A"})).await.invalid("/price", "required");
     let both = json!({"key": "a", "name": "A", "price": {"model": "free"}, "prices": [{"model": "free"}]});
     server.post("/v1/actions", both).await.invalid("/prices", "not_applicable");
+}
+
+#[tokio::test]
+async fn a_tenant_pays_its_own_price_while_that_is_in_force() {
+    let server = Server::with_scan().await;
+    let until = "2026-01-03T00:00:00Z";
+    let own = json!({"tenant": "acme", "price": {"model": "flat", "amount": "3"}, "valid_until": until});
+    let made = server.post("/v1/actions/scan/tenant_prices", own).await.expect(201);
+    assert_eq!(
+        (&made["tenant"], &made["price"]["amount"], &made["valid_until"]),
+        (&json!("acme"), &json!("3"), &json!(until))
+    );
+    let later = json!({"tenant": "acme", "price": {"model": "flat", "amount": "4", "valid_from": "2026-01-02T00:00:00Z"}});
+    server.post("/v1/actions/scan/tenant_prices", later.clone()).await.expect(201);
+    let list = server.get("/v1/actions/scan/tenant_prices?tenant=acme").await.expect(200);
+    assert_eq!(list["data"].as_array().expect("a list").len(), 2, "{list}");
+    assert_eq!((&list["data"][0], &list["next_cursor"]), (&made, &json!(null)));
+    let others = server.get("/v1/actions/scan/tenant_prices?tenant=umbrella").await.expect(200);
+    assert_eq!(others["data"], json!([]));
+    let pays = async |tenant: Option<&str>| {
+        let debit = json!({"tenant": tenant, "user": "ann", "action": "scan", "mode": "settle"});
+        let mut debit = debit;
+        if tenant.is_none() {
+            debit.as_object_mut().expect("an object").remove("tenant");
+        }
+        server.post("/v1/debits", debit).await.expect(201)
+    };
+    let debit = pays(Some("acme")).await;
+    assert_eq!((&debit["amount"], &debit["price_id"]), (&json!("3"), &made["price"]["id"]));
+    let ask = json!({"tenant": "acme", "user": "ann", "action": "scan"});
+    assert_eq!(server.post("/v1/preflight", ask).await.expect(200)["cost"], "3");
+    assert_eq!(pays(None).await["amount"], "5", "the user's personal tenant is another");
+    assert_eq!(pays(Some("umbrella")).await["amount"], "5");
+    // A hold keeps the version it was placed at, also after the tenant's version was replaced.
+    server.post("/v1/grants", json!({"tenant": "acme", "user": "ann", "amount": "90", "kind": "promotional", "reason": "a gift"})).await.expect(201);
+    let hold = server
+        .post("/v1/holds", json!({"tenant": "acme", "user": "ann", "action": "scan", "expires_in": 86400}))
+        .await
+        .expect(201);
+    server.clock.advance(purser_core::time::DAY - purser_core::time::SECOND);
+    assert_eq!(pays(Some("acme")).await["amount"], "3");
+    server.clock.advance(purser_core::time::SECOND / 2);
+    let captured = format!("/v1/holds/{}/capture", hold["id"].as_str().expect("an id"));
+    let captured = server.post(&captured, json!({"quantity": 1})).await.expect(200);
+    assert_eq!(captured["debit"]["amount"], "3");
+    server.clock.advance(purser_core::time::SECOND);
+    assert_eq!(pays(Some("acme")).await["amount"], "4");
+    server.clock.advance(5 * purser_core::time::DAY);
+    assert_eq!(pays(Some("acme")).await["amount"], "4", "the newest version counts, and it has no end");
+    let explained = format!("/v1/debits/{}/explain", debit["id"].as_str().expect("an id"));
+    assert_eq!(server.get(&explained).await.expect(200)["price"], made["price"]);
+}
+
+#[tokio::test]
+async fn a_price_of_its_own_that_ends_gives_way_to_the_price_of_all() {
+    let server = Server::with_scan().await;
+    let of = |price: serde_json::Value| json!({"tenant": "acme", "price": price, "valid_until": "2026-01-02T00:00:00Z"});
+    let add = async |body: serde_json::Value| server.post("/v1/actions/scan/tenant_prices", body).await;
+    add(of(json!({"model": "free"}))).await.expect(201);
+    let debit = json!({"tenant": "acme", "user": "ann", "action": "scan", "mode": "settle"});
+    assert_eq!(server.post("/v1/debits", debit.clone()).await.expect(201)["amount"], "0");
+    server.clock.advance(purser_core::time::DAY);
+    assert_eq!(server.post("/v1/debits", debit).await.expect(201)["amount"], "5");
+    let free = json!({"model": "free"});
+    add(of(free.clone())).await.invalid("/valid_until", "out_of_range");
+    add(json!({"tenant": "a/b", "price": free})).await.invalid("/tenant", "invalid_key");
+    add(json!({"tenant": "acme"})).await.invalid("/price", "required");
+    add(json!({"tenant": "acme", "price": {"model": "flat"}})).await.invalid("/price/amount", "required");
+    add(json!({"tenant": "acme", "price": {"model": "flat", "amount": "-1"}}))
+        .await
+        .invalid("/price/amount", "out_of_range");
+    let past = json!({"model": "free", "valid_from": "2025-12-31T00:00:00Z"});
+    add(json!({"tenant": "acme", "price": past})).await.invalid("/price/valid_from", "out_of_range");
+    server.post("/v1/units", json!({"code": "sms", "scale": 0, "name": "Messages"})).await.expect(201);
+    let other = json!({"model": "free", "unit": "sms"});
+    add(json!({"tenant": "acme", "price": other})).await.invalid("/price/unit", "unit_mismatch");
+    let unknown = json!({"tenant": "acme", "price": free});
+    server.post("/v1/actions/none/tenant_prices", unknown).await.problem(404, "action_not_found");
+    server.get("/v1/actions/scan/tenant_prices").await.invalid("?tenant", "required");
 }

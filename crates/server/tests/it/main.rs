@@ -14,6 +14,7 @@ mod authorization;
 mod catalogue;
 mod commands;
 mod document;
+mod explain;
 mod limits;
 mod movements;
 mod nodes;

@@ -67,6 +67,7 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("action", KEEP),
     ("action_unit", APPEND),
     ("price", APPEND),
+    ("tenant_price", APPEND),
     ("api_key", KEEP),
     ("config_epoch", SET),
     ("slot", SET),

@@ -9,6 +9,7 @@ mod audit;
 mod price;
 mod secret;
 mod tenant;
+mod tenant_price;
 mod unit;
 
 pub use action::{ActionRow, NewAction};
@@ -29,6 +30,7 @@ use crate::error::StoreError;
 use crate::hot::Batch;
 use crate::hot::rows::number;
 use purser_core::TenantNo;
+use purser_core::catalogue::TenantPrice;
 use purser_core::decide::Standing;
 
 statements! {
@@ -38,7 +40,7 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 8] = [
+pub(crate) const ALL: [&[(&str, &str)]; 9] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
@@ -46,6 +48,7 @@ pub(crate) const ALL: [&[(&str, &str)]; 8] = [
     price::STATEMENTS,
     secret::STATEMENTS,
     tenant::STATEMENTS,
+    tenant_price::STATEMENTS,
     unit::STATEMENTS,
 ];
 
@@ -58,6 +61,8 @@ pub struct ConfigRows {
     pub units: Vec<UnitRow>,
     /// Actions with all price versions.
     pub actions: Vec<ActionRow>,
+    /// Price versions that tenants have for themselves.
+    pub tenant_prices: Vec<TenantPrice>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
     /// Tenants that may not do everything.
@@ -88,6 +93,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         epoch,
         units: read_units(session)?,
         actions: read_actions(session)?,
+        tenant_prices: tenant_price::read_tenant_prices(session)?,
         api_keys,
         standings: read_standings(session)?,
     })

@@ -8,8 +8,8 @@ use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::rows::{bytes, id, int, key, number};
 use purser_core::catalogue::Price;
-use purser_core::pricing::{Bounds, Model, Rate};
-use purser_core::{Amount, Decimal, Rounding, Timestamp};
+use purser_core::pricing::{Bounds, Model, Rate, Tier};
+use purser_core::{Amount, Decimal, Quantity, Rounding, Timestamp};
 
 statements! {
     INSERT_PRICE = "
@@ -45,7 +45,7 @@ pub(super) fn insert_price(
     session.execute(INSERT_PRICE, values).map(|_| ())
 }
 
-fn encode_model(model: &Model) -> Vec<u8> {
+pub(super) fn encode_model(model: &Model) -> Vec<u8> {
     let mut out = vec![VERSION];
     match model {
         Model::Free => out.push(1),
@@ -68,8 +68,34 @@ fn encode_model(model: &Model) -> Vec<u8> {
             }
             write_bounds(&mut out, bounds);
         }
+        Model::Graduated { tiers, bounds } => {
+            out.push(5);
+            write_tiers(&mut out, tiers);
+            write_bounds(&mut out, bounds);
+        }
+        Model::Volume { tiers, bounds } => {
+            out.push(6);
+            write_tiers(&mut out, tiers);
+            write_bounds(&mut out, bounds);
+        }
+        Model::Package { amount, per, bounds } => {
+            out.push(7);
+            out.extend(amount.0.to_le_bytes());
+            out.extend(per.to_le_bytes());
+            write_bounds(&mut out, bounds);
+        }
     }
     out
+}
+
+fn write_tiers(out: &mut Vec<u8>, tiers: &[Tier]) {
+    out.extend((tiers.len() as u32).to_le_bytes());
+    for tier in tiers {
+        out.push(u8::from(tier.up_to.is_some()));
+        out.extend(tier.up_to.unwrap_or_default().0.to_le_bytes());
+        write_rate(out, tier.rate);
+        out.extend(tier.flat.0.to_le_bytes());
+    }
 }
 
 fn write_rate(out: &mut Vec<u8>, rate: Rate) {
@@ -89,7 +115,7 @@ fn write_bounds(out: &mut Vec<u8>, bounds: &Bounds) {
     });
 }
 
-fn decode_model(bytes: &[u8]) -> Option<Model> {
+pub(super) fn decode_model(bytes: &[u8]) -> Option<Model> {
     let ([version, kind], bytes) = bytes.split_first_chunk::<2>()?;
     if *version != VERSION {
         return None;
@@ -109,6 +135,9 @@ fn decode_model(bytes: &[u8]) -> Option<Model> {
             }
             Model::PerDimension { rates, bounds: from.bounds()? }
         }
+        5 => Model::Graduated { tiers: from.tiers()?, bounds: from.bounds()? },
+        6 => Model::Volume { tiers: from.tiers()?, bounds: from.bounds()? },
+        7 => Model::Package { amount: Amount(from.i64()?), per: from.i64()?, bounds: from.bounds()? },
         _ => return None,
     };
     from.0.is_empty().then_some(model)
@@ -136,14 +165,28 @@ impl ModelBytes<'_> {
         Some(Rate { rate: Decimal(self.i64()?), per: self.i64()? })
     }
 
-    fn bound(&mut self) -> Option<Option<Amount>> {
+    fn option(&mut self) -> Option<Option<i64>> {
         let [given] = self.array()?;
-        let amount = Amount(self.i64()?);
+        let value = self.i64()?;
         match given {
             0 => Some(None),
-            1 => Some(Some(amount)),
+            1 => Some(Some(value)),
             _ => None,
         }
+    }
+
+    /// A price without an open last tier could not price everything, so such bytes are no price.
+    fn tiers(&mut self) -> Option<Vec<Tier>> {
+        let mut tiers: Vec<Tier> = Vec::new();
+        for _ in 0..self.u32()? {
+            let up_to = self.option()?.map(Quantity);
+            tiers.push(Tier { up_to, rate: self.rate()?, flat: Amount(self.i64()?) });
+        }
+        tiers.last().is_some_and(|last| last.up_to.is_none()).then_some(tiers)
+    }
+
+    fn bound(&mut self) -> Option<Option<Amount>> {
+        Some(self.option()?.map(Amount))
     }
 
     fn bounds(&mut self) -> Option<Bounds> {
@@ -177,14 +220,49 @@ mod tests {
         })
     }
 
+    fn any_tiers() -> impl Strategy<Value = Vec<Tier>> {
+        let one = || (any::<i64>(), any_rate(), any::<i64>());
+        let closed = prop::collection::vec(one(), 0..4);
+        (closed, one()).prop_map(|(closed, last)| {
+            let tier = |up_to: Option<i64>, rate, flat| Tier {
+                up_to: up_to.map(Quantity),
+                rate,
+                flat: Amount(flat),
+            };
+            let mut tiers: Vec<Tier> =
+                closed.into_iter().map(|(up_to, rate, flat)| tier(Some(up_to), rate, flat)).collect();
+            tiers.push(tier(None, last.1, last.2));
+            tiers
+        })
+    }
+
     fn any_model() -> impl Strategy<Value = Model> {
         prop_oneof![
+            (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Graduated { tiers, bounds }),
+            (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Volume { tiers, bounds }),
+            (any::<i64>(), any::<i64>(), any_bounds()).prop_map(|(amount, per, bounds)| Model::Package {
+                amount: Amount(amount),
+                per,
+                bounds
+            }),
             Just(Model::Free),
             any::<i64>().prop_map(|amount| Model::Flat { amount: Amount(amount) }),
             (any_rate(), any_bounds()).prop_map(|(rate, bounds)| Model::PerQuantity { rate, bounds }),
             (prop::collection::vec((".{0,12}", any_rate()), 0..4), any_bounds())
                 .prop_map(|(rates, bounds)| Model::PerDimension { rates, bounds }),
         ]
+    }
+
+    #[test]
+    fn a_model_that_was_stored_before_there_were_tiers_is_still_read() {
+        let mut bytes = vec![1, 3];
+        bytes.extend(500_000_000_000_i64.to_le_bytes());
+        bytes.extend(3_i64.to_le_bytes());
+        bytes.extend([1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+        let rate = Rate { rate: Decimal(500_000_000_000), per: 3 };
+        let bounds = Bounds { minimum: Some(Amount(9)), maximum: None, rounding: Rounding::HalfEven };
+        assert_eq!(decode_model(&bytes), Some(Model::PerQuantity { rate, bounds }));
+        assert_eq!(encode_model(&Model::PerQuantity { rate, bounds }), bytes);
     }
 
     proptest! {

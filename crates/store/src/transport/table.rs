@@ -19,7 +19,7 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 11] = [
+pub(super) const COLD: [Table; 12] = [
     table(
         "tenant",
         1,
@@ -71,6 +71,20 @@ pub(super) const COLD: [Table; 11] = [
             ("action_no", Int),
             ("unit_code", Text),
             ("valid_from", Int),
+            ("model", Bytes),
+            ("created_at", Int),
+        ],
+    ),
+    table(
+        "tenant_price",
+        1,
+        &[
+            ("price_id", Bytes),
+            ("tenant_no", Int),
+            ("action_no", Int),
+            ("unit_code", Text),
+            ("valid_from", Int),
+            ("valid_until", Int),
             ("model", Bytes),
             ("created_at", Int),
         ],

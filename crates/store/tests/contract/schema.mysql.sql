@@ -368,3 +368,18 @@ CREATE TRIGGER entry_text_is_not_updated BEFORE UPDATE ON entry_text
 
 -- What many nodes write at once is kept apart by a key: the last word on law 4.
 CREATE UNIQUE INDEX answer_by_key ON answer (key_digest, tenant_no);
+
+-- 0003 overrides
+-- Price versions that one tenant has for itself. Like those of all, they are never edited.
+
+-- valid_until is null for a version that does not end by itself.
+CREATE TABLE tenant_price (
+    price_id    VARBINARY(16) NOT NULL PRIMARY KEY,
+    tenant_no   BIGINT NOT NULL,
+    action_no   BIGINT NOT NULL,
+    unit_code   VARBINARY(128) NOT NULL,
+    valid_from  BIGINT NOT NULL,
+    valid_until BIGINT,
+    model       MEDIUMBLOB NOT NULL,
+    created_at  BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -379,3 +379,18 @@ CREATE UNIQUE INDEX answer_by_key ON answer (key_digest, tenant_no);
 ALTER TABLE wallet SET (fillfactor = 50);
 ALTER TABLE lot SET (fillfactor = 50);
 ALTER TABLE slot SET (fillfactor = 10);
+
+-- 0003 overrides
+-- Price versions that one tenant has for itself. Like those of all, they are never edited.
+
+-- valid_until is null for a version that does not end by itself.
+CREATE TABLE tenant_price (
+    price_id    BYTEA NOT NULL PRIMARY KEY,
+    tenant_no   BIGINT NOT NULL,
+    action_no   BIGINT NOT NULL,
+    unit_code   TEXT COLLATE "C" NOT NULL,
+    valid_from  BIGINT NOT NULL,
+    valid_until BIGINT,
+    model       BYTEA NOT NULL,
+    created_at  BIGINT NOT NULL
+);

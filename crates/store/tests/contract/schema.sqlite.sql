@@ -364,3 +364,18 @@ BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
 
 CREATE TRIGGER entry_text_is_not_updated BEFORE UPDATE ON entry_text
 BEGIN SELECT RAISE(ABORT, 'the text of an entry is erased, never changed'); END;
+
+-- 0003 overrides
+-- Price versions that one tenant has for itself. Like those of all, they are never edited.
+
+-- valid_until is null for a version that does not end by itself.
+CREATE TABLE tenant_price (
+    price_id    BLOB NOT NULL PRIMARY KEY,
+    tenant_no   INTEGER NOT NULL,
+    action_no   INTEGER NOT NULL,
+    unit_code   TEXT NOT NULL,
+    valid_from  INTEGER NOT NULL,
+    valid_until INTEGER,
+    model       BLOB NOT NULL,
+    created_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

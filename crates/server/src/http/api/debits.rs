@@ -148,7 +148,7 @@ pub struct DebitOut {
 }
 
 /// What was consumed: a quantity or dimensions, or neither where the caller stated an amount.
-fn shown(usage: &Usage) -> (Option<AmountOut>, Option<BTreeMap<String, AmountOut>>) {
+pub fn shown(usage: &Usage) -> (Option<AmountOut>, Option<BTreeMap<String, AmountOut>>) {
     let number = |quantity: &Quantity| AmountOut::new(quantity.0, Quantity::DECIMALS);
     match usage {
         Usage::Quantity(quantity) => (Some(number(quantity)), None),

@@ -6,11 +6,11 @@ use std::fmt;
 
 use axum::extract::State;
 use purser_app::App;
-use purser_app::ask::{ModelAsk, PriceAsk, RateAsk};
+use purser_app::ask::{ModelAsk, PriceAsk, RateAsk, TierAsk};
 use purser_app::usecase::catalogue;
 use purser_core::catalogue::{Catalogue, Price, Unit};
-use purser_core::pricing::{Bounds, Model, Rate};
-use purser_core::{Amount, Decimal, Rounding};
+use purser_core::pricing::{Bounds, Model, Rate, Tier};
+use purser_core::{Amount, Decimal, Quantity, Rounding};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,13 +35,13 @@ pub struct PriceIn<'a> {
     /// The unit it is paid in; `credit` unless said.
     #[serde(borrow, default)]
     unit: Option<KeyIn<'a>>,
-    /// `flat`: what each call costs.
+    /// `flat`: what each call costs. `package`: what each started package costs.
     #[serde(borrow, default)]
     amount: Option<DecimalIn<'a>>,
     /// `per_quantity`: what `per` of it cost.
     #[serde(borrow, default)]
     rate: Option<DecimalIn<'a>>,
-    /// `per_quantity`: for how many the rate is; 1 unless said.
+    /// `per_quantity`: for how many the rate is. `package`: how many are in one. 1 unless said.
     #[serde(default)]
     #[schema(minimum = 1)]
     per: Option<i64>,
@@ -49,6 +49,13 @@ pub struct PriceIn<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<BTreeMap<Cow<'a, str>, RateIn<'a>>>)]
     rates: Option<RatesIn<'a>>,
+    /// `graduated` and `volume`: the tiers, ascending; the last is open.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<Vec<TierIn<'a>>>, min_items = 1, max_items = 64)]
+    tiers: Option<Vec<Strict<TierIn<'a>>>>,
+    /// `graduated` and `volume`: what the tiers count; the quantity of the call unless said.
+    #[serde(default)]
+    basis: Option<BasisWire>,
     /// At least this much is charged.
     #[serde(borrow, default)]
     minimum: Option<DecimalIn<'a>>,
@@ -75,6 +82,33 @@ pub struct RateIn<'a> {
     #[serde(default)]
     #[schema(minimum = 1)]
     per: Option<i64>,
+}
+
+/// A range of the quantity: from behind the tier before, or from nothing, to `up_to`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TierRequest)]
+pub struct TierIn<'a> {
+    /// The last quantity in it; null in the last tier, and only there.
+    #[serde(borrow, default)]
+    up_to: Option<DecimalIn<'a>>,
+    /// In whole units.
+    #[serde(borrow)]
+    rate: DecimalIn<'a>,
+    /// For how many the rate is; 1 unless said.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    per: Option<i64>,
+    /// Charged once, beside the rate, when the tier is used; nothing unless said.
+    #[serde(borrow, default)]
+    flat: Option<DecimalIn<'a>>,
+}
+
+impl TierIn<'_> {
+    fn into_ask(self) -> TierAsk {
+        let rate = RateAsk { rate: self.rate.0.into_owned(), per: self.per };
+        TierAsk { up_to: self.up_to.owned(), rate, flat: self.flat.owned() }
+    }
 }
 
 /// Rates by measure.
@@ -124,6 +158,38 @@ pub enum ModelWire {
     PerQuantity,
     /// In proportion to several measures.
     PerDimension,
+    /// Each part of the quantity at the rate of the tier that it lies in.
+    Graduated,
+    /// The whole quantity at the rate of the tier that it reaches.
+    Volume,
+    /// So much for every started package.
+    Package,
+}
+
+impl ModelWire {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            ModelWire::Free => "free",
+            ModelWire::Flat => "flat",
+            ModelWire::PerQuantity => "per_quantity",
+            ModelWire::PerDimension => "per_dimension",
+            ModelWire::Graduated => "graduated",
+            ModelWire::Volume => "volume",
+            ModelWire::Package => "package",
+        }
+    }
+}
+
+/// What the tiers of a price count.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TierBasis)]
+pub enum BasisWire {
+    /// The quantity of the call.
+    Call,
+    /// What the tenant used in the calendar month; refused by this version.
+    Month,
 }
 
 /// How a fraction is settled.
@@ -140,7 +206,8 @@ pub enum RoundingWire {
 }
 
 impl RoundingWire {
-    fn name(self) -> &'static str {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
         match self {
             RoundingWire::Up => "up",
             RoundingWire::HalfEven => "half_even",
@@ -176,6 +243,11 @@ impl PriceIn<'_> {
                 let rates = rates.into_iter().map(|(name, rate)| (name.into_owned(), ask(rate))).collect();
                 ModelAsk::PerDimension { rates }
             }
+            ModelWire::Graduated => ModelAsk::Graduated { tiers: tiers(self.tiers)? },
+            ModelWire::Volume => ModelAsk::Volume { tiers: tiers(self.tiers)? },
+            ModelWire::Package => {
+                ModelAsk::Package { amount: needed(self.amount, "/amount")?, per: self.per }
+            }
         };
         Ok(PriceAsk {
             unit: self.unit.owned(),
@@ -188,17 +260,26 @@ impl PriceIn<'_> {
     }
 
     fn refuse_what_does_not_apply(&self) -> Result<(), Problem> {
-        let quantity = self.model == ModelWire::PerQuantity;
-        let dimension = self.model == ModelWire::PerDimension;
+        use ModelWire::{Flat, Graduated, Package, PerDimension, PerQuantity, Volume};
+        let is = |models: &[ModelWire]| models.contains(&self.model);
+        let (tiers, rates) = (is(&[Graduated, Volume]), is(&[PerQuantity, PerDimension, Graduated, Volume]));
+        let limits = rates || is(&[Package]);
         let fields = [
-            ("/amount", self.amount.is_some(), self.model == ModelWire::Flat),
-            ("/rate", self.rate.is_some(), quantity),
-            ("/per", self.per.is_some(), quantity),
-            ("/rates", self.rates.is_some(), dimension),
-            ("/minimum", self.minimum.is_some(), quantity || dimension),
-            ("/maximum", self.maximum.is_some(), quantity || dimension),
-            ("/rounding", self.rounding.is_some(), quantity || dimension),
+            ("/amount", self.amount.is_some(), is(&[Flat, Package])),
+            ("/rate", self.rate.is_some(), is(&[PerQuantity])),
+            ("/per", self.per.is_some(), is(&[PerQuantity, Package])),
+            ("/rates", self.rates.is_some(), is(&[PerDimension])),
+            ("/tiers", self.tiers.is_some(), tiers),
+            ("/basis", self.basis.is_some(), tiers),
+            ("/minimum", self.minimum.is_some(), limits),
+            ("/maximum", self.maximum.is_some(), limits),
+            ("/rounding", self.rounding.is_some(), rates),
         ];
+        if self.basis == Some(BasisWire::Month) && tiers {
+            let detail =
+                "tiers by the usage of the month are not there yet; tiers count the quantity of the call";
+            return Err(Problem::field("/basis", "not_supported", detail));
+        }
         match fields.into_iter().find(|(_, given, applies)| *given && !applies) {
             None => Ok(()),
             Some((pointer, ..)) => {
@@ -206,6 +287,11 @@ impl PriceIn<'_> {
             }
         }
     }
+}
+
+fn tiers(given: Option<Vec<Strict<TierIn<'_>>>>) -> Result<Vec<TierAsk>, Problem> {
+    let given = given.filter(|tiers| !tiers.is_empty()).ok_or_else(|| missing("/tiers"))?;
+    Ok(given.into_iter().map(|Strict(tier)| tier.into_ask()).collect())
 }
 
 fn needed(field: Option<DecimalIn<'_>>, pointer: &str) -> Result<String, Problem> {
@@ -228,7 +314,7 @@ pub struct PriceOut {
     valid_from: TimeOut,
     /// The arithmetic.
     model: ModelWire,
-    /// `flat`: what each call costs.
+    /// `flat`: what each call costs. `package`: what each started package costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     amount: Option<AmountOut>,
@@ -236,7 +322,7 @@ pub struct PriceOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     rate: Option<AmountOut>,
-    /// `per_quantity`: for how many the rate is.
+    /// `per_quantity`: for how many the rate is. `package`: how many are in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     per: Option<i64>,
@@ -244,6 +330,14 @@ pub struct PriceOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     rates: Option<BTreeMap<String, RateOut>>,
+    /// `graduated` and `volume`: the tiers, ascending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tiers: Option<Vec<TierOut>>,
+    /// `graduated` and `volume`: what the tiers count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    basis: Option<BasisWire>,
     /// At least this much is charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -268,6 +362,29 @@ pub struct RateOut {
     per: i64,
 }
 
+/// A range of the quantity, with a rate of its own.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tier)]
+pub struct TierOut {
+    /// The last quantity in it; null in the last tier.
+    #[schema(required)]
+    up_to: Option<AmountOut>,
+    /// In whole units.
+    rate: AmountOut,
+    /// For how many the rate is.
+    per: i64,
+    /// Charged once, beside the rate, when the tier is used.
+    flat: AmountOut,
+}
+
+impl TierOut {
+    fn new(unit: &Unit, tier: &Tier) -> TierOut {
+        let RateOut { rate, per } = RateOut::from(&tier.rate);
+        let up_to = tier.up_to.map(|up_to| AmountOut::new(up_to.0, Quantity::DECIMALS));
+        TierOut { up_to, rate, per, flat: AmountOut::of(unit, tier.flat) }
+    }
+}
+
 impl From<&Rate> for RateOut {
     fn from(rate: &Rate) -> RateOut {
         RateOut { rate: AmountOut::new(rate.rate.0, Decimal::DECIMALS), per: rate.per }
@@ -289,29 +406,61 @@ impl PriceOut {
             rate: None,
             per: None,
             rates: None,
+            tiers: None,
+            basis: None,
             minimum: None,
             maximum: None,
             rounding: None,
         };
-        match &price.model {
+        out.fill(&price.model, unit);
+        Ok(out)
+    }
+
+    /// What the model has.
+    fn fill(&mut self, model: &Model, unit: &Unit) {
+        match model {
             Model::Free => {}
             Model::Flat { amount } => {
-                out.model = ModelWire::Flat;
-                out.amount = Some(AmountOut::of(unit, *amount));
+                self.model = ModelWire::Flat;
+                self.amount = Some(AmountOut::of(unit, *amount));
             }
             Model::PerQuantity { rate, bounds } => {
-                out.model = ModelWire::PerQuantity;
+                self.model = ModelWire::PerQuantity;
                 let RateOut { rate, per } = RateOut::from(rate);
-                (out.rate, out.per) = (Some(rate), Some(per));
-                out.bound(unit, bounds);
+                (self.rate, self.per) = (Some(rate), Some(per));
+                self.bound(unit, bounds);
             }
             Model::PerDimension { rates, bounds } => {
-                out.model = ModelWire::PerDimension;
-                out.rates = Some(rates.iter().map(|(name, rate)| (name.clone(), rate.into())).collect());
-                out.bound(unit, bounds);
+                self.model = ModelWire::PerDimension;
+                self.rates = Some(rates.iter().map(|(name, rate)| (name.clone(), rate.into())).collect());
+                self.bound(unit, bounds);
+            }
+            Model::Graduated { tiers, bounds } => {
+                self.model = ModelWire::Graduated;
+                self.tier(unit, tiers, bounds);
+            }
+            Model::Volume { tiers, bounds } => {
+                self.model = ModelWire::Volume;
+                self.tier(unit, tiers, bounds);
+            }
+            Model::Package { amount, per, bounds } => {
+                self.model = ModelWire::Package;
+                (self.amount, self.per) = (Some(AmountOut::of(unit, *amount)), Some(*per));
+                self.bound(unit, bounds);
+                self.rounding = None;
             }
         }
-        Ok(out)
+    }
+
+    /// The name of its model.
+    pub fn model(&self) -> &'static str {
+        self.model.name()
+    }
+
+    fn tier(&mut self, unit: &Unit, tiers: &[Tier], bounds: &Bounds) {
+        self.tiers = Some(tiers.iter().map(|tier| TierOut::new(unit, tier)).collect());
+        self.basis = Some(BasisWire::Call);
+        self.bound(unit, bounds);
     }
 
     fn bound(&mut self, unit: &Unit, bounds: &Bounds) {

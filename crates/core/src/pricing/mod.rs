@@ -1,0 +1,333 @@
+//! What usage costs under one price version, and why.
+//!
+//! The whole cost is computed as one exact fraction and rounded once, to the smallest part of the unit, in the
+//! direction the price names. Minimum and maximum apply after rounding. [`Model::cost`] and [`Model::explain`] are one
+//! walk through the arithmetic (`walk`), which tells its lines to who listens: what was charged and what is explained
+//! cannot differ. `exact.rs` has the fractions.
+
+mod exact;
+#[cfg(test)]
+mod tests;
+
+pub use exact::Exact;
+
+use crate::amount::{Amount, Decimal, Quantity, Rounding, Scale};
+use crate::entry::Usage;
+use crate::rejection::{Misfit, Rejection};
+
+/// How many tiers a price may have.
+pub const TIERS_MAX: usize = 64;
+
+/// So much for every `per` of something.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Rate {
+    /// Whole units of the wallet.
+    pub rate: Decimal,
+    /// For how many; at least 1.
+    pub per: i64,
+}
+
+/// Charge limits and rounding, after the arithmetic of a model.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Bounds {
+    /// At least this much is charged.
+    pub minimum: Option<Amount>,
+    /// At most this much is charged.
+    pub maximum: Option<Amount>,
+    /// How the fraction is settled.
+    pub rounding: Rounding,
+}
+
+/// A range of the quantity with a rate of its own: from behind the tier before to `up_to`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Tier {
+    /// The last quantity that belongs to it; none for the last tier, which is open.
+    pub up_to: Option<Quantity>,
+    /// What the quantity in it costs.
+    pub rate: Rate,
+    /// What is charged once, beside the rate, when the tier is used.
+    pub flat: Amount,
+}
+
+/// The arithmetic of a price.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Model {
+    /// Nothing, whatever the usage.
+    Free,
+    /// The same for every call; a quantity other than one is refused.
+    Flat {
+        /// The charge.
+        amount: Amount,
+    },
+    /// In proportion to the quantity.
+    PerQuantity {
+        /// The rate.
+        rate: Rate,
+        /// Limits and rounding.
+        bounds: Bounds,
+    },
+    /// In proportion to several measures, each with its own rate; a measure without a rate is refused, a
+    /// rate without a measure counts as zero.
+    PerDimension {
+        /// Rates by measure, sorted by name.
+        rates: Vec<(String, Rate)>,
+        /// Limits and rounding.
+        bounds: Bounds,
+    },
+    /// Each part of the quantity at the rate of the tier that it lies in. More never costs less, and where no tier has
+    /// a flat charge the cost does not jump at a border.
+    Graduated {
+        /// Ascending; the last is open.
+        tiers: Vec<Tier>,
+        /// Limits and rounding.
+        bounds: Bounds,
+    },
+    /// The whole quantity at the rate of the tier that it reaches. By nature not monotone: just behind a border the
+    /// whole may cost less than just before it.
+    Volume {
+        /// Ascending; the last is open.
+        tiers: Vec<Tier>,
+        /// Limits and rounding.
+        bounds: Bounds,
+    },
+    /// So much for every started package.
+    Package {
+        /// What a package costs.
+        amount: Amount,
+        /// How many are in one; at least 1.
+        per: i64,
+        /// Limits; nothing is left to round.
+        bounds: Bounds,
+    },
+}
+
+/// What a line of the arithmetic is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// The call as such.
+    Call,
+    /// All of the quantity.
+    Quantity,
+    /// The measure at this place of the usage.
+    Dimension(usize),
+    /// What lies in the tier at this place of the price.
+    Tier(usize),
+    /// Packages; the line's quantity counts started ones.
+    Packages,
+}
+
+/// One line of the arithmetic: quantity × rate ÷ per + flat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// What it is about.
+    pub part: Part,
+    /// How much of it.
+    pub quantity: Quantity,
+    /// What it costs in proportion; none where it does not go by a rate.
+    pub rate: Option<Rate>,
+    /// What it costs beside the rate: once, or for each package.
+    pub flat: Amount,
+    /// What the line comes to, in smallest parts.
+    pub cost: Exact,
+}
+
+/// The limit that decided a charge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// It was raised to the minimum.
+    Minimum(Amount),
+    /// It was cut to the maximum.
+    Maximum(Amount),
+}
+
+/// How the lines become a charge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The sum of the lines, in smallest parts.
+    pub sum: Exact,
+    /// How its fraction was settled; none where the model leaves none.
+    pub rounding: Option<Rounding>,
+    /// The sum in whole smallest parts.
+    pub rounded: Amount,
+    /// The limit that took its place, if one did.
+    pub limit: Option<Limit>,
+    /// What is charged.
+    pub total: Amount,
+}
+
+/// The arithmetic of one charge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// Line by line; none where nothing is charged for.
+    pub lines: Vec<Line>,
+    /// What becomes of their sum.
+    pub outcome: Outcome,
+}
+
+impl Model {
+    /// What `usage` costs, in smallest parts of a unit of `scale`.
+    ///
+    /// # Errors
+    /// [`Rejection::UsageInvalid`] when the usage does not fit the model, [`Rejection::AmountOverflow`] when the cost
+    /// is beyond what the ledger counts.
+    pub fn cost(&self, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
+        self.walk(usage, scale, |_| ()).map(|outcome| outcome.total)
+    }
+
+    /// The same with every step: the total is what [`Model::cost`] answers.
+    ///
+    /// # Errors
+    /// Those of [`Model::cost`].
+    pub fn explain(&self, usage: &Usage, scale: Scale) -> Result<Explanation, Rejection> {
+        let mut lines = Vec::new();
+        let outcome = self.walk(usage, scale, |line| lines.push(line))?;
+        Ok(Explanation { lines, outcome })
+    }
+
+    fn walk(&self, usage: &Usage, scale: Scale, tell: impl FnMut(Line)) -> Result<Outcome, Rejection> {
+        let mut sum = Sum { scale, total: Exact::ZERO, tell };
+        match (self, usage) {
+            (_, Usage::Amount(_)) => Err(invalid(Misfit::AmountStated)),
+            (Model::Free, _) => Bounds::default().settle(sum.total, None),
+            (Model::Flat { amount }, Usage::Quantity(quantity @ Quantity::ONE)) => {
+                sum.add(Part::Call, *quantity, None, *amount)?;
+                Bounds::default().settle(sum.total, None)
+            }
+            (Model::PerQuantity { rate, bounds }, Usage::Quantity(quantity)) => {
+                sum.add(Part::Quantity, *quantity, Some(*rate), Amount::ZERO)?;
+                bounds.settle(sum.total, Some(bounds.rounding))
+            }
+            (Model::PerDimension { rates, bounds }, Usage::Dimensions(dimensions)) => {
+                for (place, (name, quantity)) in dimensions.iter().enumerate() {
+                    let (_, rate) = rates
+                        .iter()
+                        .find(|(known, _)| known == name)
+                        .ok_or_else(|| invalid(Misfit::UnknownDimension(name.clone())))?;
+                    sum.add(Part::Dimension(place), *quantity, Some(*rate), Amount::ZERO)?;
+                }
+                bounds.settle(sum.total, Some(bounds.rounding))
+            }
+            (Model::Graduated { tiers, bounds }, Usage::Quantity(quantity)) => {
+                sum.graduated(tiers, *quantity)?;
+                bounds.settle(sum.total, Some(bounds.rounding))
+            }
+            (Model::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
+                sum.volume(tiers, *quantity)?;
+                bounds.settle(sum.total, Some(bounds.rounding))
+            }
+            (Model::Package { amount, per, bounds }, Usage::Quantity(quantity)) => {
+                sum.packages(*amount, *per, *quantity)?;
+                bounds.settle(sum.total, None)
+            }
+            (Model::Flat { .. }, Usage::Quantity(_)) => Err(invalid(Misfit::OneOnly)),
+            (Model::PerDimension { .. }, Usage::Quantity(_)) => Err(invalid(Misfit::DimensionsExpected)),
+            (_, Usage::Dimensions(_)) => Err(invalid(Misfit::NoDimensions)),
+        }
+    }
+}
+
+fn invalid(misfit: Misfit) -> Rejection {
+    Rejection::UsageInvalid { misfit }
+}
+
+impl Bounds {
+    /// Rounds the sum once and applies the limits.
+    fn settle(&self, sum: Exact, rounding: Option<Rounding>) -> Result<Outcome, Rejection> {
+        let rounded = Amount(sum.round(self.rounding).ok_or(Rejection::AmountOverflow)?);
+        let limit = match (self.minimum, self.maximum) {
+            // The maximum has the last word, should a price have them the wrong way round.
+            (_, Some(maximum)) if rounded > maximum => Some(Limit::Maximum(maximum)),
+            (Some(minimum), _) if rounded < minimum => Some(Limit::Minimum(minimum)),
+            _ => None,
+        };
+        let total = match limit {
+            None => rounded,
+            Some(Limit::Minimum(amount)) => self.maximum.map_or(amount, |maximum| amount.least(maximum)),
+            Some(Limit::Maximum(amount)) => amount,
+        };
+        if total > Amount::MAX {
+            return Err(Rejection::AmountOverflow);
+        }
+        Ok(Outcome { sum, rounding, rounded, limit, total })
+    }
+}
+
+/// The sum so far, and who hears of its lines.
+struct Sum<T: FnMut(Line)> {
+    scale: Scale,
+    total: Exact,
+    tell: T,
+}
+
+impl<T: FnMut(Line)> Sum<T> {
+    fn add(
+        &mut self,
+        part: Part,
+        quantity: Quantity,
+        rate: Option<Rate>,
+        flat: Amount,
+    ) -> Result<(), Rejection> {
+        if quantity.0 < 0 {
+            return Err(Rejection::AmountNotPositive);
+        }
+        let proportional = rate.map_or(Exact::ZERO, |rate| Exact::of(rate, quantity, self.scale));
+        let cost = proportional.plus(Exact::whole(flat)).ok_or(Rejection::AmountOverflow)?;
+        self.book(Line { part, quantity, rate, flat, cost })
+    }
+
+    fn book(&mut self, line: Line) -> Result<(), Rejection> {
+        self.total = self.total.plus(line.cost).ok_or(Rejection::AmountOverflow)?;
+        (self.tell)(line);
+        Ok(())
+    }
+
+    /// Nothing enters no tier, so nothing costs nothing.
+    fn graduated(&mut self, tiers: &[Tier], quantity: Quantity) -> Result<(), Rejection> {
+        refuse_negative(quantity)?;
+        let mut below = 0;
+        for (place, tier) in tiers.iter().enumerate() {
+            if quantity.0 <= below {
+                break;
+            }
+            let reached = tier.up_to.map_or(quantity, |up_to| up_to.min(quantity));
+            self.add(Part::Tier(place), Quantity(reached.0 - below), Some(tier.rate), tier.flat)?;
+            below = reached.0;
+        }
+        Ok(())
+    }
+
+    fn volume(&mut self, tiers: &[Tier], quantity: Quantity) -> Result<(), Rejection> {
+        refuse_negative(quantity)?;
+        if quantity.0 == 0 {
+            return Ok(());
+        }
+        let reached = tiers.iter().position(|tier| tier.up_to.is_none_or(|up_to| quantity <= up_to));
+        let place = reached.expect("the last tier of a price is open");
+        self.add(Part::Tier(place), quantity, Some(tiers[place].rate), tiers[place].flat)
+    }
+
+    fn packages(&mut self, amount: Amount, per: i64, quantity: Quantity) -> Result<(), Rejection> {
+        refuse_negative(quantity)?;
+        assert!(
+            amount >= Amount::ZERO && per >= 1,
+            "the catalogue takes no negative amount and no empty package"
+        );
+        let size = i128::from(per) * i128::from(Quantity::ONE.0);
+        let started = i128::from(quantity.0) / size + i128::from(i128::from(quantity.0) % size > 0);
+        // No more packages than wholes of the quantity, rounded up: they fit.
+        let count = i64::try_from(started).expect("fewer packages than parts of a quantity");
+        let cost = count.checked_mul(amount.0).ok_or(Rejection::AmountOverflow)?;
+        let quantity = count.checked_mul(Quantity::ONE.0).map(Quantity).ok_or(Rejection::AmountOverflow)?;
+        self.book(Line {
+            part: Part::Packages,
+            quantity,
+            rate: None,
+            flat: amount,
+            cost: Exact::whole(Amount(cost)),
+        })
+    }
+}
+
+fn refuse_negative(quantity: Quantity) -> Result<(), Rejection> {
+    if quantity.0 < 0 { Err(Rejection::AmountNotPositive) } else { Ok(()) }
+}
