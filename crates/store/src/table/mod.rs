@@ -6,6 +6,7 @@
 mod action;
 mod api_key;
 mod audit;
+mod catalogue;
 mod price;
 mod secret;
 mod tenant;
@@ -14,6 +15,7 @@ mod unit;
 pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
+pub use catalogue::CatalogueChange;
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
 
@@ -38,11 +40,12 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 8] = [
+pub(crate) const ALL: [&[(&str, &str)]; 9] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
+    catalogue::STATEMENTS,
     price::STATEMENTS,
     secret::STATEMENTS,
     tenant::STATEMENTS,

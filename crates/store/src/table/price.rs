@@ -45,7 +45,7 @@ pub(super) fn insert_price(
     session.execute(INSERT_PRICE, values).map(|_| ())
 }
 
-fn encode_model(model: &Model) -> Vec<u8> {
+pub(super) fn encode_model(model: &Model) -> Vec<u8> {
     let mut out = vec![VERSION];
     match model {
         Model::Free => out.push(1),
