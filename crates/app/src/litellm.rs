@@ -63,8 +63,7 @@ const DIMENSIONS: [(&str, &str, i64); 35] = [
 ];
 
 /// Words at the end of fields that are prices of another way of being served.
-const SERVICE_TIERS: [&str; 6] =
-    ["_batches", "_priority", "_flex", "_balanced", "_ultrafast", "_decisions"];
+const SERVICE_TIERS: [&str; 6] = ["_batches", "_priority", "_flex", "_balanced", "_ultrafast", "_decisions"];
 
 /// How dollars become credits, and which models are wanted.
 #[derive(Clone, Debug)]
@@ -228,7 +227,8 @@ fn rates(fields: &[(String, Box<RawValue>)], terms: &Terms) -> Result<(Map<Strin
         }
         let credits = price.times(terms.credits_per_dollar).and_then(|price| price.times(terms.markup));
         let rate = credits.and_then(|credits| credits.rate(*per));
-        let (rate, per) = rate.ok_or_else(|| format!("{field} has more digits than a rate, or is too large"))?;
+        let (rate, per) =
+            rate.ok_or_else(|| format!("{field} has more digits than a rate, or is too large"))?;
         rates.insert((*dimension).to_string(), json!({"rate": rate, "per": per}));
     }
     Ok((rates, left_out))

@@ -81,7 +81,8 @@ fn what_cannot_be_priced_is_listed_with_its_reason() {
     let imported = import(list, &terms()).expect("a list");
     let keys: Vec<_> = imported.actions.iter().map(|action| action["key"].as_str()).collect();
     assert_eq!(keys, [Some("llm:a:b"), Some("llm:same")]);
-    let reasons: Vec<_> = imported.unpriced.iter().map(|(model, reason)| format!("{model}: {reason}")).collect();
+    let reasons: Vec<_> =
+        imported.unpriced.iter().map(|(model, reason)| format!("{model}: {reason}")).collect();
     let expected = [
         "a:b: another model has the key llm:a:b",
         "negative: input_cost_per_token is negative",

@@ -96,6 +96,7 @@ async fn a_comparison_says_what_would_change_and_changes_nothing() {
     assert_eq!(diff["scheduled_not_in_file"], scheduled);
     assert_eq!(server.get("/v1/catalogue").await.expect(200), read, "nothing changed");
 
+    server.clock.advance(DAY);
     let pruned = json!({"actions": file["actions"], "prune": true});
     let diff = apply(&server, &pruned).await.expect(200);
     assert_eq!(diff["counts"]["deactivated"], 1);
