@@ -304,6 +304,45 @@ pub struct ActionAsk {
     pub single: bool,
 }
 
+/// `PATCH /v1/actions/{key}`: what is not named stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ActionPatchAsk {
+    /// What people call it.
+    pub name: Option<String>,
+    /// What one of it is; none inside takes it away.
+    pub unit_label: Option<Option<String>>,
+    /// One paragraph; none inside takes it away.
+    pub description: Option<Option<String>>,
+    /// For grouping; none inside takes it away.
+    pub category: Option<Option<String>>,
+    /// Whether it may be consumed.
+    pub active: Option<bool>,
+    /// `refuse`, `allow` or `debt`.
+    pub overage: Option<String>,
+    /// With `allow`: percent of the hold, 0-1000.
+    pub overage_percent: Option<u16>,
+}
+
+/// `PUT /v1/catalogue`
+#[derive(Clone, Debug, Default)]
+pub struct CatalogueAsk {
+    /// Units to have; others stay.
+    pub units: Vec<UnitAsk>,
+    /// Actions to have.
+    pub actions: Vec<CatalogueActionAsk>,
+    /// Whether actions that are not named are switched off.
+    pub prune: bool,
+}
+
+/// An action of a catalogue file.
+#[derive(Clone, Debug)]
+pub struct CatalogueActionAsk {
+    /// Labels, rule and prices: for each unit what is in force, and what is scheduled.
+    pub action: ActionAsk,
+    /// Whether it may be consumed.
+    pub active: bool,
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, Default)]
 pub struct PageAsk {

@@ -232,6 +232,54 @@ pub struct ActionView {
     pub category: Option<String>,
 }
 
+/// The whole catalogue, as a file holds it.
+#[derive(Clone, Debug)]
+pub struct CatalogueView {
+    /// All units.
+    pub units: Vec<UnitView>,
+    /// All actions by key, each with its prices as a file names them.
+    pub actions: Vec<(ActionView, Vec<FilePrice>)>,
+}
+
+/// A price as a catalogue file names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilePrice {
+    /// The version.
+    pub price: purser_core::catalogue::Price,
+    /// Whether its instant is yet to come; else it is in force, and since when does not matter.
+    pub scheduled: bool,
+}
+
+/// What applying a catalogue file changes, or would.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogueDiff {
+    /// Units that are made, or renamed: the name before.
+    pub units: Vec<(UnitView, Option<String>)>,
+    /// Actions that are made or changed, in the order of the file; then those that are switched off.
+    pub actions: Vec<ActionChange>,
+    /// How many actions of the file are as it says.
+    pub unchanged: usize,
+    /// Active actions that the file does not name and that stay.
+    pub not_in_file: Vec<Key>,
+    /// Versions that are scheduled, for actions and units of the file, and that it does not name: action, unit, instant.
+    pub scheduled_not_in_file: Vec<(Key, Key, Timestamp)>,
+    /// The units in which the prices are counted.
+    pub catalogue: purser_core::catalogue::Catalogue,
+}
+
+/// What happens to an action.
+#[derive(Clone, Debug)]
+pub struct ActionChange {
+    /// As it was; none for a new one.
+    pub before: Option<ActionView>,
+    /// As it will be; its prices are those of `prices`, where it is new.
+    pub after: ActionView,
+    /// New versions, each with the one that it takes the place of.
+    pub prices: Vec<(Option<purser_core::catalogue::Price>, FilePrice)>,
+    /// Whether it is switched off because the file does not name it.
+    pub pruned: bool,
+}
+
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {

@@ -154,6 +154,14 @@ impl Http {
         self.ask(Method::POST, path, json.into(), key).await
     }
 
+    /// Puts JSON at `path`: to do it again changes nothing more.
+    ///
+    /// # Errors
+    /// When no attempt brings an answer.
+    pub async fn put(&self, path: &str, json: Vec<u8>) -> Result<Response, RemoteError> {
+        self.ask(Method::PUT, path, json.into(), None).await
+    }
+
     /// Asks until there is an answer other than 503, always under the same key, a bounded number of times.
     async fn ask(
         &self,

@@ -141,6 +141,21 @@ pub struct Problem {
     /// For people.
     #[serde(default)]
     pub detail: String,
+    /// The fields that are not acceptable.
+    #[serde(default)]
+    pub errors: Vec<FieldProblem>,
+}
+
+/// A field that is not acceptable.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FieldProblem {
+    /// JSON pointer into the request.
+    pub pointer: String,
+    /// The stable code.
+    pub code: String,
+    /// For people.
+    #[serde(default)]
+    pub detail: String,
 }
 
 /// What the server answered.
@@ -220,6 +235,27 @@ impl PurserClient {
     /// When there is no answer; a refusal is one.
     pub async fn create_action(&self, action: &ActionRequest<'_>) -> Result<Answered<Action>, RemoteError> {
         answered(&self.http.post("/v1/actions", json(action), None).await?)
+    }
+
+    /// The whole catalogue, as [`PurserClient::apply_catalogue`] takes it.
+    ///
+    /// # Errors
+    /// When there is no answer; a refusal is one.
+    pub async fn catalogue(&self) -> Result<Answered<serde_json::Value>, RemoteError> {
+        answered(&self.http.get("/v1/catalogue").await?)
+    }
+
+    /// Brings the catalogue to what it is said to be, or only says what differs.
+    ///
+    /// # Errors
+    /// When there is no answer; a refusal is one.
+    pub async fn apply_catalogue(
+        &self,
+        catalogue: &serde_json::Value,
+        dry_run: bool,
+    ) -> Result<Answered<serde_json::Value>, RemoteError> {
+        let path = if dry_run { "/v1/catalogue?dry_run=true" } else { "/v1/catalogue" };
+        answered(&self.http.put(path, json(catalogue)).await?)
     }
 
     /// All actions, by key.

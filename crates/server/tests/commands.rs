@@ -174,6 +174,69 @@ fn what_the_bench_of_the_engine_leaves_can_be_served_and_verified() {
     }
 }
 
+#[test]
+fn a_catalogue_lives_in_a_file() {
+    let (folder, key) = ready();
+    let running = Server::start(folder.path());
+    publish(&running, &key);
+    let catalogue = |arguments: &[&str], code: i32| {
+        let url = format!("http://{}", running.address);
+        let server = ["--url", &url, "--key", &key];
+        let ended = server::run(folder.path(), &[&["catalogue"], arguments, &server].concat());
+        assert_eq!(ended.status.code(), Some(code), "{}", errors(&ended));
+        ended
+    };
+    let file = folder.path().join("catalogue.toml");
+    std::fs::write(&file, catalogue(&["export"], 0).stdout).expect("written");
+    catalogue(&["apply", "catalogue.toml", "--check"], 0);
+    let exported = std::fs::read_to_string(&file).expect("text");
+    std::fs::write(&file, exported.replace("rate = \"4\"", "rate = \"5\"")).expect("written");
+    let differs = catalogue(&["apply", "catalogue.toml", "--check"], 2);
+    let shown = String::from_utf8(differs.stdout).expect("text");
+    assert!(shown.contains("~ model") && shown.contains("output_tokens 5 per 1000"), "{shown}");
+    catalogue(&["apply", "catalogue.toml", "--dry-run"], 0);
+    catalogue(&["apply", "catalogue.toml"], 0);
+    catalogue(&["apply", "catalogue.toml", "--check"], 0);
+    std::fs::write(&file, exported.replace("per_dimension", "flat")).expect("written");
+    let refused = catalogue(&["apply", "catalogue.toml"], 1);
+    assert!(errors(&refused).contains("/actions/0/prices/0/rates (action model)"), "{}", errors(&refused));
+}
+
+#[test]
+fn a_trace_charged_by_an_imported_price_list_costs_what_another_arithmetic_says() {
+    let (folder, key) = ready();
+    let running = Server::start(folder.path());
+    let url = format!("http://{}", running.address);
+    let list = concat!(env!("CARGO_MANIFEST_DIR"), "/../app/data/litellm-model-prices-excerpt.json");
+    let import = ["catalogue", "import-litellm", list, "--markup", "1.3", "--credits-per-dollar", "100"];
+    let rest = ["--action-prefix", "llm/", "--only", "gpt-4o*", "--url", &url, "--key", &key];
+    let imported = server::run(folder.path(), &[&import[..], &rest].concat());
+    assert_eq!(imported.status.code(), Some(0), "{}", errors(&imported));
+    let trace = include_str!("../data/azure-llm-trace-code-2023-excerpt.csv");
+    let (head, rows) = trace.split_once('\n').expect("a head");
+    let rows: Vec<&str> = rows.lines().collect();
+    // Millionths of a credit for ten tokens: dollars a million × 1.3 × 100 × 10. In: 0.15 and 2.5, out: 0.6 and 10.
+    let models = [("llm:gpt-4o-mini", 195, 780), ("llm:gpt-4o", 3_250, 13_000)];
+    for (part, (model, input, output)) in rows.chunks(1_000).zip(models) {
+        let tokens = |row: &str, column: usize| {
+            row.split(',').nth(column).and_then(|text| text.trim().parse::<u64>().ok()).expect("tokens")
+        };
+        let cost = |row: &&str| (tokens(row, 1) * input + tokens(row, 2) * output).div_ceil(10);
+        let sum: u64 = part.iter().map(cost).sum();
+        std::fs::write(folder.path().join("part.csv"), format!("{head}\n{}\n", part.join("\n")))
+            .expect("written");
+        let arguments = ["--json", "replay", "part.csv", "--url", &url, "--key", &key, "--model", model];
+        let run = ["--users", "3", "--grant", "100000", "--run", &model[4..], "--hold-output-tokens", "4096"];
+        let shown = json(&server::run(folder.path(), &[&arguments[..], &run].concat()));
+        assert_eq!((&shown["charged"], &shown["exceeded"]), (&1_000.into(), &0.into()), "{shown}");
+        let moved = format!("{}.{:06}", sum / 1_000_000, sum % 1_000_000);
+        assert_eq!(shown["moved"]["credit"].as_str(), Some(moved.trim_end_matches('0')), "{model}");
+    }
+    // A grant for each user and run, a hold and a capture for each request.
+    drop(running);
+    assert_eq!(server::verify(folder.path()), 6 + 2 * 2_000);
+}
+
 /// A folder with a fresh ledger, and a key to it.
 fn ready() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -43,6 +43,7 @@ pub use scratch::ScratchDatabase;
 pub use sqlite::LogCopier;
 pub use store::{OpenOptions, Store};
 pub use table::{
-    ActionRow, ApiKeyRow, AuditRow, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey, UnitRow,
+    ActionRow, ApiKeyRow, AuditRow, CatalogueChange, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey,
+    UnitRow,
 };
 pub use transport::{CopySource, CopyTarget, Rows};

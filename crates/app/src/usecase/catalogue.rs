@@ -1,7 +1,10 @@
 //! Units, actions and price versions. Versions are added, never edited: what was charged keeps its price (law 7).
 
+pub mod apply;
+mod plan;
+
 use crate::App;
-use crate::ask::{ActionAsk, PageAsk, PriceAsk, UnitAsk};
+use crate::ask::{ActionAsk, ActionPatchAsk, PageAsk, PriceAsk, UnitAsk};
 use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
@@ -9,7 +12,7 @@ use crate::view::{ActionView, Page, UnitView};
 use price::price;
 use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::{Key, Rejection, Scale, Timestamp};
-use purser_store::{ActionRow, AuditRow, UnitRow};
+use purser_store::{ActionRow, AuditRow, CatalogueChange, UnitRow};
 use std::sync::Arc;
 
 pub(super) mod price;
@@ -84,7 +87,7 @@ pub async fn add_action(app: &App, caller: &Caller, ask: ActionAsk) -> Result<Ac
     let label = |pointer, text: &Option<String>, most| {
         text.as_deref().map(|text| bounded(pointer, text, most)).transpose()
     };
-    let overage = overage(&ask)?;
+    let overage = overage(ask.overage.as_deref(), ask.overage_percent)?;
     let now = app.now();
     if ask.prices.is_empty() || ask.prices.len() > PRICES_MAX {
         return Err(field("/prices", "out_of_range", format!("1 to {PRICES_MAX} prices, one for each unit")));
@@ -195,6 +198,52 @@ pub async fn set_active(
     find(app, action)
 }
 
+/// Changes what the catalogue says of an action beside its prices; what is not named stays.
+pub async fn change_action(
+    app: &App,
+    caller: &Caller,
+    action: &str,
+    ask: ActionPatchAsk,
+) -> Result<ActionView, AppError> {
+    platform(caller)?;
+    let name = ask.name.as_deref().map(|text| name("/name", text)).transpose()?;
+    let label = |pointer, given: &Option<Option<String>>, most| match given {
+        Some(Some(text)) => bounded(pointer, text, most).map(|text| Some(Some(text))),
+        Some(None) => Ok(Some(None)),
+        None => Ok(None),
+    };
+    let unit_label = label("/unit_label", &ask.unit_label, NAME_MAX)?;
+    let description = label("/description", &ask.description, DESCRIPTION_MAX)?;
+    let category = label("/category", &ask.category, NAME_MAX)?;
+    let overage = match (&ask.overage, ask.overage_percent) {
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(field("/overage_percent", "not_allowed", "only with overage `allow`"));
+        }
+        (Some(rule), percent) => Some(overage(Some(rule), percent)?),
+    };
+    apply::settled(app, |config, now| {
+        let at = config.actions.binary_search_by(|row| row.action.key.as_str().cmp(action));
+        let before = at.map_err(|_| AppError::Rejected(Rejection::ActionNotFound))?;
+        let before = &config.actions[before];
+        let mut after = before.clone();
+        after.name = name.clone().unwrap_or(after.name);
+        after.unit_label = unit_label.clone().unwrap_or(after.unit_label);
+        after.description = description.clone().unwrap_or(after.description);
+        after.category = category.clone().unwrap_or(after.category);
+        after.action.active = ask.active.unwrap_or(after.action.active);
+        after.action.overage = overage.unwrap_or(after.action.overage);
+        let mut change = CatalogueChange { epoch: config.epoch, ..CatalogueChange::default() };
+        if after != *before {
+            change.audit.push(plan::told_of_change(caller, before, &after, now));
+            change.set_actions.push(after);
+        }
+        Ok(((), change))
+    })
+    .await?;
+    find(app, action)
+}
+
 pub(super) fn find(app: &App, key: &str) -> Result<ActionView, AppError> {
     let config = app.config();
     let found = config.actions.binary_search_by(|row| row.action.key.as_str().cmp(key));
@@ -240,8 +289,8 @@ fn bounded(pointer: &str, text: &str, most: usize) -> Result<String, AppError> {
     parse::text(pointer, text, most).map(|()| text.to_string())
 }
 
-fn overage(ask: &ActionAsk) -> Result<Overage, AppError> {
-    match (ask.overage.as_deref(), ask.overage_percent) {
+fn overage(rule: Option<&str>, percent: Option<u16>) -> Result<Overage, AppError> {
+    match (rule, percent) {
         (None | Some("refuse"), None) => Ok(Overage::Refuse),
         (Some("debt"), None) => Ok(Overage::Debt),
         (Some("allow"), Some(percent)) if percent <= 1_000 => Ok(Overage::Allow { percent }),

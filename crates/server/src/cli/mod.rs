@@ -5,6 +5,7 @@
 //! that does not hold with 1, wrong arguments with 2.
 
 pub mod bench;
+pub mod catalogue;
 pub mod copy;
 pub mod demo;
 pub mod doctor;
@@ -52,6 +53,9 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// Recomputes every balance, lot, hold and hash chain from the entries alone.
     Verify(verify::VerifyArguments),
+    /// Keeps the catalogue of a running server in a file.
+    #[command(subcommand)]
+    Catalogue(catalogue::CatalogueCommand),
     /// Brings the database up to this program's schema.
     Migrate(migrate::MigrateArguments),
     /// Moves everything to another database, and verifies it there.
@@ -99,7 +103,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Serve(serve) => serve.settings(),
         Command::Verify(verify) => verify.settings(),
         Command::Demo(_) | Command::Replay(_) | Command::Migrate(_) | Command::Copy(_) => Vec::new(),
-        Command::Key(_) | Command::Doctor | Command::Openapi | Command::Bench(_) => Vec::new(),
+        Command::Catalogue(_) | Command::Key(_) | Command::Doctor | Command::Openapi | Command::Bench(_) => {
+            Vec::new()
+        }
     };
     let config = Config::read(&Surroundings::of_process(arguments.config, given))?;
     crate::logging::start(&config);
@@ -112,6 +118,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Demo(arguments) => demo::run(context, arguments).await,
             Command::Replay(arguments) => replay::run(context, arguments).await,
             Command::Verify(arguments) => verify::run(context, arguments).await,
+            Command::Catalogue(command) => catalogue::run(context, command).await,
             Command::Migrate(arguments) => migrate::run(context, arguments).await,
             Command::Copy(arguments) => copy::run(context, arguments).await,
             Command::Key(command) => key::run(context, command).await,

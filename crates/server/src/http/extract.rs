@@ -35,6 +35,9 @@ pub struct Writer(pub Caller);
 /// A strict JSON body of at most `MAX` bytes.
 pub struct JsonBody<const MAX: usize = BODY_MAX>(pub Bytes);
 
+/// The same beside query parameters, which another argument takes.
+pub struct QueriedBody<const MAX: usize = BODY_MAX>(Bytes);
+
 /// A call that moves credits: a caller who may, the key, and the body.
 pub struct Movement {
     /// Who calls.
@@ -107,6 +110,23 @@ impl<const MAX: usize, S: Sync> FromRequest<S> for JsonBody<MAX> {
         Params::read(parts.uri.query())?.finish()?;
         body::require_json(&parts.headers)?;
         Ok(JsonBody(body::read(&parts.headers, stream, MAX).await?))
+    }
+}
+
+impl<const MAX: usize> QueriedBody<MAX> {
+    /// The body as a struct that borrows from it.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
+        body::parse(&self.0)
+    }
+}
+
+impl<const MAX: usize, S: Sync> FromRequest<S> for QueriedBody<MAX> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<QueriedBody<MAX>, Problem> {
+        let (parts, stream) = request.into_parts();
+        body::require_json(&parts.headers)?;
+        Ok(QueriedBody(body::read(&parts.headers, stream, MAX).await?))
     }
 }
 

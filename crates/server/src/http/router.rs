@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, debits, explain, grants, holds, preflight, prices, stream, tenant_prices,
-    transfers, units, wallets,
+    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, prices, stream,
+    tenant_prices, transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -49,11 +49,12 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(transfers::create))
         .routes(routes!(units::create, units::list))
         .routes(routes!(actions::create, actions::list))
-        .routes(routes!(actions::read))
+        .routes(routes!(actions::read, actions::change))
         .routes(routes!(actions::activate))
         .routes(routes!(actions::deactivate))
         .routes(routes!(prices::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
+        .routes(routes!(catalogue::read, catalogue::put))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

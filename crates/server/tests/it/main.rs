@@ -12,6 +12,7 @@ mod relay;
 
 mod authorization;
 mod catalogue;
+mod catalogue_file;
 mod commands;
 mod document;
 mod explain;

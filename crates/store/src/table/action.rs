@@ -45,7 +45,7 @@ pub struct ActionRow {
 pub type NewAction = ActionRow;
 
 /// Overage as two columns: 1 refuse, 2 allow with percent, 3 debt.
-fn overage_columns(overage: Overage) -> (u8, u16) {
+pub(super) fn overage_columns(overage: Overage) -> (u8, u16) {
     match overage {
         Overage::Refuse => (1, 0),
         Overage::Allow { percent } => (2, percent),

@@ -1,6 +1,7 @@
 //! The audit trail: administrative changes, append-only, numbered by slot 0.
 
 use crate::dialect::statements;
+use crate::driver::bulk::{Cell, Kind, Row, Shape};
 use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
@@ -11,6 +12,7 @@ use purser_core::entry::{Actor, ActorKind};
 
 statements! {
     NEXT_COLD = "UPDATE slot SET seq = seq + 1 WHERE slot = 0";
+    NEXT_COLD_BY = "UPDATE slot SET seq = seq + ?1 WHERE slot = 0";
     COLD_SEQ = "SELECT seq FROM slot WHERE slot = 0";
     INSERT_AUDIT = "
         INSERT INTO audit (position, actor_kind, actor_no, what, subject, before_json, after_json, reason, at)
@@ -19,6 +21,21 @@ statements! {
         SELECT position, actor_kind, actor_no, what, subject, before_json, after_json, reason, at
           FROM audit WHERE position < ?1 ORDER BY position DESC LIMIT ?2";
 }
+
+const AUDIT_LINE: Shape = Shape {
+    table: "audit",
+    columns: &[
+        ("position", Kind::Int),
+        ("actor_kind", Kind::Int),
+        ("actor_no", Kind::Int),
+        ("what", Kind::Text),
+        ("subject", Kind::Text),
+        ("before_json", Kind::Text),
+        ("after_json", Kind::Text),
+        ("reason", Kind::Text),
+        ("at", Kind::Int),
+    ],
+};
 
 /// A line of the audit trail: an administrative change.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +78,32 @@ pub(crate) fn read_audit(
         };
         Ok((place, line))
     })
+}
+
+/// Appends lines to the audit trail, in their order, many at a time.
+pub(super) fn insert_audit_rows(session: Session<'_>, rows: &[AuditRow]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    session.execute(NEXT_COLD_BY, values![rows.len()])?;
+    let last = session.one(COLD_SEQ, &[], |row| number(row, 0))?;
+    let first = last - (rows.len() as u64 - 1);
+    let text = |text: &Option<String>| text.clone().map_or(Cell::Null, Cell::Text);
+    let line = |(seq, row): (u64, &AuditRow)| {
+        vec![
+            Cell::Int(Position::new(0, seq).to_sql()),
+            Cell::Int(row.actor.kind as i64),
+            Cell::Int(row.actor.no as i64),
+            Cell::Text(row.what.clone()),
+            Cell::Text(row.subject.clone()),
+            text(&row.before),
+            text(&row.after),
+            text(&row.reason),
+            Cell::Int(row.at.0),
+        ]
+    };
+    let lines: Vec<Row> = (first..).zip(rows).map(line).collect();
+    session.insert_rows(&AUDIT_LINE, &lines)
 }
 
 impl Batch<'_> {

@@ -6,6 +6,7 @@
 mod action;
 mod api_key;
 mod audit;
+mod catalogue;
 mod price;
 mod secret;
 mod tenant;
@@ -15,6 +16,7 @@ mod unit;
 pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
+pub use catalogue::CatalogueChange;
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
 
@@ -45,6 +47,7 @@ pub(crate) const ALL: [&[(&str, &str)]; 9] = [
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
+    catalogue::STATEMENTS,
     price::STATEMENTS,
     secret::STATEMENTS,
     tenant::STATEMENTS,

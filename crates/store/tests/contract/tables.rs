@@ -7,7 +7,7 @@ use purser_core::decide::Standing;
 use purser_core::entry::{Actor, ActorKind};
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::{Amount, Decimal, Id, Key, Rounding, Scale, TenantNo, Timestamp, UserNo};
-use purser_store::{ActionRow, AuditRow, FreshNumbers, Names, NewApiKey, UnitRow};
+use purser_store::{ActionRow, AuditRow, CatalogueChange, FreshNumbers, Names, NewApiKey, UnitRow};
 
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a key")
@@ -131,6 +131,62 @@ fn the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once(kind: Kind
     assert_eq!(config.actions, vec![action]);
 }
 
+fn a_catalogue_is_changed_whole_or_not_at_all_once_the_configuration_moved(kind: Kind) {
+    let home = Home::new(kind);
+    let (store, mut writer) = home.open();
+    let sms = UnitRow {
+        unit: Unit { code: key("sms"), scale: Scale::new(0).expect("a scale") },
+        name: "SMS".into(),
+    };
+    let epoch = store.read(|reader| reader.config()).expect("read").epoch;
+    let made = CatalogueChange {
+        epoch,
+        new_units: vec![sms.clone()],
+        new_actions: vec![scan()],
+        audit: vec![audit_line("one"), audit_line("two")],
+        ..CatalogueChange::default()
+    };
+    let mut batch = writer.begin().expect("begin");
+    assert!(batch.change_catalogue(&made, Timestamp(2)).expect("made"));
+    batch.insert_audit(&audit_line("three")).expect("appended");
+    assert_eq!(batch.bump_config_epoch().expect("bumped"), epoch + 1);
+    batch.commit().expect("commit");
+    let mut changed = scan();
+    changed.name = "Other".into();
+    changed.action.active = false;
+    let later = Price { id: Id::new(2, 1), unit: key("sms"), valid_from: Timestamp(6), model: Model::Free };
+    let renamed = UnitRow { name: "Texts".into(), ..sms };
+    let no = changed.action.no;
+    let next = CatalogueChange {
+        epoch,
+        renamed_units: vec![renamed.clone()],
+        set_actions: vec![changed.clone()],
+        new_action_units: vec![(no, changed.action.units.len(), key("sms"))],
+        new_prices: vec![(no, later.clone())],
+        ..CatalogueChange::default()
+    };
+    let mut batch = writer.begin().expect("begin");
+    assert!(
+        !batch.change_catalogue(&next, Timestamp(3)).expect("refused"),
+        "it was worked out from what is over"
+    );
+    batch.commit().expect("commit");
+    let config = store.read(|reader| reader.config()).expect("read");
+    assert_eq!(config.actions, vec![scan()]);
+    let mut batch = writer.begin().expect("begin");
+    let now = CatalogueChange { epoch: epoch + 1, ..next };
+    assert!(batch.change_catalogue(&now, Timestamp(3)).expect("made"));
+    batch.commit().expect("commit");
+    let config = store.read(|reader| reader.config()).expect("read");
+    changed.action.units.push(key("sms"));
+    changed.action.prices.push(later);
+    assert_eq!(config.actions, vec![changed]);
+    assert!(config.units.contains(&renamed));
+    let lines = store.read(|reader| reader.audit(None, 9)).expect("read");
+    let told: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+    assert_eq!(told, ["three", "two", "one"].map(audit_line));
+}
+
 fn keys_are_found_with_their_tenant_until_they_are_revoked(kind: Kind) {
     let home = Home::new(kind);
     let (store, mut writer) = home.open();
@@ -189,6 +245,7 @@ fn the_audit_trail_is_read_newest_first(kind: Kind) {
 on_every_database! {
     a_user_and_its_tenant_get_numbers_once,
     the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once,
+    a_catalogue_is_changed_whole_or_not_at_all_once_the_configuration_moved,
     keys_are_found_with_their_tenant_until_they_are_revoked,
     only_tenants_that_may_not_do_everything_are_part_of_the_configuration,
     the_audit_trail_is_read_newest_first,

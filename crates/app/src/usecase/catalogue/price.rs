@@ -6,6 +6,7 @@ use crate::error::AppError;
 use crate::parse::{self, field};
 use purser_core::amount::{Decimal, Rounding};
 use purser_core::catalogue::{Price, Unit};
+use purser_core::id::PriceId;
 use purser_core::pricing::{Bounds, Model, Rate, TIERS_MAX, Tier};
 use purser_core::{Amount, Key, Quantity, Timestamp};
 
@@ -22,6 +23,17 @@ pub(in crate::usecase) fn price(
     now: Timestamp,
 ) -> Result<Price, AppError> {
     let unit = app.unit(ask.unit.as_deref()).map_err(|error| below(at, error))?;
+    price_in(unit, app.inner.ids.id(), at, ask, now)
+}
+
+/// A version in a unit that is found already.
+pub(super) fn price_in(
+    unit: Unit,
+    id: PriceId,
+    at: &str,
+    ask: &PriceAsk,
+    now: Timestamp,
+) -> Result<Price, AppError> {
     let bounds = bounds(at, ask, &unit)?;
     let model = model(at, &ask.model, &unit, bounds)?;
     let unused = match model {
@@ -41,7 +53,7 @@ pub(in crate::usecase) fn price(
             "a price cannot be changed for the past",
         ));
     }
-    Ok(Price { id: app.inner.ids.id(), unit: unit.code, valid_from: valid_from.unwrap_or(now), model })
+    Ok(Price { id, unit: unit.code, valid_from: valid_from.unwrap_or(now), model })
 }
 
 fn bounds(at: &str, ask: &PriceAsk, unit: &Unit) -> Result<Bounds, AppError> {
@@ -167,7 +179,7 @@ fn tiers_of(at: &str, asks: &[TierAsk], unit: &Unit) -> Result<Vec<Tier>, AppErr
 }
 
 /// The same error, about a field inside the one at `at`.
-fn below(at: &str, error: AppError) -> AppError {
+pub(super) fn below(at: &str, error: AppError) -> AppError {
     match error {
         AppError::Invalid(fields) => AppError::Invalid(
             fields

@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 use purser_app::App;
-use purser_app::ask::ActionAsk;
+use purser_app::ask::{ActionAsk, ActionPatchAsk};
 use purser_app::usecase::catalogue;
 use purser_app::view::ActionView;
 use purser_core::catalogue::{Catalogue, Overage};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::ListOut;
@@ -71,6 +71,26 @@ pub enum OverageWire {
     Debt,
 }
 
+impl OverageWire {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            OverageWire::Refuse => "refuse",
+            OverageWire::Allow => "allow",
+            OverageWire::Debt => "debt",
+        }
+    }
+}
+
+/// The rule with its percent.
+pub fn overage(overage: Overage) -> (OverageWire, Option<u16>) {
+    match overage {
+        Overage::Refuse => (OverageWire::Refuse, None),
+        Overage::Allow { percent } => (OverageWire::Allow, Some(percent)),
+        Overage::Debt => (OverageWire::Debt, None),
+    }
+}
+
 impl ActionIn<'_> {
     fn into_ask(self) -> Result<ActionAsk, Problem> {
         let single = self.price.is_some();
@@ -93,22 +113,69 @@ impl ActionIn<'_> {
                 ));
             }
         };
-        let overage = self.overage.map(|overage| match overage {
-            OverageWire::Refuse => "refuse",
-            OverageWire::Allow => "allow",
-            OverageWire::Debt => "debt",
-        });
         Ok(ActionAsk {
             key: self.key.0.into_owned(),
             name: self.name.0.into_owned(),
             unit_label: self.unit_label.owned(),
             description: self.description.owned(),
             category: self.category.owned(),
-            overage: overage.map(str::to_string),
+            overage: self.overage.map(|overage| overage.name().to_string()),
             overage_percent: self.overage_percent,
             prices,
             single,
         })
+    }
+}
+
+/// What changes of an action beside its prices. What is not named stays; null takes a label away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ActionPatch)]
+pub struct ActionPatchIn<'a> {
+    /// What people call it.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 200)]
+    name: Option<TextIn<'a, 200>>,
+    /// What one of it is.
+    #[serde(borrow, default, deserialize_with = "named")]
+    #[schema(value_type = Option<TextIn<'a, 200>>)]
+    unit_label: Option<Option<TextIn<'a, 200>>>,
+    /// One paragraph.
+    #[serde(borrow, default, deserialize_with = "named")]
+    #[schema(value_type = Option<TextIn<'a, 2000>>)]
+    description: Option<Option<TextIn<'a, 2000>>>,
+    /// For grouping.
+    #[serde(borrow, default, deserialize_with = "named")]
+    #[schema(value_type = Option<TextIn<'a, 200>>)]
+    category: Option<Option<TextIn<'a, 200>>>,
+    /// Whether it may be consumed.
+    #[serde(default)]
+    active: Option<bool>,
+    /// What captures may take beyond the hold.
+    #[serde(default)]
+    overage: Option<OverageWire>,
+    /// With `allow`: so many percent of the hold.
+    #[serde(default)]
+    #[schema(maximum = 1000)]
+    overage_percent: Option<u16>,
+}
+
+/// A field that is named, with null as something of its own.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl ActionPatchIn<'_> {
+    fn into_ask(self) -> ActionPatchAsk {
+        ActionPatchAsk {
+            name: self.name.owned(),
+            unit_label: self.unit_label.map(Owned::owned),
+            description: self.description.map(Owned::owned),
+            category: self.category.map(Owned::owned),
+            active: self.active,
+            overage: self.overage.map(|overage| overage.name().to_string()),
+            overage_percent: self.overage_percent,
+        }
     }
 }
 
@@ -146,11 +213,7 @@ impl ActionOut {
     /// Renders an action; the amounts of its prices are counted in units of the catalogue.
     pub fn new(view: ActionView, catalogue: &Catalogue) -> Result<ActionOut, Problem> {
         let action = &view.action;
-        let (overage, overage_percent) = match action.overage {
-            Overage::Refuse => (OverageWire::Refuse, None),
-            Overage::Allow { percent } => (OverageWire::Allow, Some(percent)),
-            Overage::Debt => (OverageWire::Debt, None),
-        };
+        let (overage, overage_percent) = overage(action.overage);
         let prices = action.prices.iter().map(|price| PriceOut::new(price, catalogue));
         Ok(ActionOut {
             key: action.key.to_string(),
@@ -210,6 +273,21 @@ pub async fn read(
     _: NoQuery,
 ) -> Result<Reply<ActionOut>, Problem> {
     let view = catalogue::action(&app, &caller, &key).await?;
+    Ok(Reply::ok(ActionOut::new(view, &app.catalogue())?))
+}
+
+/// Changes what the catalogue says of an action beside its prices
+#[utoipa::path(patch, path = "/v1/actions/{key}", tag = "catalogue", operation_id = "change_action",
+    params(("key" = String, Path, description = "The action")), request_body = ActionPatchIn,
+    responses((status = 200, description = "The action", body = ActionOut), OfQuestions))]
+pub async fn change(
+    Writer(caller): Writer,
+    State(app): State<App>,
+    PathText(key): PathText,
+    body: JsonBody,
+) -> Result<Reply<ActionOut>, Problem> {
+    let ask = body.parse::<ActionPatchIn<'_>>()?.into_ask();
+    let view = catalogue::change_action(&app, &caller, &key, ask).await?;
     Ok(Reply::ok(ActionOut::new(view, &app.catalogue())?))
 }
 

@@ -6,6 +6,7 @@
 pub mod actions;
 pub mod balance;
 pub mod batch;
+pub mod catalogue;
 pub mod debits;
 pub mod explain;
 pub mod grants;

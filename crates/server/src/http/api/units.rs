@@ -32,6 +32,13 @@ pub struct UnitIn<'a> {
     name: TextIn<'a, 200>,
 }
 
+impl UnitIn<'_> {
+    /// The ask that it makes.
+    pub fn into_ask(self) -> UnitAsk {
+        UnitAsk { code: self.code.0.into_owned(), scale: self.scale, name: self.name.0.into_owned() }
+    }
+}
+
 /// A unit.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Unit)]
@@ -73,10 +80,5 @@ pub async fn create(
     body: JsonBody,
 ) -> Result<Reply<UnitOut>, Problem> {
     let request: UnitIn<'_> = body.parse()?;
-    let ask = UnitAsk {
-        code: request.code.0.into_owned(),
-        scale: request.scale,
-        name: request.name.0.into_owned(),
-    };
-    Ok(Reply::created(catalogue::add_unit(&app, &caller, ask).await?.into()))
+    Ok(Reply::created(catalogue::add_unit(&app, &caller, request.into_ask()).await?.into()))
 }
