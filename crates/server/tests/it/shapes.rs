@@ -391,7 +391,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
     let answer = server.send("DELETE", "/v1/debits", &[], "").await;
     answer.problem(405, "method_not_allowed");
     assert_eq!(answer.header("allow"), Some("POST"));
-    server.send("PATCH", "/v1/actions/scan", &[], "{}").await.problem(405, "method_not_allowed");
+    server.send("DELETE", "/v1/actions/scan", &[], "").await.problem(405, "method_not_allowed");
 }
 
 #[tokio::test]
