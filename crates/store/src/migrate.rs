@@ -28,13 +28,17 @@ statements! {
 const WAITS_MAX: usize = 24;
 
 /// Number, name and text of each migration of a database.
-fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 2] {
+fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 3] {
     let append_only = match dialect {
         Dialect::Sqlite => include_str!("../migrations/0002_append_only.sqlite.sql"),
         Dialect::Postgres => include_str!("../migrations/0002_append_only.postgres.sql"),
         Dialect::Mysql => include_str!("../migrations/0002_append_only.mysql.sql"),
     };
-    [(1, "ledger", include_str!("../migrations/0001_ledger.sql")), (2, "append_only", append_only)]
+    [
+        (1, "ledger", include_str!("../migrations/0001_ledger.sql")),
+        (2, "append_only", append_only),
+        (4, "quotes", include_str!("../migrations/0004_quotes.sql")),
+    ]
 }
 
 /// The newest schema this program knows.

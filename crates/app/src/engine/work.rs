@@ -11,6 +11,7 @@ use purser_core::wallet::Owner;
 use purser_core::{Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide};
 use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched, Wanted};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -183,13 +184,14 @@ impl<'a> Work<'a> {
     fn decide(&mut self, job: &Job, keys: &[WalletKey], history: Vec<Entry>) -> Result<Outcome, StoreError> {
         let now = self.instant(keys);
         self.sweep_first(keys, now)?;
+        let command = self.with_quote(&job.command)?;
         let mut state = State {
             catalogue: &self.config.catalogue,
             standing: self.config.standing(job.command.tenant),
             wallets: self.take(keys),
             history,
         };
-        let decided = decide(&mut state, &job.command, now);
+        let decided = decide(&mut state, &command, now);
         self.put_back(state.wallets);
         let decision = match decided {
             Ok(decision) => decision,
@@ -205,7 +207,20 @@ impl<'a> Work<'a> {
         });
         let event = event_of(&job.command.movement);
         self.record(&Recording { entries: &decision.entries, event, text: job.text.as_ref(), answer })?;
+        if let Some(promise) = command.movement.promise() {
+            self.batch.use_quote(job.command.tenant, promise.id, promise.expires_at)?;
+        }
         Ok(Ok(Done { receipt: decision.receipt, replayed: false }))
+    }
+
+    /// The command with what is known of the quote that it brings.
+    fn with_quote<'c>(&self, command: &'c Command) -> Result<Cow<'c, Command>, StoreError> {
+        let Some(promise) = command.movement.promise() else { return Ok(Cow::Borrowed(command)) };
+        if !self.batch.quote_used(command.tenant, promise.id)? {
+            return Ok(Cow::Borrowed(command));
+        }
+        let movement = command.movement.clone().with_promise_used();
+        Ok(Cow::Owned(Command { movement, ..command.clone() }))
     }
 
     /// The command's one `now`: never before anything its wallets have recorded, nor inside a closed period.
@@ -461,6 +476,7 @@ pub(super) fn wanted(jobs: &[&Job], config: &Config) -> Wanted {
     let mut wanted = Wanted::default();
     for job in jobs {
         wanted.keys.extend(job.key.as_ref().map(|(key, _)| *key));
+        wanted.quotes.extend(job.command.movement.promise().map(|promise| (job.command.tenant, promise.id)));
         want(&mut wanted, &job.route, &job.command, config);
     }
     wanted
