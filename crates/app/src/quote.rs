@@ -48,9 +48,11 @@ impl Subject<'_> {
         let content = match self.usage {
             Usage::Quantity(quantity) => content.fixed(&[1]).fixed(&quantity.0.to_be_bytes()),
             Usage::Amount(amount) => content.fixed(&[2]).fixed(&amount.0.to_be_bytes()),
-            Usage::Dimensions(measures) => measures.iter().fold(content.fixed(&[3]), |content, (name, much)| {
-                content.part(name.as_bytes()).fixed(&much.0.to_be_bytes())
-            }),
+            Usage::Dimensions(measures) => {
+                measures.iter().fold(content.fixed(&[3]), |content, (name, much)| {
+                    content.part(name.as_bytes()).fixed(&much.0.to_be_bytes())
+                })
+            }
         };
         // Behind the measures, which end with the content: a tag of its own tells where.
         let content = match self.wallet {

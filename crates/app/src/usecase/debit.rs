@@ -202,12 +202,7 @@ pub async fn batch(
     outcomes
 }
 
-async fn queue(
-    app: &App,
-    caller: &Caller,
-    ask: &DebitAsk,
-    key: &Idempotency,
-) -> Result<Queued, AppError> {
+async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) -> Result<Queued, AppError> {
     caller.require(Scope::Write)?;
     let parsed = parse(app, caller, ask)?;
     if let Err(error) = parse::in_window(parsed.occurred_at, app.now()) {

@@ -68,7 +68,8 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
         action: Some(action.key.clone()),
     };
     let (unit, usage, quote) = (unit.map(|unit| unit.code), usage.clone(), quote.clone());
-    let movement = Movement::PlaceHold(PlaceHold { action: action.no, usage, unit, wallet, expires_in, quote });
+    let movement =
+        Movement::PlaceHold(PlaceHold { action: action.no, usage, unit, wallet, expires_in, quote });
     let order =
         Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
     let answered = app.carry_out(caller, order, Some(names)).await;

@@ -117,8 +117,7 @@ fn candidates(
     }
     let unit = promise.map(|promise| &promise.unit).or(ask.unit.as_ref());
     let wanted = |wallet: &Wallet| {
-        unit.is_none_or(|unit| *unit == wallet.unit.code)
-            && ask.wallet.is_none_or(|id| id == wallet.key.id)
+        unit.is_none_or(|unit| *unit == wallet.unit.code) && ask.wallet.is_none_or(|id| id == wallet.key.id)
     };
     let mut matching = draft.wallets.iter().enumerate().filter(|(_, wallet)| wanted(wallet)).peekable();
     if matching.peek().is_none() {

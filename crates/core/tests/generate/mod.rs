@@ -139,7 +139,14 @@ impl Known {
                 let usage = usage.fit(*action);
                 (
                     candidates(*action),
-                    Movement::Debit(Debit { action: *action, usage, unit, wallet, settle: *settle, quote: None }),
+                    Movement::Debit(Debit {
+                        action: *action,
+                        usage,
+                        unit,
+                        wallet,
+                        settle: *settle,
+                        quote: None,
+                    }),
                 )
             }
             Op::Refund { debit, amount } => {

@@ -301,9 +301,8 @@ fn sites(public: &str, back: &str) -> Result<(String, Vec<String>), (&'static st
         return Err(("public_url", "has to be an absolute http or https address"));
     }
     let listed = back.split(',').map(str::trim).filter(|site| !site.is_empty());
-    let whole = |site: &str| {
-        origin(site).filter(|found| site.trim_end_matches('/').eq_ignore_ascii_case(found))
-    };
+    let whole =
+        |site: &str| origin(site).filter(|found| site.trim_end_matches('/').eq_ignore_ascii_case(found));
     let origins: Option<Vec<String>> = listed.map(whole).collect();
     let origins = origins
         .ok_or(("return_origins", "has to be sites such as https://app.example.com, separated by commas"))?;

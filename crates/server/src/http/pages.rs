@@ -65,7 +65,9 @@ fn row(name: &str, value: &str) -> String {
 }
 
 fn back(link: &TopupLink) -> String {
-    let to = |url: &String| format!("<p><a class=\"back\" href=\"{}\" rel=\"noreferrer\">Go back</a></p>", escaped(url));
+    let to = |url: &String| {
+        format!("<p><a class=\"back\" href=\"{}\" rel=\"noreferrer\">Go back</a></p>", escaped(url))
+    };
     link.return_url.as_ref().map(to).unwrap_or_default()
 }
 

@@ -4,8 +4,8 @@
 
 use super::LoadedWallet;
 use super::rows::{
-    entry_columns, hold_columns, id, lot_columns, number, read_debt, read_entry, read_freeze, read_hold, read_lot,
-    read_wallet_row, wallet_columns,
+    entry_columns, hold_columns, id, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
+    read_lot, read_wallet_row, wallet_columns,
 };
 use crate::dialect::{Dialect, statements};
 use crate::driver::{Columns, Session, values};

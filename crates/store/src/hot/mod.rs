@@ -320,7 +320,12 @@ impl Batch<'_> {
     }
 
     /// Records that the debit or hold that was just appended was made with this quote. It binds until `expires_at`.
-    pub fn use_quote(&mut self, tenant: TenantNo, quote: Id, expires_at: Timestamp) -> Result<(), StoreError> {
+    pub fn use_quote(
+        &mut self,
+        tenant: TenantNo,
+        quote: Id,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
         match &mut self.0 {
             Ways::Embedded(batch) => load::use_quote(batch.session(), tenant, quote, expires_at),
             Ways::Server(batch) => {

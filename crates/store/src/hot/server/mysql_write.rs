@@ -147,9 +147,14 @@ fn state(pending: &Pending, script: &mut Writing<'_>) {
     wallets(pending, script);
     lots(pending, script);
     holds(pending, script);
-    script.rows(Step::Write, INSERT_QUOTES, &pending.quotes, |line, QuoteRow { tenant, quote, expires_at }| {
-        line.int(tenant.0 as i64).bytes(&quote.to_bytes()).int(expires_at.0);
-    });
+    script.rows(
+        Step::Write,
+        INSERT_QUOTES,
+        &pending.quotes,
+        |line, QuoteRow { tenant, quote, expires_at }| {
+            line.int(tenant.0 as i64).bytes(&quote.to_bytes()).int(expires_at.0);
+        },
+    );
     let Pending { owing, debts, freezing, freezes, .. } = pending;
     script.rows(Step::Write, DELETE_DEBTS, owing, wallet);
     script.rows(Step::Write, INSERT_DEBTS, debts, |line, (key, debt)| {
