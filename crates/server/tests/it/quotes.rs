@@ -238,6 +238,9 @@ fn one_quote_for_a_user_that_was_never_seen_is_used_once(kind: Kind) {
     run(async {
         let nodes = two(kind, "1").await;
         nodes[0].action("gift", json!({"model": "free"})).await;
+        let asked = json!({"user": "ann", "action": "gift"}).to_string();
+        // What one node makes another hears of within a second.
+        while nodes[1].send("POST", "/v1/preflight", &[], &asked).await.status != 200 {}
         for round in 0..40 {
             let body = json!({"user": format!("new-{round}"), "action": "gift"});
             let token = quote(&nodes[0], body.clone()).await;
