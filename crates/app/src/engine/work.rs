@@ -1,6 +1,6 @@
 //! The work of one batch: for each command, look up its key, load its wallets, decide, append.
 
-use super::job::{Done, Job, Outcome, Route};
+use super::job::{Done, Job, Outcome, Route, event_of};
 use super::live::{Live, LiveWallet};
 use crate::config::Config;
 use crate::error::AppError;
@@ -559,26 +559,6 @@ pub(super) fn known_answer(
     }
     let receipt = decode_receipt(&answer.receipt)?;
     Ok(Some(Ok(Done { receipt, replayed: true })))
-}
-
-/// The kind of event that a command's outbox rows announce.
-fn event_of(movement: &Movement) -> EntryKind {
-    match movement {
-        Movement::Grant(_) => EntryKind::Grant,
-        Movement::Revoke(_) => EntryKind::Revoke,
-        Movement::Debit(_) => EntryKind::Debit,
-        Movement::Refund(_) => EntryKind::Refund,
-        Movement::PlaceHold(_) => EntryKind::Hold,
-        Movement::ExtendHold(_) => EntryKind::Extend,
-        Movement::CaptureHold(_) => EntryKind::Capture,
-        Movement::ReleaseHold { .. } => EntryKind::Release,
-        Movement::Transfer { .. } => EntryKind::TransferOut,
-        Movement::Freeze(_) => EntryKind::Freeze,
-        Movement::Thaw { .. } => EntryKind::Thaw,
-        Movement::Reverse(_) => EntryKind::Reverse,
-        Movement::Reinstate { .. } => EntryKind::Reinstate,
-        Movement::Sweep => EntryKind::Expire,
-    }
 }
 
 /// A fault of the store as callers see it: what passes by itself is retryable, the rest is opaque.
