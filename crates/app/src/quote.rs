@@ -175,7 +175,7 @@ impl App {
         let Some(origin) = origin(url) else {
             return refused("malformed", "an absolute http or https address is expected");
         };
-        match self.inner.settings.return_origins.iter().any(|allowed| *allowed == origin) {
+        match self.inner.settings.return_origins.contains(&origin) {
             true => Ok(()),
             false => refused("origin_not_allowed", "the setting return_origins does not have this site"),
         }
