@@ -96,6 +96,10 @@ pub struct DebitAsk {
     pub settle: bool,
     /// RFC 3339; the time of receipt unless said.
     pub occurred_at: Option<String>,
+    /// The promise of its cost that a preflight or a refusal gave.
+    pub quote: Option<String>,
+    /// Where the page for buying credits leads back to.
+    pub return_url: Option<String>,
     /// Reference, metadata.
     pub remarks: Remarks,
 }
@@ -126,6 +130,10 @@ pub struct HoldAsk {
     pub wallet_id: Option<String>,
     /// Seconds; 900 unless said.
     pub expires_in: Option<i64>,
+    /// The promise of its cost that a preflight or a refusal gave.
+    pub quote: Option<String>,
+    /// Where the page for buying credits leads back to.
+    pub return_url: Option<String>,
     /// Reference, metadata.
     pub remarks: Remarks,
 }

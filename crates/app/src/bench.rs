@@ -88,7 +88,7 @@ fn debit(app: &App, action: u64, owners: &[(TenantNo, UserNo)]) -> Job {
     let index = usize::try_from(ids.number() % owners.len() as u64).expect("an index of a list in memory");
     let (tenant, user) = owners[index];
     let usage = Usage::Quantity(Quantity::ONE);
-    let debit = Debit { action, usage, unit: None, wallet: None, settle: false };
+    let debit = Debit { action, usage, unit: None, wallet: None, settle: false, quote: None };
     let key = uuid(ids.id().0 | u128::from(ids.number() as u16));
     let request = *blake3::hash(key.as_bytes()).as_bytes();
     let key = Some((KeyDigest::of(tenant, &key), request));

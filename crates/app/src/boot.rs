@@ -57,6 +57,10 @@ pub struct Settings {
     pub rate_limit: Option<Rate>,
     /// How many live balances may be streamed at the same time.
     pub streams_max: usize,
+    /// What links to pages of this service begin with, such as `https://credits.example.com`; no slash at the end.
+    pub public_url: String,
+    /// The sites that a page may lead back to, as scheme, host and port in lower case.
+    pub return_origins: Vec<String>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -76,6 +80,8 @@ impl std::fmt::Debug for Settings {
             .field("redis_url", &self.redis_url.is_some())
             .field("rate_limit", &self.rate_limit)
             .field("streams_max", &self.streams_max)
+            .field("public_url", &self.public_url)
+            .field("return_origins", &self.return_origins)
             .finish()
     }
 }
@@ -97,6 +103,8 @@ impl Settings {
             redis_url: None,
             rate_limit: None,
             streams_max: 1_000,
+            public_url: "http://127.0.0.1:8080".to_string(),
+            return_origins: Vec::new(),
         }
     }
 

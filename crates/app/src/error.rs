@@ -1,5 +1,6 @@
 //! The three kinds of errors, never mixed: rejections (the business says no), faults (the machine failed), bugs (panics).
 
+use crate::view::Offer;
 use purser_core::Rejection;
 use std::time::Duration;
 
@@ -24,6 +25,14 @@ pub enum AppError {
     /// The business says no.
     #[error("refused: {}", .0.code())]
     Rejected(Rejection),
+    /// The balance lacks, and this can be done about it: 402.
+    #[error("refused: {}", .rejection.code())]
+    OutOfCredit {
+        /// What the business says.
+        rejection: Rejection,
+        /// What can be done.
+        offer: Box<Offer>,
+    },
     /// What is to be read does not exist (or is another tenant's, which is the same to the caller): 404.
     #[error("no such {what}")]
     NotFound {

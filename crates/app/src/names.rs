@@ -65,6 +65,12 @@ impl App {
         }
     }
 
+    /// The tenant of a user that was looked up before.
+    pub(crate) fn known_tenant(&self, named: &Named) -> Option<TenantNo> {
+        let key = (named.tenant.clone(), named.user.clone());
+        self.inner.names.numbers.read().get(&key).map(|(tenant, _)| *tenant)
+    }
+
     /// The numbers of a user, if it was ever used. Makes nothing.
     pub(crate) async fn find_user(&self, named: &Named) -> Result<Option<(TenantNo, UserNo)>, AppError> {
         // A tuple of borrowed keys cannot be looked up; clones of keys are counters, not copies.

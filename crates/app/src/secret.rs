@@ -59,6 +59,13 @@ impl Secrets {
         Secrets { keys: vec![key] }
     }
 
+    /// These keys with older ones behind them.
+    #[cfg(test)]
+    pub(crate) fn joined(mut self, older: Secrets) -> Secrets {
+        self.keys.extend(older.keys);
+        self
+    }
+
     /// The keys for one purpose, the newest first: what is made uses the first, what is checked may use any.
     pub fn derive(&self, purpose: &str) -> impl Iterator<Item = [u8; 32]> {
         let context = format!("purser 2026-11 {purpose}");

@@ -48,6 +48,28 @@ pub struct Preflight {
     pub available_after: Amount,
     /// What is missing, debt included.
     pub shortfall: Option<Amount>,
+    /// A promise of the cost, where a debit would be made or only credits are missing.
+    pub quote: Option<QuoteView>,
+    /// Where credits can be bought, when they are missing.
+    pub topup_url: Option<String>,
+}
+
+/// A signed promise of what an action costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuoteView {
+    /// To be given to the debit or hold.
+    pub token: String,
+    /// It binds before this instant.
+    pub expires_at: Timestamp,
+}
+
+/// What can be done about a lack of credits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Lets the interrupted action go on at this price once there are credits.
+    pub quote: QuoteView,
+    /// Where credits can be bought.
+    pub topup_url: String,
 }
 
 /// A wallet as lists and reads show it.

@@ -5,7 +5,7 @@
 
 use crate::amount::{Amount, Money};
 use crate::entry::{Actor, Digest, GrantKind, Usage};
-use crate::id::{CauseId, Id, LotId, TenantNo, UserNo, WalletId};
+use crate::id::{CauseId, Id, LotId, PriceId, TenantNo, UserNo, WalletId};
 use crate::key::Key;
 use crate::time::Timestamp;
 
@@ -114,6 +114,59 @@ pub struct Debit {
     pub wallet: Option<WalletId>,
     /// Record work already done: never refused for lack of credit.
     pub settle: bool,
+    /// The promise of its cost that was given before.
+    pub quote: Option<Quote>,
+}
+
+/// What a quote that comes back with a debit or hold is worth.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Quote {
+    /// It cannot be read, or this service did not sign it.
+    Invalid,
+    /// It was given for another request.
+    Mismatch,
+    /// It was given for this request.
+    Promise(Promise),
+}
+
+/// What a quote promises: the price is locked, whatever the catalogue says meanwhile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Promise {
+    /// Names the quote; it is used once.
+    pub id: Id,
+    /// The price version that was in force when it was given.
+    pub price: PriceId,
+    /// The unit of the promised amount.
+    pub unit: Key,
+    /// What it costs, in smallest parts of the unit.
+    pub amount: Amount,
+    /// It binds before this instant.
+    pub expires_at: Timestamp,
+    /// Whether a debit or hold was made with it before.
+    pub used: bool,
+}
+
+impl Movement {
+    /// The promise of cost that a debit or hold brings.
+    pub fn promise(&self) -> Option<&Promise> {
+        match self {
+            Movement::Debit(Debit { quote: Some(Quote::Promise(promise)), .. })
+            | Movement::PlaceHold(PlaceHold { quote: Some(Quote::Promise(promise)), .. }) => Some(promise),
+            _ => None,
+        }
+    }
+
+    /// The same movement, whose promise was used before.
+    pub fn with_promise_used(mut self) -> Movement {
+        match &mut self {
+            Movement::Debit(Debit { quote: Some(Quote::Promise(promise)), .. })
+            | Movement::PlaceHold(PlaceHold { quote: Some(Quote::Promise(promise)), .. }) => {
+                promise.used = true;
+            }
+            _ => {}
+        }
+        self
+    }
 }
 
 /// What to give back of a debit.
@@ -138,6 +191,8 @@ pub struct PlaceHold {
     pub wallet: Option<WalletId>,
     /// Microseconds until it runs out.
     pub expires_in: i64,
+    /// The promise of its cost that was given before.
+    pub quote: Option<Quote>,
 }
 
 /// How to change a hold; the place of what is not given stays.

@@ -62,6 +62,14 @@ pub enum Rejection {
     SpendingFrozen,
     /// The tenant is closed for good.
     TenantClosed,
+    /// The quote cannot be read, or this service did not sign it.
+    QuoteInvalid,
+    /// The quote was given for another user, action, input, unit or wallet.
+    QuoteMismatch,
+    /// A debit or hold was made with the quote before.
+    QuoteUsed,
+    /// The quote's time is over.
+    QuoteExpired,
     /// The hold ran out before it was captured or extended.
     HoldExpired,
     /// The hold was captured or released before.
@@ -130,6 +138,10 @@ impl Rejection {
             Rejection::TenantSuspended => "tenant_suspended",
             Rejection::SpendingFrozen => "spending_frozen",
             Rejection::TenantClosed => "tenant_closed",
+            Rejection::QuoteInvalid => "quote_invalid",
+            Rejection::QuoteMismatch => "quote_mismatch",
+            Rejection::QuoteUsed => "quote_used",
+            Rejection::QuoteExpired => "quote_expired",
             Rejection::HoldExpired => "hold_expired",
             Rejection::HoldClosed { .. } => "hold_closed",
             Rejection::CaptureExceedsHold { .. } => "capture_exceeds_hold",
@@ -159,7 +171,11 @@ impl Rejection {
             | Rejection::GrantNotFound
             | Rejection::CauseNotFound => 404,
             Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed => 403,
-            Rejection::HoldExpired
+            Rejection::QuoteInvalid
+            | Rejection::QuoteMismatch
+            | Rejection::QuoteUsed
+            | Rejection::QuoteExpired
+            | Rejection::HoldExpired
             | Rejection::HoldClosed { .. }
             | Rejection::CaptureExceedsHold { .. }
             | Rejection::HoldLifeExceeded

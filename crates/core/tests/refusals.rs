@@ -9,12 +9,17 @@ mod world;
 
 use insta::assert_snapshot;
 use play::play;
+use purser_core::catalogue::{Action, Overage, Price};
 use purser_core::catalogue::{Catalogue, Unit};
-use purser_core::command::{Command, Grant, Movement, Reverse};
+use purser_core::command::{Command, Debit, Grant, Movement, Promise, Quote, Reverse};
 use purser_core::decide::{ALLOCATIONS_MAX, Standing};
 use purser_core::entry::{Actor, GrantKind, LotTerms};
+use purser_core::entry::{Terms, Usage};
+use purser_core::pricing::Model;
 use purser_core::wallet::{Lot, Owner};
-use purser_core::{Amount, Id, State, TenantNo, Timestamp, Wallet, WalletId, decide};
+use purser_core::{
+    Amount, Decision, Id, Key, Quantity, Rejection, State, TenantNo, Timestamp, Wallet, WalletId, decide,
+};
 
 #[test]
 fn a_suspended_tenant_spends_nothing_but_work_done_is_recorded() {
@@ -297,4 +302,86 @@ fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
     ];
     let missing: Vec<_> = codes.into_iter().filter(|code| !told(code)).collect();
     assert!(missing.is_empty(), "no script tells {missing:?}");
+}
+
+/// Asks for a debit of an action that costs 5 now, of a wallet with so much, at the instant 1,000,000.
+fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<Decision, Rejection> {
+    let credit = Unit::credit().code;
+    let price = |id: u128, at, amount| Price {
+        id: Id(id),
+        unit: credit.clone(),
+        valid_from: Timestamp(at),
+        model: Model::Flat { amount: Amount(amount) },
+    };
+    let action = Action {
+        no: 1,
+        key: Key::parse("scan").expect("a key"),
+        active: true,
+        overage: Overage::Refuse,
+        units: vec![credit.clone()],
+        prices: vec![price(70, 0, 3), price(71, 500, 5)],
+    };
+    let catalogue = Catalogue::new([], [action]);
+    let debit = Debit {
+        action: 1,
+        usage: Usage::Quantity(Quantity::ONE),
+        unit: None,
+        wallet: None,
+        settle,
+        quote: Some(quote),
+    };
+    let now = Timestamp(1_000_000);
+    let command = Command {
+        id: Id::new(1, 1),
+        tenant: TenantNo(1),
+        user: None,
+        actor: Actor::WORKER,
+        occurred_at: now,
+        text_digest: None,
+        movement: Movement::Debit(debit),
+    };
+    let mut state =
+        State { catalogue: &catalogue, standing, wallets: vec![crumbs(has)], history: Vec::new() };
+    decide(&mut state, &command, now)
+}
+
+/// A promise of 3 until just after now.
+fn promise() -> Promise {
+    let (unit, expires_at) = (Unit::credit().code, Timestamp(1_000_001));
+    Promise { id: Id(9), price: Id(70), unit, amount: Amount(3), expires_at, used: false }
+}
+
+#[test]
+fn a_promise_holds_whatever_the_price_is_now_and_the_entry_names_its_version() {
+    let decision = quoted(Standing::Active, 4, false, Quote::Promise(promise())).expect("3 of 4");
+    let [entry] = &decision.entries[..] else { panic!("{decision:?}") };
+    let Terms::Charge(charge) = &entry.terms else { panic!("{entry:?}") };
+    assert_eq!((entry.amount, charge.cost, charge.price), (Amount(-3), Amount(3), Some(Id(70))));
+}
+
+#[test]
+fn a_bad_quote_is_refused_after_the_standing_and_before_the_lack_of_credits() {
+    let used = Quote::Promise(Promise { used: true, ..promise() });
+    let over = Quote::Promise(Promise { expires_at: Timestamp(1_000_000), ..promise() });
+    let codes = [
+        (Quote::Invalid, "quote_invalid"),
+        (Quote::Mismatch, "quote_mismatch"),
+        (used, "quote_used"),
+        (over, "quote_expired"),
+    ];
+    let code = |standing, has, settle, quote: &Quote| {
+        quoted(standing, has, settle, quote.clone()).map(drop).map_err(|rejection| rejection.code())
+    };
+    for (quote, expected) in &codes {
+        for has in [0, 10] {
+            assert_eq!(code(Standing::Suspended, has, false, quote), Err("tenant_suspended"));
+            assert_eq!(code(Standing::Frozen, has, false, quote), Err("spending_frozen"));
+            assert_eq!(code(Standing::Active, has, false, quote), Err(*expected));
+            // Work already done as well: with a quote it asks for the promised price, which is not to be had.
+            assert_eq!(code(Standing::Active, has, true, quote), Err(*expected));
+        }
+    }
+    let good = Quote::Promise(promise());
+    assert_eq!(code(Standing::Active, 2, false, &good), Err("insufficient_credits"));
+    assert_eq!(code(Standing::Active, 2, true, &good), Ok(()));
 }

@@ -83,11 +83,18 @@ fn swept_in_steps_and_booked_at_once(holds: i64, ends: Option<i64>) {
             unit: None,
             wallet: None,
             expires_in: 60 * SECOND + number * 1_000,
+            quote: None,
         };
         run(&mut world, Movement::PlaceHold(place), START);
     }
-    let settle =
-        Debit { action: 1, usage: Usage::Quantity(Quantity::ONE), unit: None, wallet: None, settle: true };
+    let settle = Debit {
+        action: 1,
+        usage: Usage::Quantity(Quantity::ONE),
+        unit: None,
+        wallet: None,
+        settle: true,
+        quote: None,
+    };
     run(&mut world, Movement::Debit(settle), START);
     // Starts after the holds ran out and may end before anybody looks: in between it repays debt.
     run(&mut world, grant(300, Some(START + 100 * SECOND), ends), START);

@@ -31,6 +31,9 @@ const FOLD_EVERY: u64 = 64;
 /// meanwhile waits a millisecond or two, not ten.
 const STEP_ROWS: usize = 256;
 
+/// How long a used quote is remembered after its time, in microseconds: clocks differ, and a wallet's time may be ahead.
+pub(super) const QUOTES_KEPT: i64 = purser_core::time::DAY;
+
 /// What a funnel works with.
 pub struct FunnelParts {
     /// Reads.
@@ -357,9 +360,10 @@ impl Funnel {
         let Ok(now) = self.parts.clock.now() else { return Ok(false) };
         let before = Timestamp(now.0.saturating_sub(micros(self.parts.keep_keys)));
         let mut batch = self.parts.writer.begin()?;
-        let more = batch.prune_answers(before, STEP_ROWS)?;
+        let answers = batch.prune_answers(before, STEP_ROWS)?;
+        let quotes = batch.prune_quotes(now.plus(-QUOTES_KEPT), STEP_ROWS)?;
         commit_cold(batch)?;
-        Ok(more)
+        Ok(answers || quotes)
     }
 
     /// Saves the rows of some wallets; whether some are left.

@@ -1,9 +1,10 @@
 //! What waits in the queue: commands with the promise to answer them, and cold changes.
 
 use crate::error::AppError;
+use purser_core::entry::EntryKind;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::Owner;
-use purser_core::{Command, Id, Key, WalletKey};
+use purser_core::{Command, Id, Key, Movement, WalletKey};
 use purser_store::{Batch, EntryText, KeyDigest, StoreError};
 use tokio::sync::oneshot;
 
@@ -61,4 +62,24 @@ pub(super) enum Work {
     Cold(ColdJob, oneshot::Sender<Result<(), StoreError>>),
     /// Everything in memory goes to the rows, then the writer ends.
     Stop,
+}
+
+/// The kind of event that a command's outbox rows announce.
+pub(super) fn event_of(movement: &Movement) -> EntryKind {
+    match movement {
+        Movement::Grant(_) => EntryKind::Grant,
+        Movement::Revoke(_) => EntryKind::Revoke,
+        Movement::Debit(_) => EntryKind::Debit,
+        Movement::Refund(_) => EntryKind::Refund,
+        Movement::PlaceHold(_) => EntryKind::Hold,
+        Movement::ExtendHold(_) => EntryKind::Extend,
+        Movement::CaptureHold(_) => EntryKind::Capture,
+        Movement::ReleaseHold { .. } => EntryKind::Release,
+        Movement::Transfer { .. } => EntryKind::TransferOut,
+        Movement::Freeze(_) => EntryKind::Freeze,
+        Movement::Thaw { .. } => EntryKind::Thaw,
+        Movement::Reverse(_) => EntryKind::Reverse,
+        Movement::Reinstate { .. } => EntryKind::Reinstate,
+        Movement::Sweep => EntryKind::Expire,
+    }
 }

@@ -1,6 +1,6 @@
 //! The work of one batch: for each command, look up its key, load its wallets, decide, append.
 
-use super::job::{Done, Job, Outcome, Route};
+use super::job::{Done, Job, Outcome, Route, event_of};
 use super::live::{Live, LiveWallet};
 use crate::config::Config;
 use crate::error::AppError;
@@ -11,6 +11,7 @@ use purser_core::wallet::Owner;
 use purser_core::{Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide};
 use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched, Wanted};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -183,13 +184,14 @@ impl<'a> Work<'a> {
     fn decide(&mut self, job: &Job, keys: &[WalletKey], history: Vec<Entry>) -> Result<Outcome, StoreError> {
         let now = self.instant(keys);
         self.sweep_first(keys, now)?;
+        let command = self.with_quote(&job.command)?;
         let mut state = State {
             catalogue: &self.config.catalogue,
             standing: self.config.standing(job.command.tenant),
             wallets: self.take(keys),
             history,
         };
-        let decided = decide(&mut state, &job.command, now);
+        let decided = decide(&mut state, &command, now);
         self.put_back(state.wallets);
         let decision = match decided {
             Ok(decision) => decision,
@@ -205,7 +207,20 @@ impl<'a> Work<'a> {
         });
         let event = event_of(&job.command.movement);
         self.record(&Recording { entries: &decision.entries, event, text: job.text.as_ref(), answer })?;
+        if let Some(promise) = command.movement.promise() {
+            self.batch.use_quote(job.command.tenant, promise.id, promise.expires_at)?;
+        }
         Ok(Ok(Done { receipt: decision.receipt, replayed: false }))
+    }
+
+    /// The command with what is known of the quote that it brings.
+    fn with_quote<'c>(&self, command: &'c Command) -> Result<Cow<'c, Command>, StoreError> {
+        let Some(promise) = command.movement.promise() else { return Ok(Cow::Borrowed(command)) };
+        if !self.batch.quote_used(command.tenant, promise.id)? {
+            return Ok(Cow::Borrowed(command));
+        }
+        let movement = command.movement.clone().with_promise_used();
+        Ok(Cow::Owned(Command { movement, ..command.clone() }))
     }
 
     /// The command's one `now`: never before anything its wallets have recorded, nor inside a closed period.
@@ -461,6 +476,7 @@ pub(super) fn wanted(jobs: &[&Job], config: &Config) -> Wanted {
     let mut wanted = Wanted::default();
     for job in jobs {
         wanted.keys.extend(job.key.as_ref().map(|(key, _)| *key));
+        wanted.quotes.extend(job.command.movement.promise().map(|promise| (job.command.tenant, promise.id)));
         want(&mut wanted, &job.route, &job.command, config);
     }
     wanted
@@ -543,26 +559,6 @@ pub(super) fn known_answer(
     }
     let receipt = decode_receipt(&answer.receipt)?;
     Ok(Some(Ok(Done { receipt, replayed: true })))
-}
-
-/// The kind of event that a command's outbox rows announce.
-fn event_of(movement: &Movement) -> EntryKind {
-    match movement {
-        Movement::Grant(_) => EntryKind::Grant,
-        Movement::Revoke(_) => EntryKind::Revoke,
-        Movement::Debit(_) => EntryKind::Debit,
-        Movement::Refund(_) => EntryKind::Refund,
-        Movement::PlaceHold(_) => EntryKind::Hold,
-        Movement::ExtendHold(_) => EntryKind::Extend,
-        Movement::CaptureHold(_) => EntryKind::Capture,
-        Movement::ReleaseHold { .. } => EntryKind::Release,
-        Movement::Transfer { .. } => EntryKind::TransferOut,
-        Movement::Freeze(_) => EntryKind::Freeze,
-        Movement::Thaw { .. } => EntryKind::Thaw,
-        Movement::Reverse(_) => EntryKind::Reverse,
-        Movement::Reinstate { .. } => EntryKind::Reinstate,
-        Movement::Sweep => EntryKind::Expire,
-    }
 }
 
 /// A fault of the store as callers see it: what passes by itself is retryable, the rest is opaque.

@@ -8,12 +8,14 @@ use crate::engine::{Outcome, Route};
 use crate::error::AppError;
 use crate::names::Named;
 use crate::parse;
-use crate::view::{Answered, DebitView, Names, Preflight};
+use crate::quote::Subject;
+use crate::view::{Answered, DebitView, Names, Preflight, QuoteView};
 use purser_core::catalogue::Action;
-use purser_core::command::{Debit, Refund};
+use purser_core::command::{Debit, Quote, Refund};
 use purser_core::decide::{self, State};
 use purser_core::entry::{EntryKind, Terms, Usage};
 use purser_core::id::Prefix;
+use purser_core::receipt::{Detail, Receipt};
 use purser_core::wallet::Owner;
 use purser_core::{
     Amount, Command, Entry, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet,
@@ -30,6 +32,33 @@ struct Parsed {
     unit: Option<Key>,
     wallet: Option<(TenantNo, WalletId)>,
     occurred_at: Timestamp,
+    quote: Option<Quote>,
+    return_url: Option<String>,
+}
+
+impl Parsed {
+    /// What a quote for it is about.
+    fn subject(&self) -> Subject<'_> {
+        let promise = match &self.quote {
+            Some(Quote::Promise(promise)) => Some(promise),
+            _ => None,
+        };
+        Subject {
+            named: &self.named,
+            action: &self.action,
+            usage: &self.usage,
+            wallet: self.wallet,
+            occurred_at: self.occurred_at,
+            promise,
+            return_url: self.return_url.as_deref(),
+        }
+    }
+}
+
+/// A debit in the queue.
+struct Queued {
+    parsed: Parsed,
+    outcome: oneshot::Receiver<Outcome>,
 }
 
 /// What a debit would do now; moves and makes nothing.
@@ -74,7 +103,20 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
     let mut state =
         State { catalogue: &config.catalogue, standing, wallets: projected.clone(), history: Vec::new() };
     let decided = decide::decide(&mut state, &command, now);
-    outcome(decided, &projected, now)
+    let offer = decided.as_ref().err().and_then(|rejection| app.offer(&parsed.subject(), rejection));
+    let quote = decided.as_ref().ok().and_then(|decision| quote_of(app, &parsed, &decision.receipt));
+    let mut answer = outcome(decided, &projected, now)?;
+    (answer.quote, answer.topup_url) = match offer {
+        Some(offer) => (Some(offer.quote), Some(offer.topup_url)),
+        None => (quote, None),
+    };
+    Ok(answer)
+}
+
+/// The promise of what a debit would have cost just now.
+fn quote_of(app: &App, parsed: &Parsed, receipt: &Receipt) -> Option<QuoteView> {
+    let Detail::Debit { charge } = &receipt.detail else { return None };
+    Some(app.promise(&parsed.subject(), charge.price?, &receipt.unit, charge.cost))
 }
 
 /// What the answer of a preflight says: of the wallet that would pay, or of the one that was asked first.
@@ -96,6 +138,8 @@ fn outcome(
             balance,
             available_after,
             shortfall: missing.then_some(-available_after),
+            quote: None,
+            topup_url: None,
         }
     };
     match decided {
@@ -124,8 +168,17 @@ pub async fn debit(
     ask: DebitAsk,
     key: Idempotency,
 ) -> Result<Answered, AppError> {
-    let (order_names, outcome) = queue(app, caller, &ask, &key).await?;
-    app.answer(outcome, Some(order_names)).await
+    let queued = queue(app, caller, &ask, &key).await?;
+    queued.answer(app).await
+}
+
+impl Queued {
+    /// Waits for what becomes of it.
+    async fn answer(self, app: &App) -> Result<Answered, AppError> {
+        let Queued { parsed, outcome } = self;
+        let answered = app.answer(outcome, Some(names_of(&parsed))).await;
+        answered.map_err(|error| app.with_offer(&parsed.subject(), error))
+    }
 }
 
 /// Charges up to 1,000 actions; each stands alone, outcomes in the order of the asks.
@@ -142,36 +195,31 @@ pub async fn batch(
     let mut outcomes = Vec::with_capacity(queued.len());
     for item in queued {
         outcomes.push(match item {
-            Ok((names, outcome)) => app.answer(outcome, Some(names)).await,
+            Ok(queued) => queued.answer(app).await,
             Err(error) => Err(error),
         });
     }
     outcomes
 }
 
-async fn queue(
-    app: &App,
-    caller: &Caller,
-    ask: &DebitAsk,
-    key: &Idempotency,
-) -> Result<(Names, oneshot::Receiver<Outcome>), AppError> {
+async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) -> Result<Queued, AppError> {
     caller.require(Scope::Write)?;
     let parsed = parse(app, caller, ask)?;
     if let Err(error) = parse::in_window(parsed.occurred_at, app.now()) {
         let Some((tenant, _)) = app.find_user(&parsed.named).await? else { return Err(error) };
         let before = app.answered_before(tenant, key).await?.ok_or(error)?;
-        return Ok((names_of(&parsed), answered(before)));
+        return Ok(Queued { parsed, outcome: answered(before) });
     }
     let (tenant, user) = app.ensure_user(&parsed.named).await?;
     let wallet = wallet_of(&parsed, tenant)?;
     let owner = Owner::User(user);
     let route =
         wallet.map_or(Route::Action(owner), |id| Route::Wallet(WalletKey { tenant, id }, Some(owner)));
-    let names = names_of(&parsed);
     let (occurred_at, movement) =
         (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
     let order = Order { tenant, user: Some(user), occurred_at, movement, route, key, remarks: &ask.remarks };
-    Ok((names, app.submit(caller, order)?))
+    let outcome = app.submit(caller, order)?;
+    Ok(Queued { parsed, outcome })
 }
 
 /// The names that a debit's answer repeats.
@@ -269,8 +317,12 @@ fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError>
             Some((tenant, WalletId(id)))
         }
     };
+    app.check_return(ask.return_url.as_deref())?;
     let action = app.action(&action)?;
-    Ok(Parsed { named, action, usage, unit, wallet, occurred_at })
+    let return_url = ask.return_url.clone();
+    let mut parsed = Parsed { named, action, usage, unit, wallet, occurred_at, quote: None, return_url };
+    parsed.quote = ask.quote.as_deref().map(|token| app.quoted(&parsed.subject(), token));
+    Ok(parsed)
 }
 
 /// The wallet a request names, which must be of the tenant it names.
@@ -283,5 +335,6 @@ fn wallet_of(parsed: &Parsed, tenant: TenantNo) -> Result<Option<WalletId>, AppE
 }
 
 fn debit_of(parsed: &Parsed, settle: bool, wallet: Option<WalletId>) -> Debit {
-    Debit { action: parsed.action.no, usage: parsed.usage.clone(), unit: parsed.unit.clone(), wallet, settle }
+    let (usage, unit, quote) = (parsed.usage.clone(), parsed.unit.clone(), parsed.quote.clone());
+    Debit { action: parsed.action.no, usage, unit, wallet, settle, quote }
 }

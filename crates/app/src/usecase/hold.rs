@@ -7,9 +7,10 @@ use crate::caller::{Caller, Scope};
 use crate::engine::Route;
 use crate::error::AppError;
 use crate::parse::{self, field};
+use crate::quote::Subject;
 use crate::view::{Answered, HoldView, Names};
 use purser_core::catalogue::Unit;
-use purser_core::command::{CaptureHold, ExtendHold, PlaceHold};
+use purser_core::command::{CaptureHold, ExtendHold, PlaceHold, Quote};
 use purser_core::entry::Usage;
 use purser_core::id::Prefix;
 use purser_core::time::SECOND;
@@ -27,6 +28,7 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
     let expires_in = duration(ask.expires_in.unwrap_or(EXPIRES_IN))?;
     parse::measure(&ask.measure)?;
     parse::remarks(&ask.remarks)?;
+    app.check_return(ask.return_url.as_deref())?;
     let mut unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?;
     let wallet = match &ask.wallet_id {
         None => None,
@@ -37,6 +39,20 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
         unit = Some(single_unit(app, &action.units)?);
     }
     let usage = parse::usage(&ask.measure, unit.as_ref())?.unwrap_or(Usage::Quantity(Quantity::ONE));
+    let occurred_at = app.now();
+    let mut subject = Subject {
+        named: &named,
+        action: &action,
+        usage: &usage,
+        wallet: wallet.map(|(tenant, id)| (tenant, WalletId(id))),
+        occurred_at,
+        promise: None,
+        return_url: ask.return_url.as_deref(),
+    };
+    let quote = ask.quote.as_deref().map(|token| app.quoted(&subject, token));
+    if let Some(Quote::Promise(promise)) = &quote {
+        subject.promise = Some(promise);
+    }
     let (tenant, user) = app.ensure_user(&named).await?;
     let owner = Owner::User(user);
     let (wallet, route) = match wallet {
@@ -46,13 +62,18 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
             (Some(WalletId(id)), Route::Wallet(WalletKey { tenant, id: WalletId(id) }, Some(owner)))
         }
     };
-    let names = Names { tenant: named.tenant, user: Some(named.user), action: Some(action.key.clone()) };
-    let unit = unit.map(|unit| unit.code);
-    let movement = Movement::PlaceHold(PlaceHold { action: action.no, usage, unit, wallet, expires_in });
-    let occurred_at = app.now();
+    let names = Names {
+        tenant: named.tenant.clone(),
+        user: Some(named.user.clone()),
+        action: Some(action.key.clone()),
+    };
+    let (unit, usage, quote) = (unit.map(|unit| unit.code), usage.clone(), quote.clone());
+    let movement =
+        Movement::PlaceHold(PlaceHold { action: action.no, usage, unit, wallet, expires_in, quote });
     let order =
         Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
-    app.carry_out(caller, order, Some(names)).await
+    let answered = app.carry_out(caller, order, Some(names)).await;
+    answered.map_err(|error| app.with_offer(&subject, error))
 }
 
 /// Makes a hold longer or larger.

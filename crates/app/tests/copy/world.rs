@@ -269,14 +269,14 @@ impl World {
             20..=54 => {
                 let settle = self.dice.chance(20);
                 let usage = Usage::Quantity(Quantity::ONE);
-                let debit = Debit { action: ACTION, usage, unit: None, wallet: None, settle };
+                let debit = Debit { action: ACTION, usage, unit: None, wallet: None, settle, quote: None };
                 (Movement::Debit(debit), Route::Action(owner))
             }
             55..=66 => {
                 let usage = Usage::Amount(self.amount());
                 let expires_in = SECOND * (1 + self.dice.roll(40) as i64);
                 let (action, unit, wallet) = (ACTION, None, None);
-                let place = PlaceHold { action, usage, unit, wallet, expires_in };
+                let place = PlaceHold { action, usage, unit, wallet, expires_in, quote: None };
                 (Movement::PlaceHold(place), Route::Action(owner))
             }
             67..=79 => self.hold_or(&owned),

@@ -297,8 +297,10 @@ fn consume(rng: &mut Rng, request: &mut Request, place: &Place, life: Option<i64
     request.route =
         if from_wallet { Route::Wallet(place.key, Some(place.owner)) } else { Route::Action(place.owner) };
     request.movement = match life {
-        None => Movement::Debit(Debit { action, usage, unit, wallet, settle: rng.chance(25) }),
-        Some(expires_in) => Movement::PlaceHold(PlaceHold { action, usage, unit, wallet, expires_in }),
+        None => Movement::Debit(Debit { action, usage, unit, wallet, settle: rng.chance(25), quote: None }),
+        Some(expires_in) => {
+            Movement::PlaceHold(PlaceHold { action, usage, unit, wallet, expires_in, quote: None })
+        }
     };
 }
 

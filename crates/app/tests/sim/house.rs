@@ -204,7 +204,7 @@ pub fn grant(amount: i64) -> Movement {
 
 pub fn debit() -> Movement {
     let usage = Usage::Quantity(Quantity::ONE);
-    Movement::Debit(Debit { action: 1, usage, unit: None, wallet: None, settle: false })
+    Movement::Debit(Debit { action: 1, usage, unit: None, wallet: None, settle: false, quote: None })
 }
 
 pub fn reason<T>(answer: &Result<T, AppError>) -> &'static str {

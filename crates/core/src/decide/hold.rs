@@ -22,6 +22,7 @@ pub(super) fn place(draft: &mut Draft<'_, '_>, place: &PlaceHold) -> Result<Done
         unit: &place.unit,
         wallet: place.wallet,
         settle: false,
+        quote: place.quote.as_ref(),
     };
     let (wallet, charge) = spend::fund(draft, &ask)?;
     let allocations = pin(&draft.wallets[wallet], charge.cost, draft.now);

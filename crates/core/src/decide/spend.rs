@@ -4,7 +4,7 @@ use super::draft::{Draft, Line};
 use super::{ALLOCATIONS_MAX, Done};
 use crate::amount::Amount;
 use crate::catalogue::Action;
-use crate::command::Debit;
+use crate::command::{Debit, Promise, Quote};
 use crate::entry::{Allocation, Charge, EntryKind, Terms, Usage};
 use crate::id::WalletId;
 use crate::key::Key;
@@ -25,6 +25,7 @@ pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Re
         unit: &debit.unit,
         wallet: debit.wallet,
         settle: debit.settle,
+        quote: debit.quote.as_ref(),
     };
     let (wallet, charge) = fund(draft, &ask)?;
     let seq = draft.next_seq(wallet);
@@ -47,6 +48,26 @@ pub(super) struct Ask<'a> {
     pub(super) unit: &'a Option<Key>,
     pub(super) wallet: Option<WalletId>,
     pub(super) settle: bool,
+    pub(super) quote: Option<&'a Quote>,
+}
+
+impl<'a> Ask<'a> {
+    /// The promise that the quote makes at `now`; none without a quote.
+    fn promise(&self, now: Timestamp) -> Result<Option<&'a Promise>, Rejection> {
+        let promise = match self.quote {
+            None => return Ok(None),
+            Some(Quote::Invalid) => return Err(Rejection::QuoteInvalid),
+            Some(Quote::Mismatch) => return Err(Rejection::QuoteMismatch),
+            Some(Quote::Promise(promise)) => promise,
+        };
+        if self.unit.as_ref().is_some_and(|unit| *unit != promise.unit) {
+            return Err(Rejection::QuoteMismatch);
+        }
+        if promise.used {
+            return Err(Rejection::QuoteUsed);
+        }
+        if promise.expires_at <= now { Err(Rejection::QuoteExpired) } else { Ok(Some(promise)) }
+    }
 }
 
 /// Finds the wallet that pays and prices the usage in its unit: the first in funding order that covers the cost in
@@ -55,14 +76,20 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
     let catalogue = draft.catalogue;
     let action =
         catalogue.action(ask.action).filter(|action| action.active).ok_or(Rejection::ActionNotFound)?;
-    let candidates = candidates(draft, action, ask)?;
-    let charges =
-        candidates.iter().map(|wallet| charge(draft, action, *wallet, ask)).collect::<Result<Vec<_>, _>>()?;
+    // A quote that does not bind is refused below, after everything that is wrong without it.
+    let quoted = ask.promise(draft.now);
+    let promise = quoted.as_ref().ok().copied().flatten();
+    let candidates = candidates(draft, action, ask, promise)?;
+    let charges = candidates
+        .iter()
+        .map(|wallet| charge(draft, action, *wallet, ask, promise))
+        .collect::<Result<Vec<_>, _>>()?;
     if ask.settle {
         draft.standing.require_open()?;
     } else {
         draft.standing.require_spending()?;
     }
+    quoted?;
     for (wallet, charge) in candidates.iter().zip(&charges) {
         draft.prepare(*wallet);
         if charge.cost.is_zero() || draft.wallets[*wallet].available(draft.now) >= charge.cost {
@@ -79,13 +106,18 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
 }
 
 /// The wallets whose unit the action has a price for at the time of the work. Never empty.
-fn candidates(draft: &Draft<'_, '_>, action: &Action, ask: &Ask<'_>) -> Result<Vec<usize>, Rejection> {
+fn candidates(
+    draft: &Draft<'_, '_>,
+    action: &Action,
+    ask: &Ask<'_>,
+    promise: Option<&Promise>,
+) -> Result<Vec<usize>, Rejection> {
     if draft.wallets.is_empty() {
         return Err(Rejection::WalletNotFound);
     }
+    let unit = promise.map(|promise| &promise.unit).or(ask.unit.as_ref());
     let wanted = |wallet: &Wallet| {
-        ask.unit.as_ref().is_none_or(|unit| *unit == wallet.unit.code)
-            && ask.wallet.is_none_or(|id| id == wallet.key.id)
+        unit.is_none_or(|unit| *unit == wallet.unit.code) && ask.wallet.is_none_or(|id| id == wallet.key.id)
     };
     let mut matching = draft.wallets.iter().enumerate().filter(|(_, wallet)| wanted(wallet)).peekable();
     if matching.peek().is_none() {
@@ -104,7 +136,18 @@ fn candidates(draft: &Draft<'_, '_>, action: &Action, ask: &Ask<'_>) -> Result<V
     Ok(priced)
 }
 
-fn charge(draft: &Draft<'_, '_>, action: &Action, wallet: usize, ask: &Ask<'_>) -> Result<Charge, Rejection> {
+fn charge(
+    draft: &Draft<'_, '_>,
+    action: &Action,
+    wallet: usize,
+    ask: &Ask<'_>,
+    promise: Option<&Promise>,
+) -> Result<Charge, Rejection> {
+    let (action_no, usage, settle) = (action.no, ask.usage.clone(), ask.settle);
+    if let Some(promise) = promise {
+        let (price, cost) = (Some(promise.price), promise.amount);
+        return Ok(Charge { action: action_no, price, usage, cost, settle });
+    }
     let unit = &draft.wallets[wallet].unit;
     let (tenant, at) = (draft.command.tenant, draft.command.occurred_at);
     let price = draft.catalogue.price_at(tenant, action, &unit.code, at).expect("candidates have a price");
@@ -114,13 +157,7 @@ fn charge(draft: &Draft<'_, '_>, action: &Action, wallet: usize, ask: &Ask<'_>) 
         Usage::Amount(_) => return Err(Rejection::AmountNotPositive),
         usage => price.model.cost(usage, unit.scale)?,
     };
-    Ok(Charge {
-        action: action.no,
-        price: Some(price.id),
-        usage: ask.usage.clone(),
-        cost,
-        settle: ask.settle,
-    })
+    Ok(Charge { action: action_no, price: Some(price.id), usage, cost, settle })
 }
 
 /// What can be spent at `at`, whatever is owed.

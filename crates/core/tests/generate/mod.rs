@@ -155,7 +155,14 @@ impl Known {
                 let usage = usage.fit(*action);
                 (
                     candidates(*action),
-                    Movement::Debit(Debit { action: *action, usage, unit, wallet, settle: *settle }),
+                    Movement::Debit(Debit {
+                        action: *action,
+                        usage,
+                        unit,
+                        wallet,
+                        settle: *settle,
+                        quote: None,
+                    }),
                 )
             }
             Op::Refund { debit, amount } => {
@@ -170,6 +177,7 @@ impl Known {
                     unit: None,
                     wallet,
                     expires_in: *expires_in,
+                    quote: None,
                 };
                 (candidates(*action), Movement::PlaceHold(place))
             }

@@ -185,6 +185,7 @@ impl Stage {
                         unit,
                         wallet,
                         settle: verb == "settle",
+                        quote: None,
                     }),
                 )
             }
@@ -200,7 +201,14 @@ impl Stage {
                 let action = words.after("on").unwrap_or("work");
                 let expires_in = words.time("for").unwrap_or(900 * SECOND);
                 let usage = Usage::Amount(words.amount().expect("how much"));
-                let hold = PlaceHold { action: number(action), usage, unit: None, wallet: None, expires_in };
+                let hold = PlaceHold {
+                    action: number(action),
+                    usage,
+                    unit: None,
+                    wallet: None,
+                    expires_in,
+                    quote: None,
+                };
                 (all, Movement::PlaceHold(hold))
             }
             "extend" => {

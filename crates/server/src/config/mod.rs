@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use purser_app::boot::{Settings, database};
+use purser_app::quote::origin;
 use purser_app::rate::{RATE_MAX, Rate};
 
 /// The defaults, with their explanations.
@@ -268,7 +269,12 @@ fn checked(
     };
     let (per_second, burst) = (rate("rate_limit_per_second")?, rate("rate_limit_burst")?);
     app.rate_limit = Rate::new(per_second, if burst == 0 { per_second } else { burst });
-    let listen = of("listen").value.parse();
+    let listen: Result<SocketAddr, _> = of("listen").value.parse();
+    (app.public_url, app.return_origins) = sites(&of("public_url").value, &of("return_origins").value)
+        .map_err(|(name, why)| wrong(name, why))?;
+    if let (true, Ok(listen)) = (app.public_url.is_empty(), &listen) {
+        app.public_url = format!("http://{listen}");
+    }
     let log_format = match of("log_format").value.as_str() {
         "text" => LogFormat::Text,
         "json" => LogFormat::Json,
@@ -285,6 +291,22 @@ fn checked(
         settings: settings.values().cloned().collect(),
         unknown_variables,
     })
+}
+
+/// What links begin with, and the sites that pages may lead back to.
+fn sites(public: &str, back: &str) -> Result<(String, Vec<String>), (&'static str, &'static str)> {
+    let public = public.trim_end_matches('/');
+    let sound = public.is_empty() || (origin(public).is_some() && !public.contains(['?', '#']));
+    if !sound {
+        return Err(("public_url", "has to be an absolute http or https address"));
+    }
+    let listed = back.split(',').map(str::trim).filter(|site| !site.is_empty());
+    let whole =
+        |site: &str| origin(site).filter(|found| site.trim_end_matches('/').eq_ignore_ascii_case(found));
+    let origins: Option<Vec<String>> = listed.map(whole).collect();
+    let origins = origins
+        .ok_or(("return_origins", "has to be sites such as https://app.example.com, separated by commas"))?;
+    Ok((public.to_string(), origins))
 }
 
 /// The socket through which the command line talks to a running server: beside the database file, or in the

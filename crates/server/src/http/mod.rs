@@ -15,6 +15,7 @@ pub mod noop;
 pub mod object;
 pub mod operations;
 pub mod outgoing;
+pub mod pages;
 pub mod problem;
 pub mod query;
 pub mod reply;

@@ -11,12 +11,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use purser_app::App;
 use purser_app::error::{AppError, FieldError};
+use purser_app::view::{Offer, QuoteView};
 use purser_core::catalogue::Unit;
 use purser_core::{Key, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::outgoing::AmountOut;
+use super::outgoing::{AmountOut, TimeOut};
 
 mod refused;
 
@@ -50,6 +51,8 @@ enum More {
     Nothing,
     /// Its amounts, or what became of a hold.
     Rejected(Box<Rejection>),
+    /// The amounts of a lack of credits, and what can be done about it.
+    OutOfCredit(Box<Rejection>, Box<Offer>),
     RetryAfter(Duration),
     /// Too many calls.
     RateLimited {
@@ -120,6 +123,14 @@ pub struct ProblemOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     packages: Option<Vec<PackageOut>>,
+    /// `insufficient_credits`: where credits can be bought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    topup_url: Option<String>,
+    /// `insufficient_credits`: the promise with which the refused request can be made, at this price, once there are credits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    quote: Option<QuoteOut>,
     /// `hold_closed`: what became of the hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -130,6 +141,22 @@ pub struct ProblemOut {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Package)]
 pub struct PackageOut {}
+
+/// A signed promise of what an action will cost.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Quote)]
+pub struct QuoteOut {
+    /// To be given to the debit or hold.
+    token: String,
+    /// Until when it binds.
+    expires_at: TimeOut,
+}
+
+impl From<QuoteView> for QuoteOut {
+    fn from(quote: QuoteView) -> QuoteOut {
+        QuoteOut { token: quote.token, expires_at: TimeOut(quote.expires_at) }
+    }
+}
 
 /// A field that is not acceptable.
 #[derive(Debug, Serialize, ToSchema)]
@@ -222,7 +249,11 @@ impl Problem {
     pub fn log(&self, request_id: &str) {
         match &self.more {
             More::Fault(cause) => tracing::error!(request_id, cause, "a request failed"),
-            More::Nothing | More::Rejected(_) | More::RetryAfter(_) | More::RateLimited { .. } => {
+            More::Nothing
+            | More::Rejected(_)
+            | More::OutOfCredit(..)
+            | More::RetryAfter(_)
+            | More::RateLimited { .. } => {
                 tracing::debug!(request_id, code = &*self.code, "a request was refused");
             }
         }
@@ -247,10 +278,18 @@ impl Problem {
             revocable: None,
             unit: None,
             packages: None,
+            topup_url: None,
+            quote: None,
             state: None,
         };
-        if let More::Rejected(rejection) = &self.more {
-            refused::tell(&mut document, rejection, unit_of);
+        match &self.more {
+            More::Rejected(rejection) => refused::tell(&mut document, rejection, unit_of),
+            More::OutOfCredit(rejection, offer) => {
+                refused::tell(&mut document, rejection, unit_of);
+                document.topup_url = Some(offer.topup_url.clone());
+                document.quote = Some(QuoteOut::from(offer.quote.clone()));
+            }
+            More::Nothing | More::RetryAfter(_) | More::RateLimited { .. } | More::Fault(_) => {}
         }
         document
     }
@@ -273,7 +312,7 @@ impl Problem {
                 headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(0));
                 headers.insert(RATE_LIMIT_RESET, seconds(*reset_after));
             }
-            More::Nothing | More::Rejected(_) | More::Fault(_) => {}
+            More::Nothing | More::Rejected(_) | More::OutOfCredit(..) | More::Fault(_) => {}
         }
         response
     }
@@ -317,6 +356,10 @@ impl From<AppError> for Problem {
             }
             AppError::Invalid(errors) => Problem::invalid(errors),
             AppError::Rejected(rejection) => Problem::from(rejection),
+            AppError::OutOfCredit { rejection, offer } => {
+                let problem = Problem::from(rejection.clone());
+                Problem { more: More::OutOfCredit(Box::new(rejection), offer), ..problem }
+            }
             AppError::NotFound { what } => {
                 let problem = Problem::new(StatusCode::NOT_FOUND, "", no_such(what));
                 Problem { code: Cow::Owned(format!("{what}_not_found")), ..problem }
@@ -402,6 +445,10 @@ const TITLES: &[(&str, &str)] = &[
     ("method_not_allowed", "The path does not take this method"),
     ("overloaded", "Too much is waiting already"),
     ("platform_key_required", "Only a key of the platform may do this"),
+    ("quote_expired", "The quote's time is over"),
+    ("quote_invalid", "The quote is not one of this service"),
+    ("quote_mismatch", "The quote was given for another request"),
+    ("quote_used", "The quote was used before"),
     ("rate_limited", "Too many calls"),
     ("refund_exceeds_debit", "More is to be given back than is left of the debit"),
     ("request_timeout", "The request did not arrive in time"),

@@ -16,9 +16,9 @@ use super::api::{
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
-use super::{docs, operations};
+use super::{docs, operations, pages};
 
-/// What is answered without a key.
+/// What is answered without a key; beside it the pages of `pages.rs`, to which signed links lead.
 pub const OPEN: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"];
 
 /// Every route, with its part of the API document.
@@ -70,6 +70,7 @@ pub fn router(app: App) -> Router {
     let (routes, api) = table().split_for_parts();
     routes
         .merge(docs::pages(&docs::finished(api)))
+        .merge(pages::pages())
         .fallback(async || route_not_found())
         .method_not_allowed_fallback(async || method_not_allowed())
         .with_state(app.clone())

@@ -23,6 +23,7 @@ mod nodes_clocks;
 mod nodes_network;
 mod operations;
 mod problems;
+mod quotes;
 mod reads;
 mod server;
 mod shapes;

@@ -28,6 +28,10 @@ fn rejections() -> Vec<Rejection> {
         Rejection::TenantSuspended,
         Rejection::SpendingFrozen,
         Rejection::TenantClosed,
+        Rejection::QuoteInvalid,
+        Rejection::QuoteMismatch,
+        Rejection::QuoteUsed,
+        Rejection::QuoteExpired,
         Rejection::HoldExpired,
         Rejection::HoldClosed { state: HoldState::Captured },
         Rejection::CaptureExceedsHold { held: some, required: some, capturable: some, unit: unit.clone() },
@@ -88,6 +92,10 @@ fn every_code_has_one_status() {
     409 hold_closed
     409 hold_expired
     409 hold_life_exceeded
+    409 quote_expired
+    409 quote_invalid
+    409 quote_mismatch
+    409 quote_used
     409 refund_exceeds_debit
     409 revoke_exceeds_unspent
     409 unit_exists

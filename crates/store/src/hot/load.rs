@@ -4,11 +4,11 @@
 
 use super::LoadedWallet;
 use super::rows::{
-    entry_columns, hold_columns, id, lot_columns, read_debt, read_entry, read_freeze, read_hold, read_lot,
-    read_wallet_row, wallet_columns,
+    entry_columns, hold_columns, id, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
+    read_lot, read_wallet_row, wallet_columns,
 };
 use crate::dialect::{Dialect, statements};
-use crate::driver::{Session, values};
+use crate::driver::{Columns, Session, values};
 use crate::error::StoreError;
 use crate::position::Position;
 use purser_core::wallet::{Hold, Lot};
@@ -34,6 +34,11 @@ statements! {
     /// The index knows subjects only: the tenant is checked, so that no id of one tenant finds another's entries.
     HISTORY = concat!(
         "SELECT ", entry_columns!(), " FROM entry WHERE subject = ?2 AND tenant_no = ?1 ORDER BY position");
+    QUOTE_USE = "SELECT 1 FROM quote_use WHERE tenant_no = ?1 AND quote_id = ?2";
+    USE_QUOTE = "INSERT INTO quote_use (tenant_no, quote_id, expires_at) VALUES (?1, ?2, ?3)";
+    QUOTES_OVER = "
+        SELECT tenant_no, quote_id FROM quote_use WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2";
+    FORGET_QUOTE = "DELETE FROM quote_use WHERE tenant_no = ?1 AND quote_id = ?2";
     WALLET_OF = "
         SELECT wallet_id FROM entry WHERE subject = ?2 AND tenant_no = ?1 ORDER BY recorded_at, position LIMIT 1";
 }
@@ -129,4 +134,34 @@ pub(crate) fn wallet_of(
     subject: Id,
 ) -> Result<Option<WalletId>, StoreError> {
     Ok(session.first(WALLET_OF, values![tenant.0, &subject.to_bytes()], |row| id(row, 0))?.map(WalletId))
+}
+
+/// Whether a debit or hold was made with this quote.
+pub(crate) fn quote_used(session: Session<'_>, tenant: TenantNo, quote: Id) -> Result<bool, StoreError> {
+    Ok(session.first(QUOTE_USE, values![tenant.0, &quote.to_bytes()], |_| Ok(()))?.is_some())
+}
+
+/// Records that a quote was used. A second time fails on its key.
+pub(crate) fn use_quote(
+    session: Session<'_>,
+    tenant: TenantNo,
+    quote: Id,
+    expires_at: Timestamp,
+) -> Result<(), StoreError> {
+    session.execute(USE_QUOTE, values![tenant.0, &quote.to_bytes(), expires_at.0])?;
+    Ok(())
+}
+
+/// Forgets used quotes whose time was over before `before`, at most so many; whether some are left.
+pub(crate) fn prune_quotes(
+    session: Session<'_>,
+    before: Timestamp,
+    budget_rows: usize,
+) -> Result<bool, StoreError> {
+    let read = |row: &dyn Columns| Ok((number(row, 0)?, id(row, 1)?));
+    let over = session.all(QUOTES_OVER, values![before.0, budget_rows], read)?;
+    for (tenant, quote) in &over {
+        session.execute(FORGET_QUOTE, values![*tenant, &quote.to_bytes()])?;
+    }
+    Ok(over.len() == budget_rows)
 }

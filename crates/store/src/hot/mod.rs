@@ -311,6 +311,30 @@ impl Batch<'_> {
         Ok(found)
     }
 
+    /// Whether a debit or hold was made with this quote, in this batch or an earlier one.
+    pub fn quote_used(&self, tenant: TenantNo, quote: Id) -> Result<bool, StoreError> {
+        match &self.0 {
+            Ways::Embedded(batch) => load::quote_used(batch.session(), tenant, quote),
+            Ways::Server(batch) => batch.quote_used(tenant, quote),
+        }
+    }
+
+    /// Records that the debit or hold that was just appended was made with this quote. It binds until `expires_at`.
+    pub fn use_quote(
+        &mut self,
+        tenant: TenantNo,
+        quote: Id,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Ways::Embedded(batch) => load::use_quote(batch.session(), tenant, quote, expires_at),
+            Ways::Server(batch) => {
+                batch.use_quote(tenant, quote, expires_at);
+                Ok(())
+            }
+        }
+    }
+
     /// All entries of this subject, in order.
     pub fn history(&self, tenant: TenantNo, subject: Id) -> Result<Vec<Entry>, StoreError> {
         let found = load::history(self.session(), tenant, subject)?.into_iter().map(|(_, _, entry)| entry);
@@ -426,6 +450,15 @@ impl Batch<'_> {
     pub fn prune_answers(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
         match &mut self.0 {
             Ways::Embedded(batch) => batch.prune_answers(before, budget_rows),
+            Ways::Server(_) => Ok(false),
+        }
+    }
+
+    /// Forgets used quotes whose time was over before `before`, at most so many; whether some are left. On a server that is
+    /// the [`crate::Keeper`]'s work.
+    pub fn prune_quotes(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
+        match &self.0 {
+            Ways::Embedded(batch) => load::prune_quotes(batch.session(), before, budget_rows.max(1)),
             Ways::Server(_) => Ok(false),
         }
     }

@@ -53,6 +53,8 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("wallet_history", APPEND),
     // Answers are forgotten after their time.
     ("answer", RENEW),
+    // Quotes that were used are forgotten once their time is over.
+    ("quote_use", RENEW),
     // What is derived from entries.
     ("wallet", KEEP),
     ("lot", KEEP),

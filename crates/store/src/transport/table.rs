@@ -19,7 +19,8 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 12] = [
+pub(super) const COLD: [Table; 13] = [
+    table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
     table(
         "tenant",
         1,

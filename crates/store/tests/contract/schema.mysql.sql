@@ -383,3 +383,14 @@ CREATE TABLE tenant_price (
     model       MEDIUMBLOB NOT NULL,
     created_at  BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- 0004 quotes
+-- Quotes that a debit or hold was made with, recorded in its transaction: a quote is used once, and of two nodes with the same
+-- one the second fails on the key. A row is of no use once the quote's time is over, and is deleted behind the funnel.
+CREATE TABLE quote_use (
+    tenant_no  BIGINT NOT NULL,
+    quote_id   VARBINARY(16) NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, quote_id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);

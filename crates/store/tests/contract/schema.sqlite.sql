@@ -379,3 +379,14 @@ CREATE TABLE tenant_price (
     model       BLOB NOT NULL,
     created_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- 0004 quotes
+-- Quotes that a debit or hold was made with, recorded in its transaction: a quote is used once, and of two nodes with the same
+-- one the second fails on the key. A row is of no use once the quote's time is over, and is deleted behind the funnel.
+CREATE TABLE quote_use (
+    tenant_no  INTEGER NOT NULL,
+    quote_id   BLOB NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, quote_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);

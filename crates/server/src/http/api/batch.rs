@@ -82,6 +82,12 @@ pub struct BatchDebitIn<'a> {
     /// When the work happened.
     #[serde(borrow, default)]
     occurred_at: Option<TimeIn<'a>>,
+    /// The token of the quote that a preflight or a refusal gave: the promised price holds, once.
+    #[serde(borrow, default)]
+    quote: Option<TextIn<'a, 512>>,
+    /// Where the page for buying credits leads back to when they lack: an address on a site that the settings allow.
+    #[serde(borrow, default)]
+    return_url: Option<TextIn<'a, 2048>>,
 }
 
 impl<'a> BatchDebitIn<'a> {
@@ -102,6 +108,8 @@ impl<'a> BatchDebitIn<'a> {
             reference: self.reference,
             metadata: self.metadata,
             occurred_at: self.occurred_at,
+            quote: self.quote,
+            return_url: self.return_url,
         };
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"POST\n/v1/debits/batch\n");

@@ -65,6 +65,12 @@ pub struct DebitIn<'a> {
     /// When the work happened; when the request arrived unless said. At most 5 minutes ahead and 31 days back.
     #[serde(borrow, default)]
     pub occurred_at: Option<TimeIn<'a>>,
+    /// The token of the quote that a preflight or a refusal gave: the promised price holds, once.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<TextIn<'a, 512>>,
+    /// Where the page for buying credits leads back to when they lack: an address on a site that the settings allow.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub return_url: Option<TextIn<'a, 2048>>,
 }
 
 /// Whether a lack of credits refuses.
@@ -89,6 +95,8 @@ impl DebitIn<'_> {
             wallet_id: self.wallet_id.owned(),
             settle: self.mode == Some(ModeIn::Settle),
             occurred_at: self.occurred_at.owned(),
+            quote: self.quote.owned(),
+            return_url: self.return_url.owned(),
             remarks: Remarks {
                 reference: self.reference.owned(),
                 metadata: compact(self.metadata)?,

@@ -56,6 +56,12 @@ pub struct HoldIn<'a> {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 86400)]
     expires_in: Option<i64>,
+    /// The token of the quote that a preflight or a refusal gave: the promised price holds, once.
+    #[serde(borrow, default)]
+    quote: Option<TextIn<'a, 512>>,
+    /// Where the page for buying credits leads back to when they lack: an address on a site that the settings allow.
+    #[serde(borrow, default)]
+    return_url: Option<TextIn<'a, 2048>>,
     /// Your own reference.
     #[serde(borrow, default)]
     reference: Option<TextIn<'a, 255>>,
@@ -237,6 +243,8 @@ pub async fn place(State(app): State<App>, movement: Movement) -> Result<Reply<H
         unit: request.unit.owned(),
         wallet_id: request.wallet_id.owned(),
         expires_in: request.expires_in,
+        quote: request.quote.owned(),
+        return_url: request.return_url.owned(),
         remarks: Remarks {
             reference: request.reference.owned(),
             metadata: compact(request.metadata)?,

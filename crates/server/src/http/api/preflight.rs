@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use super::balance::BalanceOut;
 use super::refusals::OfQuestions;
 use crate::http::extract::{JsonBody, Reader};
-use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, measure, measured_at, unit_at};
-use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
-use crate::http::problem::{PackageOut, Problem};
+use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, TextIn, measure, measured_at, unit_at};
+use crate::http::outgoing::{AmountOut, IdOut};
+use crate::http::problem::{PackageOut, Problem, QuoteOut};
 use crate::http::reply::Reply;
 
 /// What somebody is about to do.
@@ -42,6 +42,9 @@ pub struct PreflightIn<'a> {
     /// Pay from this wallet only.
     #[serde(borrow, default)]
     wallet_id: Option<KeyIn<'a>>,
+    /// Where the page for buying credits leads back to when they lack: an address on a site that the settings allow.
+    #[serde(borrow, default)]
+    return_url: Option<TextIn<'a, 2048>>,
 }
 
 /// Whether a debit would be made now, and what it would cost.
@@ -67,25 +70,19 @@ pub struct PreflightOut {
     balance_after: AmountOut,
     /// Whether the user has to confirm first.
     confirmation_required: bool,
-    /// A signed promise of the cost; null in this version.
+    /// A signed promise of the cost; null when the debit would be refused for another reason than a lack of credits.
     #[schema(required)]
     quote: Option<QuoteOut>,
     /// What is missing, debt included.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     shortfall: Option<AmountOut>,
+    /// Where credits can be bought, when they are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    topup_url: Option<String>,
     /// What could be bought, smallest sufficient first.
     packages: Vec<PackageOut>,
-}
-
-/// A signed promise of what an action will cost.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Quote)]
-pub struct QuoteOut {
-    /// To be given to the debit or hold.
-    token: String,
-    /// Until when it binds.
-    expires_at: TimeOut,
 }
 
 impl From<Preflight> for PreflightOut {
@@ -99,7 +96,8 @@ impl From<Preflight> for PreflightOut {
             balance: BalanceOut::new(unit, &preflight.balance),
             balance_after: AmountOut::of(unit, preflight.available_after),
             confirmation_required: false,
-            quote: None,
+            quote: preflight.quote.map(QuoteOut::from),
+            topup_url: preflight.topup_url,
             shortfall: preflight.shortfall.map(|shortfall| AmountOut::of(unit, shortfall)),
             packages: Vec::new(),
             unit: unit.code.to_string(),
@@ -127,6 +125,8 @@ pub async fn ask(
         wallet_id: request.wallet_id.owned(),
         settle: false,
         occurred_at: None,
+        quote: None,
+        return_url: request.return_url.owned(),
         remarks: Remarks::default(),
     };
     let (unit, amount) = (unit_at(ask.unit.as_ref()), measured_at(&ask.measure));

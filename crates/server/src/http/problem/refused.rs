@@ -28,6 +28,10 @@ impl From<Rejection> for Problem {
             Rejection::AmountNotPositive => problem.at("/amount", code),
             Rejection::TimeInvalid => problem.at("/expires_at", code),
             Rejection::SameWallet => problem.at("/to", code),
+            Rejection::QuoteInvalid
+            | Rejection::QuoteMismatch
+            | Rejection::QuoteUsed
+            | Rejection::QuoteExpired => problem.at("/quote", code),
             // Several fields may be meant: the call knows which and says so with `locate`.
             Rejection::AmountOverflow | Rejection::UnitMismatch => {}
             Rejection::TooManyLots
@@ -103,6 +107,12 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         Rejection::ActionNotFound => {
             "There is no such action, or it is switched off, or it had no price when the work happened."
         }
+        Rejection::QuoteInvalid => "Give the quote's token exactly as it was answered.",
+        Rejection::QuoteMismatch => {
+            "A quote is for the tenant, user, action, input, unit and wallet that it was asked for."
+        }
+        Rejection::QuoteUsed => "A debit or hold was made with it already; ask for another one.",
+        Rejection::QuoteExpired => "Ask for another one: the price may have changed.",
         Rejection::HoldExpired => {
             "The hold ran out; work that was done is charged by a capture with the mode `settle`."
         }

@@ -5,6 +5,7 @@
 //! transaction. Within such a cut a wallet's entries have no gap, whichever nodes wrote them: each was written under the lock
 //! of the wallet, after the one before was committed. One node folds at a time; another finds the row locked and leaves.
 
+use super::super::load;
 use super::super::rows::{int, number, position, small};
 use super::lease;
 use crate::dialect::{Dialect, statements};
@@ -122,6 +123,17 @@ impl Keeper {
                 session.execute(ALL_HAVE_LEADS, values![before.0])?;
             }
             Ok(left)
+        })
+    }
+
+    /// Forgets used quotes whose time was over before `before`, at most so many; whether some are left.
+    pub fn prune_quotes(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
+        self.in_transaction(|session| {
+            // One node is enough, and two would wait for each other.
+            if session.first(LOCK_FOLDER, &[], |row| int(row, 0))?.is_none() {
+                return Ok(false);
+            }
+            load::prune_quotes(session, before, budget_rows)
         })
     }
 

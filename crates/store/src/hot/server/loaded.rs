@@ -14,6 +14,8 @@ pub struct Wanted {
     pub wallets: Vec<WalletKey>,
     /// Grants, debits, holds and causes whose wallets are not known yet.
     pub subjects: Vec<(TenantNo, Id)>,
+    /// The quotes that they bring.
+    pub quotes: Vec<(TenantNo, Id)>,
     /// The keys they are sent under.
     pub keys: Vec<KeyDigest>,
 }
@@ -66,6 +68,8 @@ pub(super) struct Opened {
     pub(super) owners: Vec<(TenantNo, Id, WalletId)>,
     pub(super) rows: WalletRows,
     pub(super) answers: Vec<(KeyDigest, StoredAnswer)>,
+    /// Of the quotes that were asked for, those that were used.
+    pub(super) quotes: Vec<(TenantNo, Id)>,
 }
 
 /// What a batch knows of the database.
@@ -76,6 +80,8 @@ pub(super) struct Loaded {
     pub(super) owners: FxHashMap<(TenantNo, Id), WalletId>,
     /// Answers that were looked up, found or not.
     pub(super) answers: FxHashMap<KeyDigest, Option<StoredAnswer>>,
+    /// Quotes that were looked up, and whether they were used.
+    pub(super) quotes: FxHashMap<(TenantNo, Id), bool>,
     /// Lots and holds that have rows.
     pub(super) lots: FxHashSet<(TenantNo, LotId)>,
     pub(super) holds: FxHashSet<(TenantNo, Id)>,
@@ -87,10 +93,12 @@ impl Loaded {
             wallets: FxHashMap::default(),
             owners: opened.owners.into_iter().map(|(tenant, subject, id)| ((tenant, subject), id)).collect(),
             answers: wanted.keys.iter().map(|key| (*key, None)).collect(),
+            quotes: wanted.quotes.iter().map(|quote| (*quote, false)).collect(),
             lots: FxHashSet::default(),
             holds: FxHashSet::default(),
         };
         loaded.answers.extend(opened.answers.into_iter().map(|(key, answer)| (key, Some(answer))));
+        loaded.quotes.extend(opened.quotes.into_iter().map(|quote| (quote, true)));
         loaded.add_wallets(&opened.asked, opened.rows)?;
         Ok((opened.slot, loaded))
     }

@@ -32,7 +32,7 @@ use crate::inspect;
 use crate::position::Position;
 use lease::Lease;
 use loaded::{Loaded, Opened, SlotRow};
-use pending::Pending;
+use pending::{Pending, QuoteRow};
 use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 use std::cell::RefCell;
 
@@ -266,6 +266,21 @@ impl ServerBatch<'_> {
             return Ok(Some(entry.wallet.id));
         }
         load::wallet_of(self.session(), tenant, subject)
+    }
+
+    /// Whether this quote was used: in this batch, as loaded with it, or as it is now.
+    pub(crate) fn quote_used(&self, tenant: TenantNo, quote: Id) -> Result<bool, StoreError> {
+        if self.pending.uses_quote(tenant, quote) {
+            return Ok(true);
+        }
+        if let Some(used) = self.loaded.borrow().quotes.get(&(tenant, quote)) {
+            return Ok(*used);
+        }
+        load::quote_used(self.session(), tenant, quote)
+    }
+
+    pub(crate) fn use_quote(&mut self, tenant: TenantNo, quote: Id, expires_at: Timestamp) {
+        self.pending.quotes.push(QuoteRow { tenant, quote, expires_at });
     }
 
     /// Entries of this subject that this batch appended.

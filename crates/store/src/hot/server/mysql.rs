@@ -64,10 +64,16 @@ const ANSWERS: &str = "
     WITH asked (of_key) AS ({table})
     SELECT key_digest, request_digest, receipt
       FROM asked STRAIGHT_JOIN answer FORCE INDEX (answer_by_key) ON key_digest = of_key";
+/// Once the wallets are locked: who uses the same quote for the same wallet has committed by then.
+const QUOTES: &str = "
+    WITH asked (of_tenant, of_quote) AS ({table})
+    SELECT tenant_no, quote_id
+      FROM asked STRAIGHT_JOIN quote_use FORCE INDEX (PRIMARY) ON tenant_no = of_tenant AND quote_id = of_quote";
 
 /// The statements that join, each with the index by which it must find the rows of our table.
 #[cfg(test)]
-pub(super) const JOINS: [(&str, &str); 7] = [
+pub(super) const JOINS: [(&str, &str); 8] = [
+    (QUOTES, "PRIMARY"),
     (OWNERS, "entry_by_subject"),
     (WALLETS, "PRIMARY"),
     (LOTS, "lot_by_wallet"),
@@ -88,6 +94,7 @@ pub(super) enum Part {
     Debts,
     Freezes,
     Answers,
+    Quotes,
     Owners,
 }
 
@@ -100,11 +107,20 @@ pub(super) fn open(link: &MysqlLink, slot: u8, wanted: &Wanted) -> Result<Opened
     script.say(Part::Slot, &format!("{SLOT}{slot} FOR UPDATE"));
     load(&mut script, &asked);
     script.rows(Part::Answers, ANSWERS, &wanted.keys, answer_key);
+    script.rows(Part::Quotes, QUOTES, &wanted.quotes, |line, (tenant, quote)| {
+        line.int(tenant.0 as i64).bytes(&quote.to_bytes());
+    });
     let mut answers = run(script)?;
+    let mut quotes = Vec::with_capacity(wanted.quotes.len());
+    for (_, rows) in answers.extract_if(.., |(part, _)| *part == Part::Quotes) {
+        for row in &rows {
+            quotes.push((TenantNo(number(row, 0)?), id(row, 1)?));
+        }
+    }
     let slot = answers.extract_if(.., |(part, _)| *part == Part::Slot).next();
     let slot = read_slot(&slot.map(|(_, rows)| rows).unwrap_or_default())?;
     let (rows, answers) = read(answers)?;
-    Ok(Opened { slot, asked, owners, rows, answers })
+    Ok(Opened { slot, asked, owners, rows, answers, quotes })
 }
 
 /// Wallets under lock, within a transaction.
@@ -183,7 +199,7 @@ fn read(answers: Vec<(Part, Vec<Row>)>) -> Result<Read, StoreError> {
                 Part::Debts => wallets.debts.push((wallet_key(row, 5)?, read_debt(row)?)),
                 Part::Freezes => wallets.freezes.push((wallet_key(row, 4)?, read_freeze(row)?)),
                 Part::Answers => known.push(read_answer(row)?),
-                Part::Nothing | Part::Slot | Part::Owners => {}
+                Part::Nothing | Part::Slot | Part::Owners | Part::Quotes => {}
             }
         }
     }

@@ -4,7 +4,7 @@ use super::lease::Seal;
 use super::mysql::wallet;
 use super::mysql_text::{Line, Script};
 use super::pending::{
-    AnswerRow, EntryRow, HoldRow, LotRow, OutboxRow, Pending, TextRow, WalletRow, owner_columns,
+    AnswerRow, EntryRow, HoldRow, LotRow, OutboxRow, Pending, QuoteRow, TextRow, WalletRow, owner_columns,
 };
 use crate::driver::mysql::MysqlLink;
 use crate::error::{CommitError, StoreError};
@@ -20,6 +20,7 @@ const INSERT_OUTBOX: &str = "
     INSERT INTO outbox (position, tenant_no, wallet_id, event, first_seq, entries) VALUES {rows}";
 const INSERT_ANSWERS: &str = "
     INSERT INTO answer (position, tenant_no, key_digest, request_digest, receipt, created_at) VALUES {rows}";
+const INSERT_QUOTES: &str = "INSERT INTO quote_use (tenant_no, quote_id, expires_at) VALUES {rows}";
 const INSERT_WALLETS: &str = "
     INSERT INTO wallet (tenant_no, wallet_id, owner_kind, owner_no, unit_code, scale, created_at, seq, head,
                         head_position, recorded_at, settled, held, frozen, debt, last_topup) VALUES {rows}";
@@ -146,6 +147,14 @@ fn state(pending: &Pending, script: &mut Writing<'_>) {
     wallets(pending, script);
     lots(pending, script);
     holds(pending, script);
+    script.rows(
+        Step::Write,
+        INSERT_QUOTES,
+        &pending.quotes,
+        |line, QuoteRow { tenant, quote, expires_at }| {
+            line.int(tenant.0 as i64).bytes(&quote.to_bytes()).int(expires_at.0);
+        },
+    );
     let Pending { owing, debts, freezing, freezes, .. } = pending;
     script.rows(Step::Write, DELETE_DEBTS, owing, wallet);
     script.rows(Step::Write, INSERT_DEBTS, debts, |line, (key, debt)| {

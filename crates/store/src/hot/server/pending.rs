@@ -75,6 +75,12 @@ pub(super) struct HoldRow {
     pub(super) pins: Vec<u8>,
 }
 
+pub(super) struct QuoteRow {
+    pub(super) tenant: TenantNo,
+    pub(super) quote: Id,
+    pub(super) expires_at: Timestamp,
+}
+
 /// Rows that a batch will write. Wallets, lots and holds are split by whether their rows exist.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -82,6 +88,7 @@ pub(super) struct Pending {
     pub(super) texts: Vec<TextRow>,
     pub(super) outbox: Vec<OutboxRow>,
     pub(super) answers: Vec<AnswerRow>,
+    pub(super) quotes: Vec<QuoteRow>,
     /// Where in `answers` the answer to each key is.
     answered: FxHashMap<KeyDigest, usize>,
     pub(super) new_wallets: FxHashMap<WalletKey, Timestamp>,
@@ -188,6 +195,11 @@ impl Pending {
     /// What this batch answers to a key.
     pub(super) fn answer(&self, key: KeyDigest) -> Option<StoredAnswer> {
         self.answered.get(&key).map(|index| self.answers[*index].answer.clone())
+    }
+
+    /// Whether this batch makes something with the quote.
+    pub(super) fn uses_quote(&self, tenant: TenantNo, quote: Id) -> bool {
+        self.quotes.iter().any(|row| row.tenant == tenant && row.quote == quote)
     }
 
     /// Entries of a subject that this batch appended, in their order.

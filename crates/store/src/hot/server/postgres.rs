@@ -73,7 +73,14 @@ const ANSWERS: &str = "
     SELECT answer.* FROM unnest($1) AS asked (of_key)
      CROSS JOIN LATERAL (
            SELECT key_digest, request_digest, receipt FROM answer WHERE key_digest = of_key OFFSET 0) AS answer";
+/// Asked once the wallets are locked: who uses the same quote for the same wallet has committed by then.
+const QUOTES: &str = "
+    SELECT of_tenant, of_quote FROM unnest($1, $2) AS asked (of_tenant, of_quote)
+     CROSS JOIN LATERAL (
+           SELECT 1 FROM quote_use WHERE tenant_no = of_tenant AND quote_id = of_quote OFFSET 0) AS used";
 
+const INSERT_QUOTES: &str = "
+    INSERT INTO quote_use (tenant_no, quote_id, expires_at) SELECT * FROM unnest($1, $2, $3)";
 const INSERT_TEXTS: &str = "
     INSERT INTO entry_text (position, tenant_no, salt, reference, metadata, reason)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
@@ -161,13 +168,23 @@ pub(super) fn open(link: &PostgresLink, slot: u8, wanted: &Wanted) -> Result<Ope
     if !wanted.keys.is_empty() {
         calls.push(Call::new(ANSWERS).bytes(wanted.keys.iter().map(|key| key.bytes())));
     }
+    if !wanted.quotes.is_empty() {
+        calls.push(
+            Call::new(QUOTES)
+                .ints(wanted.quotes.iter().map(|(tenant, _)| tenant.0 as i64))
+                .fixed(wanted.quotes.iter().map(|(_, quote)| quote.to_bytes())),
+        );
+    }
     let sent = send(link, Some(&begin), &calls, None)?;
     let mut answers = sent.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| classify(&error));
     let slot = read_slot(&next()?)?;
     let rows = if asked.is_empty() { WalletRows::default() } else { read_wallets(&mut next)? };
     let answers = if wanted.keys.is_empty() { Vec::new() } else { read_answers(&next()?)? };
-    Ok(Opened { slot, asked, owners, rows, answers })
+    let used = if wanted.quotes.is_empty() { Vec::new() } else { next()? };
+    let quotes = used.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?)));
+    let quotes = quotes.collect::<Result<_, StoreError>>()?;
+    Ok(Opened { slot, asked, owners, rows, answers, quotes })
 }
 
 /// Wallets under lock, within a transaction.
@@ -345,6 +362,15 @@ fn further_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .text_options(texts.iter().map(|row| row.text.reference.as_deref()))
                 .text_options(texts.iter().map(|row| row.text.metadata.as_deref()))
                 .text_options(texts.iter().map(|row| row.text.reason.as_deref())),
+        );
+    }
+    let quotes = &pending.quotes;
+    if !quotes.is_empty() {
+        calls.push(
+            Call::new(INSERT_QUOTES)
+                .ints(quotes.iter().map(|row| row.tenant.0 as i64))
+                .fixed(quotes.iter().map(|row| row.quote.to_bytes()))
+                .ints(quotes.iter().map(|row| row.expires_at.0)),
         );
     }
     let new: Vec<&WalletRow> = pending.wallets.iter().filter(|row| row.before.is_none()).collect();

@@ -1,0 +1,263 @@
+//! Quotes: signed promises of what an action costs, and the link that carries one to a page where credits can be bought.
+//!
+//! A quote binds who, what, how much of it, the unit, the wallet where one was named, the price version and the amount. It
+//! names users by a digest of their keys, as a preflight makes nobody: the first debit of a user that was never seen can
+//! bring one. Whether it is honoured is the rule book's to say (`purser_core::command::Quote`); that it is used once is a
+//! unique row in the transaction of its debit or hold.
+
+use crate::App;
+use crate::error::AppError;
+use crate::names::Named;
+use crate::parse::field;
+use crate::signed::{Content, Parts};
+use crate::view::{Offer, QuoteView};
+use purser_core::catalogue::{Action, Unit};
+use purser_core::command::{Promise, Quote};
+use purser_core::entry::Usage;
+use purser_core::time::{DAY, SECOND};
+use purser_core::{Amount, Id, Key, PriceId, Rejection, TenantNo, Timestamp, WalletId};
+
+/// How long a quote binds, in microseconds.
+const LIFE: i64 = 300 * SECOND;
+/// How long one binds that goes with a link for buying credits.
+const LIFE_WITH_LINK: i64 = DAY;
+/// The first byte of what a quote or link carries.
+const VERSION: u8 = 1;
+/// The longest address that a link leads back to, in bytes.
+const RETURN_MAX: usize = 2_048;
+
+/// What a quote is about: a request, as far as its cost and who pays it depend on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) named: &'a Named,
+    pub(crate) action: &'a Action,
+    pub(crate) usage: &'a Usage,
+    pub(crate) wallet: Option<(TenantNo, WalletId)>,
+    pub(crate) occurred_at: Timestamp,
+    /// What it brought itself.
+    pub(crate) promise: Option<&'a Promise>,
+    pub(crate) return_url: Option<&'a str>,
+}
+
+impl Subject<'_> {
+    fn digest(&self) -> [u8; 32] {
+        let content = Content::default()
+            .option(self.named.tenant.as_ref().map(|key| key.as_str().as_bytes()))
+            .part(self.named.user.as_str().as_bytes())
+            .fixed(&self.action.no.to_be_bytes());
+        let content = match self.usage {
+            Usage::Quantity(quantity) => content.fixed(&[1]).fixed(&quantity.0.to_be_bytes()),
+            Usage::Amount(amount) => content.fixed(&[2]).fixed(&amount.0.to_be_bytes()),
+            Usage::Dimensions(measures) => {
+                measures.iter().fold(content.fixed(&[3]), |content, (name, much)| {
+                    content.part(name.as_bytes()).fixed(&much.0.to_be_bytes())
+                })
+            }
+        };
+        // Behind the measures, which end with the content: a tag of its own tells where.
+        let content = match self.wallet {
+            None => content.fixed(&[0xfe]),
+            Some((tenant, wallet)) => {
+                content.fixed(&[0xff]).fixed(&tenant.0.to_be_bytes()).fixed(&wallet.0.to_bytes())
+            }
+        };
+        *blake3::hash(content.bytes()).as_bytes()
+    }
+}
+
+/// What is promised, before it has an id and a time.
+struct Priced {
+    price: PriceId,
+    unit: Key,
+    amount: Amount,
+}
+
+impl App {
+    /// A promise of this cost for this request.
+    pub(crate) fn promise(
+        &self,
+        subject: &Subject<'_>,
+        price: PriceId,
+        unit: &Unit,
+        amount: Amount,
+    ) -> QuoteView {
+        self.sign(subject, &Priced { price, unit: unit.code.clone(), amount }, LIFE)
+    }
+
+    fn sign(&self, subject: &Subject<'_>, priced: &Priced, life: i64) -> QuoteView {
+        let expires_at = self.now().plus(life);
+        let content = Content::default()
+            .fixed(&[VERSION])
+            .fixed(&self.inner.ids.id().to_bytes())
+            .fixed(&subject.digest())
+            .fixed(&priced.price.to_bytes())
+            .fixed(&priced.amount.0.to_be_bytes())
+            .fixed(&expires_at.0.to_be_bytes())
+            .part(priced.unit.as_str().as_bytes());
+        QuoteView { token: self.inner.secrets.seal("quote", content.bytes()), expires_at }
+    }
+
+    /// What the quote that came with a request is worth. Whether it is honoured is the rule book's to say.
+    pub(crate) fn quoted(&self, subject: &Subject<'_>, token: &str) -> Quote {
+        let Some(content) = self.inner.secrets.open("quote", token) else { return Quote::Invalid };
+        match read(&content) {
+            None => Quote::Invalid,
+            Some((digest, _)) if digest != subject.digest() => Quote::Mismatch,
+            Some((_, promise)) => Quote::Promise(promise),
+        }
+    }
+
+    /// What a request that was refused for lack of credits can do: buy some, and come back with a quote that is kept for as
+    /// long as the link. None where the refusal is another one.
+    pub(crate) fn offer(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<Offer> {
+        let Rejection::InsufficientCredits { required, available, unit } = rejection else { return None };
+        let locked = subject.promise.filter(|promise| promise.unit == *unit).map(|promise| promise.price);
+        let catalogue = self.catalogue();
+        // Who was never seen pays what everybody pays.
+        let tenant = self.known_tenant(subject.named).unwrap_or(TenantNo(0));
+        let in_force = || {
+            catalogue.price_at(tenant, subject.action, unit, subject.occurred_at).map(|price| price.id)
+        };
+        let price = locked.or_else(in_force)?;
+        let counted = catalogue.unit(unit).cloned()?;
+        let quote =
+            self.sign(subject, &Priced { price, unit: unit.clone(), amount: *required }, LIFE_WITH_LINK);
+        let content = Content::default()
+            .fixed(&[VERSION])
+            .fixed(&self.inner.ids.id().to_bytes())
+            .fixed(&quote.expires_at.0.to_be_bytes())
+            .option(subject.named.tenant.as_ref().map(|key| key.as_str().as_bytes()))
+            .part(subject.named.user.as_str().as_bytes())
+            .part(subject.action.key.as_str().as_bytes())
+            .part(unit.as_str().as_bytes())
+            .part(counted.render(*required).as_bytes())
+            .part(counted.render(*available).as_bytes())
+            .part(counted.render(*required - *available).as_bytes())
+            .option(subject.return_url.map(str::as_bytes));
+        let token = self.inner.secrets.seal("topup", content.bytes());
+        let topup_url = format!("{}/topup/{token}", self.inner.settings.public_url);
+        Some(Offer { quote, topup_url })
+    }
+
+    /// The same refusal with what can be done about it.
+    pub(crate) fn with_offer(&self, subject: &Subject<'_>, error: AppError) -> AppError {
+        match error {
+            AppError::Rejected(rejection) => match self.offer(subject, &rejection) {
+                Some(offer) => AppError::OutOfCredit { rejection, offer: Box::new(offer) },
+                None => AppError::Rejected(rejection),
+            },
+            error => error,
+        }
+    }
+
+    /// What a link for buying credits says; none when it is not one of ours.
+    pub fn topup_link(&self, token: &str) -> Option<TopupLink> {
+        let content = self.inner.secrets.open("topup", token)?;
+        let mut parts = Parts(&content);
+        let [VERSION] = parts.fixed()? else { return None };
+        Some(TopupLink {
+            id: Id::from_bytes(parts.fixed()?),
+            expires_at: Timestamp(i64::from_be_bytes(parts.fixed()?)),
+            tenant: parts.text_option()?,
+            user: parts.text()?,
+            action: parts.text()?,
+            unit: parts.text()?,
+            required: parts.text()?,
+            available: parts.text()?,
+            shortfall: parts.text()?,
+            return_url: parts.text_option()?,
+        })
+    }
+
+    /// Refuses an address to come back to that is none, or of a site that is not in the settings: else anybody with a key
+    /// could make this service send people anywhere.
+    pub(crate) fn check_return(&self, url: Option<&str>) -> Result<(), AppError> {
+        let Some(url) = url else { return Ok(()) };
+        let refused = |code, why: &str| Err(field("/return_url", code, why));
+        if url.len() > RETURN_MAX {
+            return refused("too_long", "at most 2048 bytes");
+        }
+        let Some(origin) = origin(url) else {
+            return refused("malformed", "an absolute http or https address is expected");
+        };
+        match self.inner.settings.return_origins.contains(&origin) {
+            true => Ok(()),
+            false => refused("origin_not_allowed", "the setting return_origins does not have this site"),
+        }
+    }
+}
+
+/// What a link for buying credits says: who was refused what, and where to go back to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopupLink {
+    /// Names the link, so that what is bought through it can be matched with the refusal.
+    pub id: Id,
+    /// From this instant it is of no use.
+    pub expires_at: Timestamp,
+    /// The tenant's key; none for a personal tenant.
+    pub tenant: Option<String>,
+    /// The user's key.
+    pub user: String,
+    /// The action's key.
+    pub action: String,
+    /// The unit's code.
+    pub unit: String,
+    /// What the action costs.
+    pub required: String,
+    /// What there was when it was refused; negative with debt.
+    pub available: String,
+    /// What was missing, debt included.
+    pub shortfall: String,
+    /// Where to go back to, on one of the sites in the settings.
+    pub return_url: Option<String>,
+}
+
+/// For what request a quote was given, and what it promises.
+fn read(content: &[u8]) -> Option<([u8; 32], Promise)> {
+    let mut parts = Parts(content);
+    let [VERSION] = parts.fixed()? else { return None };
+    let (id, digest) = (Id::from_bytes(parts.fixed()?), parts.fixed()?);
+    let price = Id::from_bytes(parts.fixed()?);
+    let amount = Amount(i64::from_be_bytes(parts.fixed()?));
+    let expires_at = Timestamp(i64::from_be_bytes(parts.fixed()?));
+    let unit = Key::parse(&parts.text()?)?;
+    Some((digest, Promise { id, price, unit, amount, expires_at, used: false }))
+}
+
+/// Scheme, host and port of an absolute http(s) address, in lower case; none for anything else.
+pub fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let site = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    // What a browser would read otherwise than we do is no address: spaces, backslashes, names before an @.
+    let sound = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
+    let known = scheme == "http" || scheme == "https";
+    (known && sound && !site.is_empty() && site.bytes().all(plain))
+        .then(|| format!("{scheme}://{}", site.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_addresses_of_the_web_have_an_origin() {
+        let some = |url: &str| origin(url).unwrap_or_default();
+        assert_eq!(some("https://App.Example.com/done?x=1#y"), "https://app.example.com");
+        assert_eq!(some("HTTP://localhost:3000"), "http://localhost:3000");
+        for url in [
+            "javascript:alert(1)",
+            "//app.example.com",
+            "/done",
+            "https://",
+            "https://app.example.com@evil.example",
+            "https://app.example.com\\@evil.example",
+            "https://app.example.com/ x",
+            "ftp://app.example.com",
+            "https://app.example.com/\"><script>",
+        ] {
+            assert_eq!(origin(url), None, "{url}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Tokens that only this deployment can make: what quotes and links carry, in the open, with a keyed digest behind it.
+//!
+//! A token is made with the newest secret key and accepted under any, so a key can be replaced while tokens are about.
+//! What a token says is for `quote.rs` and `link.rs`; who reads one learns what is in it, so it holds no secrets.
+
+use crate::secret::Secrets;
+use subtle::ConstantTimeEq;
+
+/// The longest token that is looked at, in bytes.
+const TOKEN_MAX: usize = 8_192;
+/// Bytes of the digest.
+const SEAL: usize = 32;
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+impl Secrets {
+    /// A token of this purpose.
+    pub(crate) fn seal(&self, purpose: &str, content: &[u8]) -> String {
+        let key = self.derive(purpose).next().expect("there is at least one key");
+        let mut bytes = content.to_vec();
+        bytes.extend_from_slice(blake3::keyed_hash(&key, content).as_bytes());
+        encode(&bytes)
+    }
+
+    /// What a token of this purpose carries; none when it is not one of ours, exactly as it was made.
+    pub(crate) fn open(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
+        let mut content = decode(token)?;
+        let seal = content.split_off(content.len().checked_sub(SEAL)?);
+        // Every key is tried, and each compared to the end.
+        let sealed = |key: [u8; 32]| blake3::keyed_hash(&key, &content).as_bytes().ct_eq(&seal);
+        let ours = self.derive(purpose).fold(subtle::Choice::from(0), |known, key| known | sealed(key));
+        bool::from(ours).then_some(content)
+    }
+}
+
+/// Base64 for URLs, without padding.
+fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word =
+            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..=chunk.len() {
+            text.push(char::from(DIGITS[(word >> (18 - 6 * digit)) as usize & 63]));
+        }
+    }
+    text
+}
+
+/// The bytes of such a text; none when it is not what [`encode`] makes, so that each token has one text.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    if text.len() > TOKEN_MAX || text.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for chunk in text.as_bytes().chunks(4) {
+        let mut word = 0_u32;
+        for byte in chunk {
+            word = word << 6 | u32::try_from(DIGITS.iter().position(|digit| digit == byte)?).ok()?;
+        }
+        word <<= 6 * (4 - chunk.len());
+        bytes.extend_from_slice(&word.to_be_bytes()[1..chunk.len()]);
+    }
+    (encode(&bytes) == text).then_some(bytes)
+}
+
+/// Writes what a token carries.
+#[derive(Default)]
+pub(crate) struct Content(Vec<u8>);
+
+impl Content {
+    pub(crate) fn fixed(mut self, bytes: &[u8]) -> Content {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Text or bytes behind their length. The callers' limits keep it far below what two bytes count.
+    pub(crate) fn part(mut self, bytes: &[u8]) -> Content {
+        let length = u16::try_from(bytes.len()).expect("every part of a token is bounded");
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// The same where there may be none.
+    pub(crate) fn option(self, bytes: Option<&[u8]>) -> Content {
+        match bytes {
+            None => self.fixed(&[0]),
+            Some(bytes) => self.fixed(&[1]).part(bytes),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads it back, in the same order.
+pub(crate) struct Parts<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Parts<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(crate) fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(crate) fn part(&mut self) -> Option<&'a [u8]> {
+        let length = u16::from_be_bytes(self.fixed()?);
+        self.take(length.into())
+    }
+
+    pub(crate) fn text(&mut self) -> Option<String> {
+        std::str::from_utf8(self.part()?).ok().map(str::to_string)
+    }
+
+    pub(crate) fn text_option(&mut self) -> Option<Option<String>> {
+        match self.fixed::<1>()? {
+            [0] => Some(None),
+            [1] => self.text().map(Some),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SeededRandom;
+
+    fn secrets(seeds: &[u64]) -> Secrets {
+        let all = seeds.iter().map(|seed| Secrets::passing(&SeededRandom::new(*seed)));
+        all.reduce(Secrets::joined).expect("at least one")
+    }
+
+    #[test]
+    fn a_token_with_any_bit_changed_is_none_of_ours() {
+        let secrets = secrets(&[1]);
+        let token = secrets.seal("test", b"five credits");
+        assert_eq!(secrets.open("test", &token).as_deref(), Some(&b"five credits"[..]));
+        let bytes = decode(&token).expect("a token");
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(secrets.open("test", &encode(&changed)), None, "bit {bit}");
+        }
+        for length in 0..token.len() {
+            assert_eq!(secrets.open("test", &token[..length]), None, "{length} characters");
+        }
+        assert_eq!(secrets.open("other", &token), None);
+        assert_eq!(secrets.open("test", &format!("{token}A")), None);
+    }
+
+    #[test]
+    fn a_key_is_replaced_while_tokens_are_about() {
+        let (old, both, new) = (secrets(&[1]), secrets(&[2, 1]), secrets(&[2]));
+        let token = old.seal("test", b"x");
+        assert!(both.open("test", &token).is_some());
+        assert!(new.open("test", &token).is_none());
+        assert!(new.open("test", &both.seal("test", b"x")).is_some());
+    }
+
+    #[test]
+    fn every_length_comes_back_from_its_one_text() {
+        for length in 0..70_u8 {
+            let bytes: Vec<u8> = (0..length).map(|byte| byte.wrapping_mul(37)).collect();
+            assert_eq!(decode(&encode(&bytes)), Some(bytes));
+        }
+        // The last digit carries bits that mean nothing: they have to be zero.
+        assert_eq!((encode(&[0]).as_str(), decode("AB")), ("AA", None));
+    }
+}
