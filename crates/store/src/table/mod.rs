@@ -42,7 +42,7 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 9] = [
+pub(crate) const ALL: [&[(&str, &str)]; 10] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
