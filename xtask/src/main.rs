@@ -147,6 +147,7 @@ fn main() -> ExitCode {
                 Some(Part::Postgres | Part::Mariadb) => {
                     bench::server(&root, only == Some(Part::Mariadb), effort)
                 }
+                Some(_) if quick => Err("a large ledger has no quick run".to_string()),
                 Some(part) => bench::large(&root, part == Part::LargePostgres, LARGE),
             }
         }

@@ -87,7 +87,7 @@ fn show(from: impl Read, print: fn(&str)) -> String {
 
 /// Adds up the summaries of cargo's own test runner and of nextest.
 fn tally_of(output: &str) -> Tally {
-    let of_nextest = |line: &'_ str| {
+    let of_nextest = |line: &str| {
         let rest = line.trim_start().strip_prefix("Summary [")?;
         let counts = rest.split_once("tests run: ").or_else(|| rest.split_once("test run: "))?.1;
         Some(counts.to_string())

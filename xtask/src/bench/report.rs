@@ -50,7 +50,10 @@ impl Bar {
 impl Report<'_> {
     /// The whole of it for a terminal; Markdown reads well enough there.
     pub(super) fn table(&self) -> String {
-        let large = large::section(self.large, self.machine, "");
+        let large = match self.large {
+            [] => String::new(),
+            measured => large::section(measured, self.machine, ""),
+        };
         format!("{}\n{}\n{large}\n{}", self.figures(), self.latencies(), self.bars())
     }
 

@@ -5,7 +5,6 @@
 //! has one writer; on a server there may be several, each for its share of the tenants, and `behind.rs` does what is to be
 //! done beside them.
 
-mod answering;
 mod behind;
 mod checkpoint;
 mod funnel;
@@ -24,7 +23,6 @@ pub(crate) use work::unavailable;
 use crate::clock::SafeClock;
 use crate::error::AppError;
 use crate::metrics::BatchMetrics;
-use answering::Answering;
 use checkpoint::{Checkpointer, LogState};
 use job::Work;
 use parking_lot::Mutex;
@@ -203,7 +201,6 @@ struct Runner {
 impl Runner {
     fn run(mut self, waiting: &Receiver<Work>) {
         let measure = BatchMetrics::default();
-        let answering = Answering::start(!self.funnel.saves_later());
         // While there is tidying left, the writer only looks whether somebody waits.
         let mut busy = false;
         loop {
@@ -226,7 +223,10 @@ impl Runner {
                 let outcomes = self.process(&jobs);
                 self.log.committed();
                 measure.record(&outcomes, waited, self.clock.monotonic() - started);
-                answering.give(answers, outcomes);
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // The caller may have gone away; what was done is done, and its key answers it again.
+                    let _ = answer.send(outcome);
+                }
             }
             if stop {
                 break;
@@ -235,7 +235,6 @@ impl Runner {
                 self.end_log();
             }
         }
-        answering.end();
         drop(self.checkpointer);
         if let Err(error) = self.funnel.close() {
             tracing::error!(%error, "the database did not close cleanly; rows are brought up to the ledger at the next start");

@@ -182,6 +182,7 @@ const BEGIN_WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// Every statement of a transaction that writes finds its rows by a key. Where a table is younger than its statistics the
 /// planner does not know that, and keeps a plan that reads all of it; a plan for these arrays does not depend on their values.
+/// Nor is any of them worth compiling.
 fn settings_for_writing(set: &str) -> String {
     let (statement, lock) = (STATEMENT_MAX.as_millis(), LOCK_MAX.as_millis());
     format!(

@@ -41,8 +41,8 @@ const WALLETS: &str = concat!(
     wallet_columns!(),
     " FROM wallet WHERE tenant_no = of_tenant AND wallet_id = of_wallet FOR UPDATE) AS wallet"
 );
-/// Open lots, active holds, debts and open freezes, one after the other in the columns of a lot: a question costs more than the
-/// rows it brings. [`PART_COLUMNS`] says where each kind keeps what it has.
+/// Open lots, active holds, debts and open freezes, one after the other in the columns of a lot: most wallets have nothing of
+/// three of them, and to ask costs more than to be told so. [`PART_COLUMNS`] says where each kind keeps what it has.
 const PARTS: &str = concat!(
     "SELECT part.*, of_tenant, of_wallet FROM unnest($1, $2) AS asked (of_tenant, of_wallet)
       CROSS JOIN LATERAL (
@@ -119,8 +119,8 @@ const DELETE_FREEZES: &str = "
 const INSERT_FREEZES: &str = "
     INSERT INTO open_freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken)
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)";
-/// What nearly every batch writes, and all that a batch of debits does, as one statement: each further one costs as much as some
-/// ten rows. Its parts concern different rows, so it does not matter that they see one snapshot; any of them may have no rows.
+/// What nearly every batch writes, and all that a batch of debits does, as one statement: each further one would cost a plan's
+/// start, a snapshot and a wake-up at either end. Its parts concern different rows, so it does not matter that they see one snapshot; any of them may have no rows.
 ///
 /// The wallets are locked, so their seq is what was loaded; if ever it were not, dividing by zero undoes the batch before its
 /// COMMIT, which is under way already. Of the lots only those that stay open are here: no column of an index is assigned, so the
