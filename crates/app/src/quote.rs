@@ -33,7 +33,6 @@ pub(crate) struct Subject<'a> {
     pub(crate) action: &'a Action,
     pub(crate) usage: &'a Usage,
     pub(crate) wallet: Option<(TenantNo, WalletId)>,
-    pub(crate) occurred_at: Timestamp,
     /// What it brought itself.
     pub(crate) promise: Option<&'a Promise>,
     pub(crate) return_url: Option<&'a str>,
@@ -65,11 +64,13 @@ impl Subject<'_> {
     }
 }
 
-/// What is promised, before it has an id and a time.
-struct Priced {
+/// What a quote that is to be signed says beside what it is about.
+struct Terms {
+    id: Id,
     price: PriceId,
     unit: Key,
     amount: Amount,
+    expires_at: Timestamp,
 }
 
 impl App {
@@ -81,20 +82,37 @@ impl App {
         unit: &Unit,
         amount: Amount,
     ) -> QuoteView {
-        self.sign(subject, &Priced { price, unit: unit.code.clone(), amount }, LIFE)
+        let (id, expires_at) = (self.inner.ids.id(), self.now().plus(LIFE));
+        self.sign(subject, &Terms { id, price, unit: unit.code.clone(), amount, expires_at })
     }
 
-    fn sign(&self, subject: &Subject<'_>, priced: &Priced, life: i64) -> QuoteView {
-        let expires_at = self.now().plus(life);
+    /// What was refused for lack of credits, to be kept until there are some. A promise that came with the request is
+    /// made longer and stays the same promise: it is used once, however often it is refused, and a day after it was first
+    /// given it ends.
+    fn keep(&self, subject: &Subject<'_>, price: PriceId, unit: &Unit, amount: Amount) -> QuoteView {
+        let until = self.now().plus(LIFE_WITH_LINK);
+        let (id, expires_at) = match subject.promise {
+            None => (self.inner.ids.id(), until),
+            Some(promise) => {
+                let given = i64::try_from(promise.id.millis())
+                    .map_or(Timestamp::NEVER, |millis| Timestamp(millis * 1_000));
+                (promise.id, until.min(given.plus(LIFE_WITH_LINK)).max(promise.expires_at))
+            }
+        };
+        self.sign(subject, &Terms { id, price, unit: unit.code.clone(), amount, expires_at })
+    }
+
+    fn sign(&self, subject: &Subject<'_>, terms: &Terms) -> QuoteView {
         let content = Content::default()
             .fixed(&[VERSION])
-            .fixed(&self.inner.ids.id().to_bytes())
+            .fixed(&terms.id.to_bytes())
             .fixed(&subject.digest())
-            .fixed(&priced.price.to_bytes())
-            .fixed(&priced.amount.0.to_be_bytes())
-            .fixed(&expires_at.0.to_be_bytes())
-            .part(priced.unit.as_str().as_bytes());
-        QuoteView { token: self.inner.secrets.seal("quote", content.bytes()), expires_at }
+            .fixed(&terms.price.to_bytes())
+            .fixed(&terms.amount.0.to_be_bytes())
+            .fixed(&terms.expires_at.0.to_be_bytes())
+            .part(terms.unit.as_str().as_bytes());
+        let token = self.inner.secrets.seal("quote", content.bytes());
+        QuoteView { token, expires_at: terms.expires_at }
     }
 
     /// What the quote that came with a request is worth. Whether it is honoured is the rule book's to say.
@@ -110,32 +128,38 @@ impl App {
     /// What a request that was refused for lack of credits can do: buy some, and come back with a quote that is kept for as
     /// long as the link. None where the refusal is another one.
     pub(crate) fn offer(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<Offer> {
-        let Rejection::InsufficientCredits { required, available, unit } = rejection else { return None };
-        let locked = subject.promise.filter(|promise| promise.unit == *unit).map(|promise| promise.price);
-        let catalogue = self.catalogue();
-        // Who was never seen pays what everybody pays.
-        let tenant = self.known_tenant(subject.named).unwrap_or(TenantNo(0));
-        let in_force =
-            || catalogue.price_at(tenant, subject.action, unit, subject.occurred_at).map(|price| price.id);
-        let price = locked.or_else(in_force)?;
-        let counted = catalogue.unit(unit).cloned()?;
-        let quote =
-            self.sign(subject, &Priced { price, unit: unit.clone(), amount: *required }, LIFE_WITH_LINK);
+        let Rejection::InsufficientCredits { required, unit, price, .. } = rejection else { return None };
+        let counted = self.catalogue().unit(unit).cloned()?;
+        let quote = price.map(|price| self.keep(subject, price, &counted, *required));
+        let Named { tenant, user } = subject.named;
+        let refused = Refused { tenant: tenant.as_ref(), user, action: &subject.action.key };
+        let topup_url = self.topup_url(&refused, rejection, subject.return_url)?;
+        Some(Offer { quote, topup_url })
+    }
+
+    /// The link for a request that was refused for lack of credits; none where the refusal is another one.
+    pub(crate) fn topup_url(
+        &self,
+        refused: &Refused<'_>,
+        rejection: &Rejection,
+        return_url: Option<&str>,
+    ) -> Option<String> {
+        let Rejection::InsufficientCredits { required, available, unit, .. } = rejection else { return None };
+        let counted = self.catalogue().unit(unit).cloned()?;
         let content = Content::default()
             .fixed(&[VERSION])
             .fixed(&self.inner.ids.id().to_bytes())
-            .fixed(&quote.expires_at.0.to_be_bytes())
-            .option(subject.named.tenant.as_ref().map(|key| key.as_str().as_bytes()))
-            .part(subject.named.user.as_str().as_bytes())
-            .part(subject.action.key.as_str().as_bytes())
+            .fixed(&self.now().plus(LIFE_WITH_LINK).0.to_be_bytes())
+            .option(refused.tenant.map(|key| key.as_str().as_bytes()))
+            .part(refused.user.as_str().as_bytes())
+            .part(refused.action.as_str().as_bytes())
             .part(unit.as_str().as_bytes())
             .part(counted.render(*required).as_bytes())
             .part(counted.render(*available).as_bytes())
             .part(counted.render(*required - *available).as_bytes())
-            .option(subject.return_url.map(str::as_bytes));
+            .option(return_url.map(str::as_bytes));
         let token = self.inner.secrets.seal("topup", content.bytes());
-        let topup_url = format!("{}/topup/{token}", self.inner.settings.public_url);
-        Some(Offer { quote, topup_url })
+        Some(format!("{}/topup/{token}", self.inner.settings.public_url))
     }
 
     /// The same refusal with what can be done about it.
@@ -170,20 +194,38 @@ impl App {
 
     /// Refuses an address to come back to that is none, or of a site that is not in the settings: else anybody with a key
     /// could make this service send people anywhere.
-    pub(crate) fn check_return(&self, url: Option<&str>) -> Result<(), AppError> {
-        let Some(url) = url else { return Ok(()) };
-        let refused = |code, why: &str| Err(field("/return_url", code, why));
-        if url.len() > RETURN_MAX {
-            return refused("too_long", "at most 2048 bytes");
-        }
-        let Some(origin) = origin(url) else {
-            return refused("malformed", "an absolute http or https address is expected");
-        };
+    /// What was answered before is answered again without asking this: settings change.
+    pub(crate) fn return_allowed(&self, url: Option<&str>) -> Result<(), AppError> {
+        let Some(origin) = url.and_then(origin) else { return Ok(()) };
         match self.inner.settings.return_origins.contains(&origin) {
             true => Ok(()),
-            false => refused("origin_not_allowed", "the setting return_origins does not have this site"),
+            false => {
+                let why = "the setting return_origins does not have this site";
+                Err(field("/return_url", "origin_not_allowed", why))
+            }
         }
     }
+}
+
+/// Refuses what is no address to come back to, whatever the settings say.
+pub(crate) fn check_return(url: Option<&str>) -> Result<(), AppError> {
+    let Some(url) = url else { return Ok(()) };
+    let refused = |code, why: &str| Err(field("/return_url", code, why));
+    if url.len() > RETURN_MAX {
+        return refused("too_long", "at most 2048 bytes");
+    }
+    match origin(url) {
+        Some(_) => Ok(()),
+        None => refused("malformed", "an absolute http or https address is expected"),
+    }
+}
+
+/// Who was refused which action.
+pub(crate) struct Refused<'a> {
+    /// None for a personal tenant.
+    pub(crate) tenant: Option<&'a Key>,
+    pub(crate) user: &'a Key,
+    pub(crate) action: &'a Key,
 }
 
 /// What a link for buying credits says: who was refused what, and where to go back to.
@@ -232,8 +274,11 @@ pub fn origin(url: &str) -> Option<String> {
     // What a browser would read otherwise than we do is no address: spaces, backslashes, names before an @.
     let sound = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
     let known = scheme == "http" || scheme == "https";
-    (known && sound && !site.is_empty() && site.bytes().all(plain))
-        .then(|| format!("{scheme}://{}", site.to_ascii_lowercase()))
+    // The port that a browser leaves out is left out here too.
+    let usual = if scheme == "http" { ":80" } else { ":443" };
+    let named = site.strip_suffix(usual).unwrap_or(site);
+    (known && sound && !named.is_empty() && site.bytes().all(plain))
+        .then(|| format!("{scheme}://{}", named.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -245,6 +290,9 @@ mod tests {
         let some = |url: &str| origin(url).unwrap_or_default();
         assert_eq!(some("https://App.Example.com/done?x=1#y"), "https://app.example.com");
         assert_eq!(some("HTTP://localhost:3000"), "http://localhost:3000");
+        assert_eq!(some("https://app.example.com:443/x"), "https://app.example.com");
+        assert_eq!(some("http://app.example.com:80"), "http://app.example.com");
+        assert_eq!(some("http://app.example.com:443"), "http://app.example.com:443");
         for url in [
             "javascript:alert(1)",
             "//app.example.com",

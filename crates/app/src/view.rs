@@ -66,8 +66,9 @@ pub struct QuoteView {
 /// What can be done about a lack of credits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Lets the interrupted action go on at this price once there are credits.
-    pub quote: QuoteView,
+    /// Lets the interrupted action go on at this price once there are credits; none where no price version says what is
+    /// missing, as beyond a hold.
+    pub quote: Option<QuoteView>,
     /// Where credits can be bought.
     pub topup_url: String,
 }

@@ -36,6 +36,11 @@ impl Id {
         Id(self.0 & !0xffff | index as u128)
     }
 
+    /// The millisecond since 1970 that it was made in.
+    pub fn millis(self) -> u64 {
+        (self.0 >> 80) as u64
+    }
+
     /// The sixteen bytes, most significant first, so that byte order is time order.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()

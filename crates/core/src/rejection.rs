@@ -4,6 +4,7 @@
 //! the same call may succeed later. Faults (the machine failed) and bugs never take this type.
 
 use crate::amount::Amount;
+use crate::id::PriceId;
 use crate::key::Key;
 use crate::wallet::HoldState;
 
@@ -114,6 +115,9 @@ pub enum Rejection {
         available: Amount,
         /// The unit both are counted in.
         unit: Key,
+        /// The price version that `required` is the cost of, so that a quote can promise both; none where it is a part
+        /// of a cost, as beyond a hold, or no cost at all.
+        price: Option<PriceId>,
     },
 }
 

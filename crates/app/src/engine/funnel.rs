@@ -32,7 +32,7 @@ const FOLD_EVERY: u64 = 64;
 const STEP_ROWS: usize = 256;
 
 /// How long a used quote is remembered after its time, in microseconds: clocks differ, and a wallet's time may be ahead.
-pub(super) const QUOTES_KEPT: i64 = purser_core::time::DAY;
+pub(super) const QUOTES_KEPT: i64 = 2 * purser_core::time::DAY;
 
 /// What a funnel works with.
 pub struct FunnelParts {

@@ -8,7 +8,7 @@ use crate::engine::{Outcome, Route};
 use crate::error::AppError;
 use crate::names::Named;
 use crate::parse;
-use crate::quote::Subject;
+use crate::quote::{Subject, check_return};
 use crate::view::{Answered, DebitView, Names, Preflight, QuoteView};
 use purser_core::catalogue::Action;
 use purser_core::command::{Debit, Quote, Refund};
@@ -48,7 +48,6 @@ impl Parsed {
             action: &self.action,
             usage: &self.usage,
             wallet: self.wallet,
-            occurred_at: self.occurred_at,
             promise,
             return_url: self.return_url.as_deref(),
         }
@@ -65,9 +64,13 @@ struct Queued {
 pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Preflight, AppError> {
     caller.require(Scope::Read)?;
     let parsed = parse(app, caller, &ask)?;
-    // A user who was never seen has nothing; its wallets are looked at as if they were there.
+    app.return_allowed(parsed.return_url.as_deref())?;
+    // A user who was never seen has nothing; its wallets are looked at as if they were there, in its tenant if that is.
     let numbers = app.find_user(&parsed.named).await?;
-    let (tenant, user) = numbers.unwrap_or((TenantNo(0), UserNo(0)));
+    let (tenant, user) = match numbers {
+        Some(numbers) => numbers,
+        None => (app.find_tenant(&parsed.named).await?.unwrap_or(TenantNo(0)), UserNo(0)),
+    };
     let config = app.config();
     let mut wallets = Vec::new();
     if let Some(id) = wallet_of(&parsed, tenant)? {
@@ -107,7 +110,7 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
     let quote = decided.as_ref().ok().and_then(|decision| quote_of(app, &parsed, &decision.receipt));
     let mut answer = outcome(decided, &projected, now)?;
     (answer.quote, answer.topup_url) = match offer {
-        Some(offer) => (Some(offer.quote), Some(offer.topup_url)),
+        Some(offer) => (offer.quote, Some(offer.topup_url)),
         None => (quote, None),
     };
     Ok(answer)
@@ -205,7 +208,8 @@ pub async fn batch(
 async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) -> Result<Queued, AppError> {
     caller.require(Scope::Write)?;
     let parsed = parse(app, caller, ask)?;
-    if let Err(error) = parse::in_window(parsed.occurred_at, app.now()) {
+    let in_time = parse::in_window(parsed.occurred_at, app.now());
+    if let Err(error) = in_time.and_then(|()| app.return_allowed(parsed.return_url.as_deref())) {
         let Some((tenant, _)) = app.find_user(&parsed.named).await? else { return Err(error) };
         let before = app.answered_before(tenant, key).await?.ok_or(error)?;
         return Ok(Queued { parsed, outcome: answered(before) });
@@ -317,7 +321,7 @@ fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError>
             Some((tenant, WalletId(id)))
         }
     };
-    app.check_return(ask.return_url.as_deref())?;
+    check_return(ask.return_url.as_deref())?;
     let action = app.action(&action)?;
     let return_url = ask.return_url.clone();
     let mut parsed = Parsed { named, action, usage, unit, wallet, occurred_at, quote: None, return_url };

@@ -14,11 +14,24 @@ use purser_core::{Amount, Entry, Money, Target};
 /// names, and has to come to what was charged.
 pub async fn explain(app: &App, caller: &Caller, debit_id: &str) -> Result<Explained, AppError> {
     let (debit, refunds) = debit::look_up(app, caller, debit_id).await?;
+    // Another node may have made the version a moment ago.
+    if !is_known(app, &debit) {
+        app.look_again().await;
+    }
     let priced = priced(app, &debit)?;
     let (lots, owed) = taken(app, &debit.entry).await?;
     let given = |entry: &Entry| Given { entry: entry.id(), amount: entry.amount, at: entry.recorded_at };
     let refunds = refunds.iter().map(given).collect();
     Ok(Explained { debit, priced, lots, owed, refunds })
+}
+
+/// Whether the price version of a debit is in this node's catalogue.
+fn is_known(app: &App, debit: &DebitView) -> bool {
+    let (catalogue, charge) = (app.catalogue(), &debit.charge);
+    charge.price.is_none_or(|id| {
+        let action = catalogue.action(charge.action);
+        action.is_some_and(|action| catalogue.price(debit.entry.wallet.tenant, action, id).is_some())
+    })
 }
 
 /// The version and its arithmetic; none where the caller stated the amount.

@@ -7,15 +7,15 @@ use crate::caller::{Caller, Scope};
 use crate::engine::Route;
 use crate::error::AppError;
 use crate::parse::{self, field};
-use crate::quote::Subject;
-use crate::view::{Answered, HoldView, Names};
+use crate::quote::{Refused, Subject, check_return};
+use crate::view::{Answered, HoldView, Names, Offer};
 use purser_core::catalogue::Unit;
 use purser_core::command::{CaptureHold, ExtendHold, PlaceHold, Quote};
 use purser_core::entry::Usage;
 use purser_core::id::Prefix;
 use purser_core::time::SECOND;
 use purser_core::wallet::{HoldState, Owner};
-use purser_core::{Movement, Quantity, Rejection, WalletId, WalletKey};
+use purser_core::{Id, Movement, Quantity, Rejection, TenantNo, WalletId, WalletKey};
 
 /// How long a hold lives that does not say, in seconds.
 const EXPIRES_IN: i64 = 900;
@@ -28,7 +28,7 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
     let expires_in = duration(ask.expires_in.unwrap_or(EXPIRES_IN))?;
     parse::measure(&ask.measure)?;
     parse::remarks(&ask.remarks)?;
-    app.check_return(ask.return_url.as_deref())?;
+    check_return(ask.return_url.as_deref())?;
     let mut unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?;
     let wallet = match &ask.wallet_id {
         None => None,
@@ -45,13 +45,17 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
         action: &action,
         usage: &usage,
         wallet: wallet.map(|(tenant, id)| (tenant, WalletId(id))),
-        occurred_at,
         promise: None,
         return_url: ask.return_url.as_deref(),
     };
     let quote = ask.quote.as_deref().map(|token| app.quoted(&subject, token));
     if let Some(Quote::Promise(promise)) = &quote {
         subject.promise = Some(promise);
+    }
+    if let Err(error) = app.return_allowed(ask.return_url.as_deref()) {
+        let Some((tenant, _)) = app.find_user(&named).await? else { return Err(error) };
+        let before = app.answered_before(tenant, &key).await?.ok_or(error)?;
+        return app.named_answer(before, None).await;
     }
     let (tenant, user) = app.ensure_user(&named).await?;
     let owner = Owner::User(user);
@@ -99,7 +103,33 @@ pub async fn extend(
     let movement = Movement::ExtendHold(ExtendHold { hold, expires_in, usage });
     let (route, occurred_at, remarks) = (Route::Subject(hold), app.now(), Remarks::default());
     let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &remarks };
-    app.carry_out(caller, order, None).await
+    let answered = app.carry_out(caller, order, None).await;
+    with_link(app, tenant, hold, answered).await
+}
+
+/// A lack of credits with the link for buying some. Without a quote: what lacks is a part of the cost, and the hold that it
+/// is for keeps its price anyway.
+async fn with_link(
+    app: &App,
+    tenant: TenantNo,
+    hold: Id,
+    answered: Result<Answered, AppError>,
+) -> Result<Answered, AppError> {
+    let Err(AppError::Rejected(rejection @ Rejection::InsufficientCredits { .. })) = answered else {
+        return answered;
+    };
+    let HoldView { names, .. } = look_up(app, tenant, hold).await?;
+    let (tenant, user, action) = (names.tenant.as_ref(), names.user.as_ref(), names.action.as_ref());
+    let link = user
+        .zip(action)
+        .and_then(|(user, action)| app.topup_url(&Refused { tenant, user, action }, &rejection, None));
+    Err(match link {
+        Some(topup_url) => {
+            AppError::OutOfCredit { rejection, offer: Box::new(Offer { quote: None, topup_url }) }
+        }
+        // Its user was erased: nobody is left to buy anything.
+        None => AppError::Rejected(rejection),
+    })
 }
 
 /// Charges what the work really cost.
@@ -127,7 +157,8 @@ pub async fn capture(
     let movement = Movement::CaptureHold(CaptureHold { hold, usage, settle: ask.settle });
     let route = Route::Subject(hold);
     let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &ask.remarks };
-    app.carry_out(caller, order, None).await
+    let answered = app.carry_out(caller, order, None).await;
+    with_link(app, tenant, hold, answered).await
 }
 
 /// Gives a hold up.
@@ -148,8 +179,12 @@ pub async fn release(
 /// One hold.
 pub async fn read(app: &App, caller: &Caller, hold_id: &str) -> Result<HoldView, AppError> {
     caller.require(Scope::Read)?;
-    let missing = || AppError::NotFound { what: "hold" };
     let (tenant, id) = parse::id(caller, Prefix::Hold, hold_id, "hold")?;
+    look_up(app, tenant, id).await
+}
+
+async fn look_up(app: &App, tenant: TenantNo, id: Id) -> Result<HoldView, AppError> {
+    let missing = || AppError::NotFound { what: "hold" };
     let owner = app.read(move |reader| reader.wallet_of(tenant, id)).await?.ok_or_else(missing)?;
     let key = WalletKey { tenant, id: owner };
     let found = app.wallet_now(key).await?.ok_or_else(missing)?;

@@ -55,7 +55,7 @@ pub(super) fn extend(draft: &mut Draft<'_, '_>, extend: &ExtendHold) -> Result<D
     let (available, unit) =
         (draft.wallets[wallet].available(draft.now), draft.wallets[wallet].unit.code.clone());
     if more.is_positive() && available < more {
-        return Err(Rejection::InsufficientCredits { required: more, available, unit });
+        return Err(Rejection::InsufficientCredits { required: more, available, unit, price: None });
     }
     let allocations = pin(&draft.wallets[wallet], more, draft.now);
     spend::limit(&allocations)?;
@@ -161,7 +161,8 @@ fn overage_parts(
             let available = wallet.available(draft.now);
             if available < overage {
                 let unit = wallet.unit.code.clone();
-                return Err(Rejection::InsufficientCredits { required: overage, available, unit });
+                let required = overage;
+                return Err(Rejection::InsufficientCredits { required, available, unit, price: None });
             }
             Ok(spend::take(wallet, overage, draft.now))
         }

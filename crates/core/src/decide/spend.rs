@@ -102,7 +102,8 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
     }
     let wallet = &draft.wallets[first];
     let (available, unit) = (wallet.available(draft.now), wallet.unit.code.clone());
-    Err(Rejection::InsufficientCredits { required: charge.cost, available, unit })
+    let (required, price) = (charge.cost, charge.price);
+    Err(Rejection::InsufficientCredits { required, available, unit, price })
 }
 
 /// The wallets whose unit the action has a price for at the time of the work. Never empty.
@@ -123,12 +124,13 @@ fn candidates(
     if matching.peek().is_none() {
         return Err(Rejection::UnitMismatch);
     }
-    let price_at = |wallet: &Wallet| {
+    // What was promised has a price already, whatever was in force when the work happened.
+    let has_price = |wallet: &Wallet| {
         let (tenant, at) = (draft.command.tenant, draft.command.occurred_at);
-        draft.catalogue.price_at(tenant, action, &wallet.unit.code, at)
+        promise.is_some() || draft.catalogue.price_at(tenant, action, &wallet.unit.code, at).is_some()
     };
     let priced: Vec<usize> =
-        matching.clone().filter(|(_, wallet)| price_at(wallet).is_some()).map(|(index, _)| index).collect();
+        matching.clone().filter(|(_, wallet)| has_price(wallet)).map(|(index, _)| index).collect();
     if priced.is_empty() {
         let known = matching.any(|(_, wallet)| action.units.contains(&wallet.unit.code));
         return Err(if known { Rejection::ActionNotFound } else { Rejection::UnitMismatch });

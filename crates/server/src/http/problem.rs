@@ -287,7 +287,7 @@ impl Problem {
             More::OutOfCredit(rejection, offer) => {
                 refused::tell(&mut document, rejection, unit_of);
                 document.topup_url = Some(offer.topup_url.clone());
-                document.quote = Some(QuoteOut::from(offer.quote.clone()));
+                document.quote = offer.quote.clone().map(QuoteOut::from);
             }
             More::Nothing | More::RetryAfter(_) | More::RateLimited { .. } | More::Fault(_) => {}
         }
@@ -487,6 +487,7 @@ mod tests {
             required: Amount(5_000_000),
             available: Amount(-1_500_000),
             unit: Unit::credit().code,
+            price: None,
         };
         let document = serde_json::to_string_pretty(&json(&Problem::from(rejection))).expect("JSON");
         insta::assert_snapshot!(document, @r#"

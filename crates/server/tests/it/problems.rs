@@ -39,7 +39,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::RefundExceedsDebit { refundable: some, unit: unit.clone() },
         Rejection::RevokeExceedsUnspent { revocable: some, unit: unit.clone() },
         Rejection::CauseRepeated,
-        Rejection::InsufficientCredits { required: some, available: some, unit },
+        Rejection::InsufficientCredits { required: some, available: some, unit, price: None },
     ]
 }
 

@@ -22,8 +22,6 @@ fn with(mut body: Value, field: &str, value: impl Into<Value>) -> Value {
 }
 
 async fn reprice(server: &Server, action: &str, amount: &str) {
-    // Of two versions that are valid from the same instant, either may be in force.
-    server.clock.advance(SECOND);
     server
         .post(&format!("/v1/actions/{action}/prices"), json!({"model": "flat", "amount": amount}))
         .await
@@ -175,6 +173,108 @@ async fn a_refusal_for_lack_of_credits_can_be_resumed_a_day_later_at_its_price()
     let over = server.raw("GET", path, &[], b"").await;
     assert_eq!(over.status, 410);
     assert_eq!(server.raw("GET", &path[..path.len() - 1], &[], b"").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_promise_that_is_refused_again_and_again_stays_one_promise_and_ends_after_a_day() {
+    let server = Server::start().await;
+    server.action("scan", json!({"model": "flat", "amount": "5"})).await;
+    let refused =
+        async |body: Value| server.post("/v1/debits", body).await.problem(402, "insufficient_credits");
+    let first = refused(scan("new")).await["quote"].clone();
+    reprice(&server, "scan", "9").await;
+    server.clock.advance(20 * 3_600 * SECOND);
+    let brought = with(scan("new"), "quote", first["token"].clone());
+    let copies = [refused(brought.clone()).await["quote"].clone(), refused(brought).await["quote"].clone()];
+    for copy in &copies {
+        assert_eq!(copy["expires_at"], first["expires_at"], "a day after it was first given, at the latest");
+    }
+    server.grant("new", "100").await;
+    let quoted = |quote: &Value| with(scan("new"), "quote", quote["token"].clone());
+    assert_eq!(server.post("/v1/debits", quoted(&copies[0])).await.expect(201)["amount"], "5");
+    for quote in [&copies[1], &first] {
+        server.post("/v1/debits", quoted(quote)).await.problem(409, "quote_used");
+    }
+}
+
+#[tokio::test]
+async fn a_quote_for_a_new_user_of_a_tenant_is_of_the_tenants_own_price() {
+    let server = Server::with_scan().await;
+    let of = |user: &str| json!({"tenant": "acme", "user": user, "action": "scan"});
+    let gift =
+        json!({"tenant": "acme", "user": "old", "amount": "9", "kind": "promotional", "reason": "a gift"});
+    server.post("/v1/grants", gift.clone()).await.expect(201);
+    let own = json!({"tenant": "acme", "price": {"model": "flat", "amount": "3"}});
+    let own = server.post("/v1/actions/scan/tenant_prices", own).await.expect(201);
+    let asked = preflight(&server, of("fresh")).await;
+    assert_eq!((&asked["cost"], &asked["code"]), (&json!("3"), &json!("insufficient_credits")));
+    server.post("/v1/grants", with(gift, "user", "fresh")).await.expect(201);
+    let quoted = with(of("fresh"), "quote", asked["quote"]["token"].clone());
+    let made = server.post("/v1/debits", quoted).await.expect(201);
+    assert_eq!((&made["amount"], &made["price_id"]), (&json!("3"), &own["price"]["id"]));
+    let explained = format!("/v1/debits/{}/explain", made["id"].as_str().expect("an id"));
+    assert_eq!(server.get(&explained).await.expect(200)["price"]["id"], own["price"]["id"]);
+    // What was refused names the version it was refused at.
+    let refused = server.post("/v1/debits", of("later")).await.problem(402, "insufficient_credits");
+    server.post("/v1/grants", json!({"tenant": "acme", "user": "later", "amount": "3", "kind": "promotional", "reason": "a gift"})).await.expect(201);
+    let resumed = with(of("later"), "quote", refused["quote"]["token"].clone());
+    assert_eq!(server.post("/v1/debits", resumed).await.expect(201)["price_id"], own["price"]["id"]);
+}
+
+#[tokio::test]
+async fn a_promise_holds_for_work_from_before_the_price() {
+    let server = Server::with_scan().await;
+    let token = quote(&server, scan("ann")).await;
+    let body = with(with(scan("ann"), "quote", token), "occurred_at", "2025-12-31T12:00:00Z");
+    assert_eq!(server.post("/v1/debits", body.clone()).await.expect(201)["amount"], "5");
+    let unquoted = with(scan("ann"), "occurred_at", "2025-12-31T12:00:00Z");
+    server.post("/v1/debits", unquoted).await.problem(404, "action_not_found");
+}
+
+#[tokio::test]
+async fn a_capture_and_an_extension_that_lack_credits_say_where_to_buy_some() {
+    let server = Server::start().await;
+    let price = json!({"model": "per_quantity", "rate": "1"});
+    let action =
+        json!({"key": "work", "name": "Work", "overage": "allow", "overage_percent": 100, "price": price});
+    server.post("/v1/actions", action).await.expect(201);
+    server.grant("ann", "5").await;
+    let hold = json!({"user": "ann", "action": "work", "quantity": 5});
+    let hold = server.post("/v1/holds", hold).await.expect(201);
+    let path = |what: &str| format!("/v1/holds/{}/{what}", hold["id"].as_str().expect("an id"));
+    for what in ["extend", "capture"] {
+        let refused = server.post(&path(what), json!({"quantity": 9})).await;
+        let refused = refused.problem(402, "insufficient_credits");
+        assert_eq!((&refused["required"], &refused["quote"]), (&json!("4"), &json!(null)), "{what}");
+        let url = refused["topup_url"].as_str().expect("a link");
+        let page = server.raw("GET", &url[url.find("/topup/").expect("a path")..], &[], b"").await;
+        assert!(
+            page.status == 200 && page.text.contains("ann") && page.text.contains("4 credit"),
+            "{}",
+            page.text
+        );
+    }
+    assert_eq!(server.post(&path("capture"), json!({"quantity": 5})).await.expect(200)["captured"], "5");
+}
+
+#[tokio::test]
+async fn what_was_answered_is_answered_again_when_its_site_left_the_settings() {
+    let mut server = Server::start_with(|settings| {
+        settings.return_origins = vec!["https://app.example.com".to_string()];
+    })
+    .await;
+    server.action("scan", json!({"model": "flat", "amount": "5"})).await;
+    server.grant("ann", "100").await;
+    let body = with(scan("ann"), "return_url", "https://app.example.com:443/x");
+    let debit = server.post_as("/v1/debits", body.clone(), "debit").await.expect(201);
+    let hold = server.post_as("/v1/holds", body.clone(), "hold").await.expect(201);
+    server.stop().await;
+    let mut settings = server.home.settings();
+    settings.return_origins = Vec::new();
+    let again = server.beside_with(settings).await;
+    assert_eq!(again.post_as("/v1/debits", body.clone(), "debit").await.expect(201), debit);
+    assert_eq!(again.post_as("/v1/holds", body.clone(), "hold").await.expect(201), hold);
+    again.post("/v1/holds", body).await.invalid("/return_url", "origin_not_allowed");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ impl From<Rejection> for Problem {
 pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: impl Fn(&Key) -> Option<Unit>) {
     let shown = |code: &Key, amount: &Amount| unit_of(code).map(|unit| AmountOut::of(&unit, *amount));
     let counted_in = match rejection {
-        Rejection::InsufficientCredits { required, available, unit } => {
+        Rejection::InsufficientCredits { required, available, unit, .. } => {
             document.required = shown(unit, required);
             document.available = shown(unit, available);
             // What is available already counts the debt, so this does too.
