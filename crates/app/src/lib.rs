@@ -146,21 +146,24 @@ impl App {
         let (now, last) = (self.monotonic(), self.inner.looked_at.load(Ordering::Relaxed));
         let mine = now - last >= LOOK_EVERY
             && self.inner.looked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !mine {
-            return false;
+        // Whoever waits for it hears of a database that is away by other ways.
+        mine && self.catch_up().await.unwrap_or(false)
+    }
+
+    /// Takes over what another node changed in the configuration; whether there was anything.
+    pub(crate) async fn catch_up(&self) -> Result<bool, AppError> {
+        // An embedded database has no other nodes.
+        if self.inner.settings.sqlite_path().is_some() {
+            return Ok(false);
         }
         let known = self.config().epoch;
         let moved = self.read(move |reader| match reader.config_epoch()? {
             epoch if epoch > known => reader.config().map(Some),
             _ => Ok(None),
         });
-        match moved.await {
-            Ok(Some(rows)) => {
-                self.inner.config.set(Config::new(rows));
-                true
-            }
-            Ok(None) | Err(_) => false,
-        }
+        let Some(rows) = moved.await? else { return Ok(false) };
+        self.inner.config.set(Config::new(rows));
+        Ok(true)
     }
 
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.

@@ -55,6 +55,7 @@ pub async fn apply(
         return Err(field("/units", "out_of_range", format!("at most {UNITS_MAX} units")));
     }
     if dry_run {
+        app.catch_up().await?;
         let (plan, _) = planned(app, caller, &ask, &app.config(), app.now())?;
         return Ok(plan);
     }
@@ -70,7 +71,11 @@ pub(super) async fn settled<T>(
         let now = app.now();
         let (answer, change) = work_out(&app.config(), now)?;
         if change.is_empty() {
-            return Ok(answer);
+            // It is only so if nothing that this node has not heard of says otherwise.
+            match app.catch_up().await? {
+                true => continue,
+                false => return Ok(answer),
+            }
         }
         let write = move |batch: &mut purser_store::Batch<'_>| {
             let made = batch.change_catalogue(&change, now)?;
