@@ -6,7 +6,7 @@ use std::fmt;
 /// Digits of a decimal that is read.
 const DIGITS_MAX: usize = 30;
 /// How far a decimal's point may be away.
-const EXPONENT_MAX: i32 = 40;
+const EXPONENT_MAX: u32 = 40;
 /// The most that a rate is for.
 const PER_MAX: i64 = 1_000_000_000;
 
@@ -32,7 +32,7 @@ impl Exact {
         let digits = format!("{whole}{fraction}");
         let plain = !whole.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let significant = digits.trim_start_matches('0');
-        if !plain || significant.len() > DIGITS_MAX || exponent.abs() > EXPONENT_MAX {
+        if !plain || significant.len() > DIGITS_MAX || exponent.unsigned_abs() > EXPONENT_MAX {
             return None;
         }
         let value: i128 = if significant.is_empty() { 0 } else { significant.parse().ok()? };

@@ -4,6 +4,7 @@
 //! nothing run and nothing be loaded but the one stylesheet, and no address of a page is told to other sites.
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -25,8 +26,9 @@ async fn style() -> Response {
     ([(header::CONTENT_TYPE, kind), (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF)], STYLE).into_response()
 }
 
-async fn topup(State(app): State<App>, Path(token): Path<String>) -> Response {
-    match app.topup_link(&token) {
+async fn topup(State(app): State<App>, token: Result<Path<String>, PathRejection>) -> Response {
+    // What does not decode to text is no link of ours.
+    match token.ok().and_then(|Path(token)| app.topup_link(&token)) {
         None => page(
             StatusCode::NOT_FOUND,
             "No such link",

@@ -192,6 +192,12 @@ async fn a_file_with_one_mistake_changes_nothing_and_is_told_where() {
             "repeated",
         ),
         (
+            json!({"actions": [], "units": [
+                {"code": "credit", "scale": 6, "name": "Credit"}, {"code": "credit", "scale": 6, "name": "Other"}]}),
+            "/units/1/code",
+            "repeated",
+        ),
+        (
             with(json!({"key": "model", "name": "M", "prices": [
                 {"model": "free", "unit": "MYR"}, {"model": "free", "unit": "credit"}]})),
             "/actions/1/prices",

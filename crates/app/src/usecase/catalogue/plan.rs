@@ -31,6 +31,8 @@ pub(super) struct Plan<'a> {
     now: Timestamp,
     change: CatalogueChange,
     diff: CatalogueDiff,
+    /// Units that the file named so far.
+    named_units: HashSet<Key>,
 }
 
 /// The prices of an action as a file names them: for each unit the one in force, then what is scheduled.
@@ -84,7 +86,7 @@ impl<'a> Plan<'a> {
     /// Nothing differs yet.
     pub(super) fn new(config: &'a Config, caller: &'a Caller, now: Timestamp) -> Plan<'a> {
         let change = CatalogueChange { epoch: config.epoch, ..CatalogueChange::default() };
-        Plan { config, caller, now, change, diff: CatalogueDiff::default() }
+        Plan { config, caller, now, change, diff: CatalogueDiff::default(), named_units: HashSet::new() }
     }
 
     /// All units that there will be.
@@ -94,8 +96,7 @@ impl<'a> Plan<'a> {
 
     /// Compares a unit of the file.
     pub(super) fn unit(&mut self, wanted: UnitRow) -> Result<(), Unwanted> {
-        let named = self.change.new_units.iter().chain(&self.change.renamed_units);
-        if named.into_iter().any(|known| known.unit.code == wanted.unit.code) {
+        if !self.named_units.insert(wanted.unit.code.clone()) {
             return Err(("code", "repeated", "the file names the unit twice".to_string()));
         }
         let told = |what: &str| audit(self.caller, what, wanted.unit.code.as_str(), self.now);
