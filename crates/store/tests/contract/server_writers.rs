@@ -91,6 +91,53 @@ fn many_writers_spend_one_wallet_to_the_last_credit(kind: Kind) {
     assert_chains(&store);
 }
 
+/// One thing that happens to a wallet.
+type Happening = fn(&mut Account) -> Vec<purser_core::Entry>;
+
+const HAPPENINGS: [Happening; 9] = [
+    |account| vec![account.debit(2, lot(1), 4)],
+    |account| vec![account.hold(3, lot(1), 2)],
+    |account| vec![account.grant(4, 7)],
+    |account| vec![account.freeze(5, lot(4), 3, 3)],
+    |account| vec![account.release(3, lot(1), 2)],
+    |account| vec![account.debit(6, lot(1), 6)],
+    |account| vec![account.debit_into_debt(7, lot(4), 4, 2)],
+    |account| vec![account.grant(8, 5), account.repay(8, 2)],
+    |account| vec![account.debit(9, lot(8), 1)],
+];
+
+/// A writer keeps wallets as it left them. Whoever wrote last, and whatever it was, each finds what is stored.
+fn what_a_writer_remembers_of_a_wallet_is_what_is_stored(kind: Kind) {
+    // Which writer carries them out, bit by bit: the same one, by turns, and in other orders.
+    for turns in [0b0_0000_0000, 0b0_1010_1010, 0b1_1100_1100_usize] {
+        let home = Home::new(kind);
+        let (store, mut writers, _) = home.node(2);
+        let key = granted(&mut writers[0], 1, 10);
+        for (index, happening) in HAPPENINGS.iter().enumerate() {
+            let happen = |writer: &mut Writer, commit: bool| {
+                let stored = store.read(|reader| reader.wallet(key)).expect("read").expect("there").loaded;
+                let mut batch = writer.begin_for(&want(&[key])).expect("begin");
+                assert_eq!(
+                    batch.wallet(key).expect("read").as_ref(),
+                    Some(&stored),
+                    "{turns:b}, before {index}"
+                );
+                let mut account = loaded(&batch, key);
+                let made = happening(&mut account);
+                account.record_and_save(&mut batch, &made);
+                if commit {
+                    batch.commit().expect("commit");
+                }
+            };
+            let turn = (turns >> index) & 1;
+            // Nobody remembers what was not committed.
+            happen(&mut writers[1 - turn], false);
+            happen(&mut writers[turn], true);
+        }
+        assert_chains(&store);
+    }
+}
+
 /// Takes one after the other while there is something; how many it took.
 fn spend_all(writer: &mut Writer, key: WalletKey, ids_from: u64) -> i64 {
     for taken in 0.. {
@@ -391,6 +438,7 @@ fn a_folder_that_finds_another_at_work_leaves(kind: Kind) {
 on_every_server! {
     two_writers_on_one_wallet_take_turns,
     many_writers_spend_one_wallet_to_the_last_credit,
+    what_a_writer_remembers_of_a_wallet_is_what_is_stored,
     one_key_in_two_writers_is_answered_once_and_found_on_the_second_try,
     wallets_are_locked_in_the_order_of_their_keys,
     wallets_that_are_announced_never_meet_in_a_deadlock,

@@ -60,13 +60,27 @@ pub(super) struct WalletRows {
     pub(super) freezes: Vec<(WalletKey, Freeze)>,
 }
 
+impl WalletRows {
+    /// Takes the parts of wallets whose rows are here.
+    pub(super) fn add_parts(&mut self, parts: WalletRows) {
+        self.lots.extend(parts.lots);
+        self.holds.extend(parts.holds);
+        self.debts.extend(parts.debts);
+        self.freezes.extend(parts.freezes);
+    }
+}
+
 /// What the beginning of a batch brought.
 pub(super) struct Opened {
     pub(super) slot: SlotRow,
     /// The wallets that were asked for, in the order they were locked.
     pub(super) asked: Vec<WalletKey>,
+    /// Those of them whose parts are loaded; the others are known, or will be.
+    pub(super) whole: Vec<WalletKey>,
     pub(super) owners: Vec<(TenantNo, Id, WalletId)>,
     pub(super) rows: WalletRows,
+    /// Wallets that are as they are remembered.
+    pub(super) known: Vec<LoadedWallet>,
     pub(super) answers: Vec<(KeyDigest, StoredAnswer)>,
     /// Of the quotes that were asked for, those that were used.
     pub(super) quotes: Vec<(TenantNo, Id)>,
@@ -99,7 +113,13 @@ impl Loaded {
         };
         loaded.answers.extend(opened.answers.into_iter().map(|(key, answer)| (key, Some(answer))));
         loaded.quotes.extend(opened.quotes.into_iter().map(|quote| (quote, true)));
-        loaded.add_wallets(&opened.asked, opened.rows)?;
+        for known in opened.known {
+            let (tenant, wallet) = (known.wallet.key.tenant, &known.wallet);
+            loaded.lots.extend(wallet.lots.iter().map(|lot| (tenant, lot.terms.id)));
+            loaded.holds.extend(wallet.holds.iter().map(|hold| (tenant, hold.id)));
+            loaded.wallets.insert(wallet.key, Some(known));
+        }
+        loaded.add_wallets(&opened.whole, opened.rows)?;
         Ok((opened.slot, loaded))
     }
 

@@ -2,8 +2,9 @@
 //!
 //! A batch locks its slot row, then the wallets it was told of in the order of their keys, and loads them with their parts and
 //! the answers to its keys in a few set-based statements. What it decides is gathered (`pending.rs`) and written with the
-//! commit, in one go where the database allows that. `postgres.rs` and `mysql.rs` hold each database's statements. Nothing is
-//! kept between batches but the lease: the database is the truth.
+//! commit, in one go where the database allows that. `postgres.rs` and `mysql.rs` hold each database's statements. The database
+//! is the truth: between batches a writer keeps its lease, and wallets as it left them (`remembered.rs`), which count only where the
+//! locked row still has the hash of their last entry.
 
 mod keeper;
 mod lease;
@@ -16,6 +17,7 @@ mod mysql_write;
 mod pending;
 mod postgres;
 mod postgres_call;
+mod remembered;
 
 pub(crate) use keeper::begin_writing;
 pub use keeper::{Keeper, Observed};
@@ -34,6 +36,8 @@ use lease::Lease;
 use loaded::{Loaded, Opened, SlotRow};
 use pending::{Pending, QuoteRow};
 use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
+use remembered::Remembered;
+use rustc_hash::FxHashSet;
 use std::cell::RefCell;
 
 /// One of the writers of a server database.
@@ -44,6 +48,7 @@ pub(crate) struct ServerWriter {
     lease: Option<Lease>,
     /// The last position that was committed under any lease of this writer.
     position: Position,
+    remembered: Remembered,
     fault: Option<CommitFault>,
 }
 
@@ -52,6 +57,7 @@ pub(crate) struct ServerBatch<'w> {
     link: &'w Link,
     lease: &'w mut Lease,
     position: &'w mut Position,
+    remembered: &'w mut Remembered,
     fault: &'w mut Option<CommitFault>,
     closed_until: Timestamp,
     config_epoch: u64,
@@ -67,7 +73,8 @@ pub(crate) struct ServerBatch<'w> {
 impl ServerWriter {
     /// A writer that connects when it first has something to do.
     pub(crate) fn new(target: Target) -> ServerWriter {
-        ServerWriter { target, link: None, lease: None, position: Position::NONE, fault: None }
+        let remembered = Remembered::default();
+        ServerWriter { target, link: None, lease: None, position: Position::NONE, remembered, fault: None }
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -99,6 +106,7 @@ impl ServerWriter {
             seq: lease.seq,
             lease,
             position: &mut self.position,
+            remembered: &mut self.remembered,
             fault: &mut self.fault,
             closed_until: slot.closed_until,
             config_epoch: slot.config_epoch,
@@ -117,7 +125,8 @@ impl ServerWriter {
             unreachable!("made ready above")
         };
         let doubled = lease.without_lead.then(|| wanted.with_keys_without_lead());
-        let opened = open(link, lease.slot, doubled.as_ref().unwrap_or(wanted)).and_then(|opened| {
+        let wanting = doubled.as_ref().unwrap_or(wanted);
+        let opened = open(link, lease.slot, wanting, &mut self.remembered).and_then(|opened| {
             if opened.slot.epoch != lease.epoch {
                 return Err(lease::taken_over());
             }
@@ -197,11 +206,26 @@ impl ServerWriter {
 }
 
 /// Begins a transaction and takes and loads what a batch was told of, in the order in which every node does.
-fn open(link: &Link, slot: u8, wanted: &Wanted) -> Result<Opened, StoreError> {
-    match link {
-        Link::Postgres(link) => postgres::open(link, slot, wanted),
-        Link::Mysql(link) => mysql::open(link, slot, wanted),
+fn open(link: &Link, slot: u8, wanted: &Wanted, remembered: &mut Remembered) -> Result<Opened, StoreError> {
+    let mut opened = match link {
+        Link::Postgres(link) => postgres::open(link, slot, wanted, remembered)?,
+        Link::Mysql(link) => mysql::open(link, slot, wanted, remembered)?,
+    };
+    let whole: FxHashSet<WalletKey> = opened.whole.iter().copied().collect();
+    let left = opened.rows.wallets.iter().filter(|(row, ..)| !whole.contains(&row.key));
+    let known = left.filter_map(|(row, ..)| remembered.matching(row));
+    opened.known = known.collect();
+    let known: FxHashSet<WalletKey> = opened.known.iter().map(|known| known.wallet.key).collect();
+    let others = opened.asked.iter().filter(|key| !whole.contains(key) && !known.contains(key));
+    let others: Vec<WalletKey> = others.copied().collect();
+    if !others.is_empty() {
+        match link {
+            Link::Postgres(link) => postgres::parts(link, &others, &mut opened.rows)?,
+            Link::Mysql(link) => mysql::parts(link, &others, &mut opened.rows)?,
+        }
+        opened.whole.extend(others);
     }
+    Ok(opened)
 }
 
 impl ServerBatch<'_> {
@@ -332,6 +356,7 @@ impl ServerBatch<'_> {
             Ok(()) => {
                 self.lease.seq = self.seq;
                 *self.position = Position::new(self.lease.slot, self.seq);
+                self.remembered.keep(std::mem::take(&mut self.pending.wallets));
                 Ok(())
             }
             Err(error) => {

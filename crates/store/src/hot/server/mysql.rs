@@ -13,6 +13,7 @@ use super::super::rows::{
 use super::super::{KeyDigest, StoredAnswer};
 use super::loaded::{Opened, SlotRow, WalletRows, Wanted};
 use super::mysql_text::{Line, Script};
+use super::remembered::Remembered;
 use crate::driver::Columns;
 use crate::driver::mysql::MysqlLink;
 use crate::driver::mysql_session::BEGIN_WRITING;
@@ -99,13 +100,19 @@ pub(super) enum Part {
 }
 
 /// Takes and loads what a batch was told of: see [`super::ServerWriter::begin`].
-pub(super) fn open(link: &MysqlLink, slot: u8, wanted: &Wanted) -> Result<Opened, StoreError> {
+pub(super) fn open(
+    link: &MysqlLink,
+    slot: u8,
+    wanted: &Wanted,
+    remembered: &mut Remembered,
+) -> Result<Opened, StoreError> {
     let owners = owners(link, wanted)?;
     let asked = wanted.in_lock_order(&owners);
+    let whole = remembered.unknown(&asked);
     let mut script = Script::new(link);
     script.say(Part::Nothing, BEGIN_WRITING);
     script.say(Part::Slot, &format!("{SLOT}{slot} FOR UPDATE"));
-    load(&mut script, &asked);
+    load(&mut script, &asked, &whole);
     script.rows(Part::Answers, ANSWERS, &wanted.keys, answer_key);
     script.rows(Part::Quotes, QUOTES, &wanted.quotes, |line, (tenant, quote)| {
         line.int(tenant.0 as i64).bytes(&quote.to_bytes());
@@ -120,14 +127,23 @@ pub(super) fn open(link: &MysqlLink, slot: u8, wanted: &Wanted) -> Result<Opened
     let slot = answers.extract_if(.., |(part, _)| *part == Part::Slot).next();
     let slot = read_slot(&slot.map(|(_, rows)| rows).unwrap_or_default())?;
     let (rows, answers) = read(answers)?;
-    Ok(Opened { slot, asked, owners, rows, answers, quotes })
+    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes })
 }
 
-/// Wallets under lock, within a transaction.
+/// Wallets under lock, within a transaction, with their parts.
 pub(super) fn wallets(link: &MysqlLink, asked: &[WalletKey]) -> Result<WalletRows, StoreError> {
     let mut script = Script::new(link);
-    load(&mut script, asked);
+    load(&mut script, asked, asked);
     Ok(read(run(script)?)?.0)
+}
+
+/// The parts of wallets that are under lock.
+pub(super) fn parts(link: &MysqlLink, asked: &[WalletKey], rows: &mut WalletRows) -> Result<(), StoreError> {
+    let mut script = Script::new(link);
+    load(&mut script, &[], asked);
+    let (found, _) = read(run(script)?)?;
+    rows.add_parts(found);
+    Ok(())
 }
 
 /// The answers to keys, as committed now.
@@ -155,17 +171,12 @@ fn owners(link: &MysqlLink, wanted: &Wanted) -> Result<Vec<(TenantNo, Id, Wallet
     Ok(owners)
 }
 
-/// Wallets first: what belongs to them is read once they are locked.
-fn load(script: &mut Script<'_, Part>, asked: &[WalletKey]) {
-    let parts = [
-        (Part::Wallets, WALLETS),
-        (Part::Lots, LOTS),
-        (Part::Holds, HOLDS),
-        (Part::Debts, DEBTS),
-        (Part::Freezes, FREEZES),
-    ];
+/// Wallets first: what belongs to them, or to some of them, is read once they are locked.
+fn load(script: &mut Script<'_, Part>, asked: &[WalletKey], whole: &[WalletKey]) {
+    script.rows(Part::Wallets, WALLETS, asked, wallet);
+    let parts = [(Part::Lots, LOTS), (Part::Holds, HOLDS), (Part::Debts, DEBTS), (Part::Freezes, FREEZES)];
     for (part, sql) in parts {
-        script.rows(part, sql, asked, wallet);
+        script.rows(part, sql, whole, wallet);
     }
 }
 

@@ -4,6 +4,7 @@
 use super::lease::Seal;
 use super::loaded::Wanted;
 use super::pending::{Pending, WalletRow};
+use super::remembered::Remembered;
 use super::{mysql, mysql_write};
 use crate::ScratchDatabase;
 use crate::driver::mysql::MysqlLink;
@@ -142,7 +143,7 @@ fn a_wallet_that_is_not_what_was_loaded_undoes_the_batch() {
     let number =
         |sql: &'static str| link.session().one(sql, &[], |row| crate::hot::rows::int(row, 0)).expect("read");
     let record = |before, seq, sealed| {
-        mysql::open(mysql_link(&link), 1, &Wanted::default()).expect("opened");
+        mysql::open(mysql_link(&link), 1, &Wanted::default(), &mut Remembered::default()).expect("opened");
         let seal = Seal { slot: 1, epoch: 0, seq: sealed, leased_until: 5 };
         let outcome = mysql_write::record(mysql_link(&link), &changed(before, seq), &seal);
         link.session().script("ROLLBACK").expect("rolled back");

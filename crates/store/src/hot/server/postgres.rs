@@ -14,6 +14,7 @@ use super::lease::Seal;
 use super::loaded::{Opened, SlotRow, WalletRows, Wanted};
 use super::pending::{HoldRow, LotRow, Pending, WalletRow, owner_columns};
 use super::postgres_call::{Call, send};
+use super::remembered::Remembered;
 use crate::driver::postgres::{PostgresLink, classify};
 use crate::driver::{Columns, unreadable};
 use crate::error::{CommitError, StoreError};
@@ -157,14 +158,18 @@ const RECORD: &str = "
     SELECT 1 / (CASE WHEN COUNT(*) = $13 THEN 1 ELSE 0 END) FROM changed";
 
 /// Takes and loads what a batch was told of: see [`super::ServerWriter::begin`].
-pub(super) fn open(link: &PostgresLink, slot: u8, wanted: &Wanted) -> Result<Opened, StoreError> {
+pub(super) fn open(
+    link: &PostgresLink,
+    slot: u8,
+    wanted: &Wanted,
+    remembered: &mut Remembered,
+) -> Result<Opened, StoreError> {
     let owners = owners(link, wanted)?;
     let asked = wanted.in_lock_order(&owners);
+    let whole = remembered.unknown(&asked);
     let begin = link.begin_writing()?;
     let mut calls = vec![Call::new(SLOT).int(i64::from(slot))];
-    if !asked.is_empty() {
-        calls.extend(loads(&asked));
-    }
+    calls.extend(loads(&asked, &whole));
     if !wanted.keys.is_empty() {
         calls.push(Call::new(ANSWERS).bytes(wanted.keys.iter().map(|key| key.bytes())));
     }
@@ -179,18 +184,39 @@ pub(super) fn open(link: &PostgresLink, slot: u8, wanted: &Wanted) -> Result<Ope
     let mut answers = sent.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| classify(&error));
     let slot = read_slot(&next()?)?;
-    let rows = if asked.is_empty() { WalletRows::default() } else { read_wallets(&mut next)? };
+    let mut rows = WalletRows::default();
+    if !asked.is_empty() {
+        read_wallets(&next()?, &mut rows)?;
+    }
+    if !whole.is_empty() {
+        read_parts(&next()?, &mut rows)?;
+    }
     let answers = if wanted.keys.is_empty() { Vec::new() } else { read_answers(&next()?)? };
     let used = if wanted.quotes.is_empty() { Vec::new() } else { next()? };
     let quotes = used.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?)));
     let quotes = quotes.collect::<Result<_, StoreError>>()?;
-    Ok(Opened { slot, asked, owners, rows, answers, quotes })
+    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes })
 }
 
-/// Wallets under lock, within a transaction.
+/// Wallets under lock, within a transaction, with their parts.
 pub(super) fn wallets(link: &PostgresLink, asked: &[WalletKey]) -> Result<WalletRows, StoreError> {
-    let mut answers = send(link, None, &loads(asked), None)?.into_iter();
-    read_wallets(&mut || answers.next().expect("one answer for each call").map_err(|error| classify(&error)))
+    let mut rows = WalletRows::default();
+    let [wallets, parts, ..] = &send(link, None, &loads(asked, asked), None)?[..] else {
+        unreachable!("one answer for each call")
+    };
+    read_wallets(wallets.as_ref().map_err(classify)?, &mut rows)?;
+    read_parts(parts.as_ref().map_err(classify)?, &mut rows)?;
+    Ok(rows)
+}
+
+/// The parts of wallets that are under lock.
+pub(super) fn parts(
+    link: &PostgresLink,
+    asked: &[WalletKey],
+    rows: &mut WalletRows,
+) -> Result<(), StoreError> {
+    let found = send(link, None, &[Call::new(PARTS).wallets(asked)], None)?.remove(0);
+    read_parts(&found.map_err(|error| classify(&error))?, rows)
 }
 
 /// The answers to keys, as committed now.
@@ -218,21 +244,27 @@ fn owners(link: &PostgresLink, wanted: &Wanted) -> Result<Vec<(TenantNo, Id, Wal
     rows.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?, WalletId(id(row, 2)?)))).collect()
 }
 
-fn loads(asked: &[WalletKey]) -> Vec<Call<'static>> {
-    [WALLETS, PARTS].into_iter().map(|sql| Call::new(sql).wallets(asked)).collect()
+/// Locks and reads wallets, and the parts of some of them. Nothing is asked about none.
+fn loads(asked: &[WalletKey], whole: &[WalletKey]) -> Vec<Call<'static>> {
+    let about = [(WALLETS, asked), (PARTS, whole)].into_iter().filter(|(_, keys)| !keys.is_empty());
+    about.map(|(sql, keys)| Call::new(sql).wallets(keys)).collect()
 }
 
-fn read_wallets(next: &mut impl FnMut() -> Result<Vec<Row>, StoreError>) -> Result<WalletRows, StoreError> {
-    let read = |row: &Row| read_wallet_row(row);
-    let mut rows =
-        WalletRows { wallets: next()?.iter().map(read).collect::<Result<_, _>>()?, ..WalletRows::default() };
-    for row in next()? {
-        let what: usize = small(&row, 0)?;
-        let owner = wallet_key(&row, 18)?;
+fn read_wallets(found: &[Row], rows: &mut WalletRows) -> Result<(), StoreError> {
+    for row in found {
+        rows.wallets.push(read_wallet_row(row)?);
+    }
+    Ok(())
+}
+
+fn read_parts(found: &[Row], rows: &mut WalletRows) -> Result<(), StoreError> {
+    for row in found {
+        let what: usize = small(row, 0)?;
+        let owner = wallet_key(row, 18)?;
         let Some(columns) = what.checked_sub(1).and_then(|kind| PART_COLUMNS.get(kind)) else {
             return Err(unreadable(0, "no part of a wallet"));
         };
-        let part = Picked { row: &row, columns };
+        let part = Picked { row, columns };
         match what {
             1 => rows.lots.push((owner.tenant, owner.id, read_lot(&part)?.1)),
             2 => rows.holds.push((owner, read_hold(&part)?)),
@@ -240,7 +272,7 @@ fn read_wallets(next: &mut impl FnMut() -> Result<Vec<Row>, StoreError>) -> Resu
             _ => rows.freezes.push((owner, read_freeze(&part)?)),
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Some columns of a row, in an order of their own.
