@@ -159,6 +159,10 @@ async fn a_price_with_fields_of_another_model_is_refused_where_it_is_wrong() {
     make(json!({"model": "flat"})).await.invalid("/price/amount", "required");
     make(json!({"model": "free", "amount": 1})).await.invalid("/price/amount", "not_applicable");
     make(json!({"model": "per_dimension", "rates": {}})).await.invalid("/price/rates", "required");
+    let primes = json!({"a": {"rate": "1", "per": 999_999_937}, "b": {"rate": "1", "per": 999_999_929}});
+    make(json!({"model": "per_dimension", "rates": primes})).await.invalid("/price/rates", "out_of_range");
+    let tiers = json!([{"up_to": "1", "rate": "1", "per": 999_999_937}, {"rate": "1", "per": 999_999_929}]);
+    make(json!({"model": "graduated", "tiers": tiers})).await.invalid("/price/tiers", "out_of_range");
     make(json!({"model": "stairs"})).await.invalid("/price/model", "unknown_value");
     make(json!({"model": "flat", "amount": 1.5})).await.invalid("/price/amount", "fraction_as_number");
     let rates = json!({"a/b~c": {"rate": 1, "per": "x"}});

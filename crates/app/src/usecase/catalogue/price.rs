@@ -14,6 +14,9 @@ use purser_core::{Amount, Key, Quantity, Timestamp};
 const RATES_MAX: usize = 32;
 /// The largest divisor of a rate, and the largest package.
 const PER_MAX: i64 = 1_000_000_000;
+/// The largest common multiple of the divisors of one price: fractions are added exactly, and over a larger one ordinary
+/// usage would already be more than can be counted.
+const COMMON_MAX: i64 = 1_000_000_000_000;
 
 /// A price version of `ask`, whose fields lie below the pointer `at`.
 pub(in crate::usecase) fn price(
@@ -137,7 +140,24 @@ fn rates_of(at: &str, asks: &[(String, RateAsk)]) -> Result<Vec<(String, Rate)>,
     if rates.windows(2).any(|pair| pair[0].0 == pair[1].0) {
         return Err(field(&format!("{at}/rates"), "repeated", "each dimension has one rate"));
     }
+    common_multiple(rates.iter().map(|(_, rate)| rate.per))
+        .ok_or_else(|| field(&format!("{at}/rates"), "out_of_range", COMMON))?;
     Ok(rates)
+}
+
+const COMMON: &str =
+    "the values of `per` have no common multiple up to 10^12: their costs could not be added exactly";
+
+/// The least common multiple, if it is not too large.
+fn common_multiple(divisors: impl Iterator<Item = i64>) -> Option<i64> {
+    fn shared(left: i64, right: i64) -> i64 {
+        if right == 0 { left } else { shared(right, left % right) }
+    }
+    let mut divisors = divisors;
+    divisors.try_fold(1_i64, |common, divisor| {
+        let common = common.checked_mul(divisor / shared(common, divisor))?;
+        (common <= COMMON_MAX).then_some(common)
+    })
 }
 
 /// Tiers in ascending order, of which the last and no other is open: every quantity lies in exactly one.
@@ -175,6 +195,8 @@ fn tiers_of(at: &str, asks: &[TierAsk], unit: &Unit) -> Result<Vec<Tier>, AppErr
             flat: flat.unwrap_or_default(),
         });
     }
+    common_multiple(tiers.iter().map(|tier| tier.rate.per))
+        .ok_or_else(|| field(&format!("{at}/tiers"), "out_of_range", COMMON))?;
     Ok(tiers)
 }
 
