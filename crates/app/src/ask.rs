@@ -104,6 +104,17 @@ pub struct DebitAsk {
     pub remarks: Remarks,
 }
 
+/// An event of `POST /v1/usage_events`: usage that is reported after the fact.
+#[derive(Clone, Debug)]
+pub struct UsageEventAsk {
+    /// Who made the event.
+    pub source: String,
+    /// Names it among those of its source.
+    pub id: String,
+    /// What was consumed. It settles, whatever it says.
+    pub debit: DebitAsk,
+}
+
 /// `POST /v1/debits/{id}/refund`
 #[derive(Clone, Debug)]
 pub struct RefundAsk {

@@ -9,6 +9,7 @@ mod behind;
 mod checkpoint;
 mod funnel;
 mod job;
+mod known;
 mod live;
 mod trouble;
 mod unsaved;
@@ -18,6 +19,7 @@ pub use behind::{Behind, BehindParts};
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
 pub use live::{Live, LiveWallet};
+pub(crate) use known::{known_event, stored_unit};
 pub(crate) use work::unavailable;
 
 use crate::clock::SafeClock;

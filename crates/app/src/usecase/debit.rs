@@ -25,13 +25,13 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// A debit as far as it can be read without knowing the user's numbers.
-struct Parsed {
-    named: Named,
+pub(super) struct Parsed {
+    pub(super) named: Named,
     action: Arc<Action>,
     usage: Usage,
     unit: Option<Key>,
     wallet: Option<(TenantNo, WalletId)>,
-    occurred_at: Timestamp,
+    pub(super) occurred_at: Timestamp,
     quote: Option<Quote>,
     return_url: Option<String>,
 }
@@ -223,7 +223,7 @@ async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) ->
 }
 
 /// The names that a debit's answer repeats.
-fn names_of(parsed: &Parsed) -> Names {
+pub(super) fn names_of(parsed: &Parsed) -> Names {
     Names {
         tenant: parsed.named.tenant.clone(),
         user: Some(parsed.named.user.clone()),
@@ -232,7 +232,7 @@ fn names_of(parsed: &Parsed) -> Names {
 }
 
 /// An outcome that is there already, for those who wait for one.
-fn answered(outcome: Outcome) -> oneshot::Receiver<Outcome> {
+pub(super) fn answered(outcome: Outcome) -> oneshot::Receiver<Outcome> {
     let (sender, receiver) = oneshot::channel();
     // The receiver is in hand.
     drop(sender.send(outcome));
@@ -295,7 +295,7 @@ pub(super) async fn look_up(
     Ok((DebitView { entry, charge, refunded, unit, names, reference, metadata }, refunds))
 }
 
-fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError> {
+pub(super) fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError> {
     let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
     if ask.measure.amount.is_some() {
         return Err(parse::field(
@@ -334,7 +334,7 @@ fn wallet_of(parsed: &Parsed, tenant: TenantNo) -> Result<Option<WalletId>, AppE
     }
 }
 
-fn debit_of(parsed: &Parsed, settle: bool, wallet: Option<WalletId>) -> Debit {
+pub(super) fn debit_of(parsed: &Parsed, settle: bool, wallet: Option<WalletId>) -> Debit {
     let (usage, unit, quote) = (parsed.usage.clone(), parsed.unit.clone(), parsed.quote.clone());
     Debit { action: parsed.action.no, usage, unit, wallet, settle, quote }
 }

@@ -11,6 +11,7 @@ pub mod hold;
 pub mod stream;
 pub mod tenant_price;
 pub mod transfer;
+pub mod usage_event;
 pub mod verify;
 pub mod wallet;
 
@@ -53,7 +54,14 @@ impl App {
             movement: order.movement,
         };
         let queued_at = self.inner.engine.monotonic();
-        self.inner.engine.submit(Job { command, route: order.route, key: Some(key), text, queued_at })
+        self.inner.engine.submit(Job {
+            command,
+            route: order.route,
+            key: Some(key),
+            event: None,
+            text,
+            queued_at,
+        })
     }
 
     /// Queues a movement and answers it with the names that belong to its numbers.

@@ -335,6 +335,25 @@ impl Batch<'_> {
         }
     }
 
+    /// The debit that was made of this event, in this batch or an earlier one.
+    pub fn usage_event(&self, tenant: TenantNo, event: KeyDigest) -> Result<Option<Id>, StoreError> {
+        match &self.0 {
+            Ways::Embedded(batch) => load::usage_event(batch.session(), tenant, event),
+            Ways::Server(batch) => batch.usage_event(tenant, event),
+        }
+    }
+
+    /// Records that the debit that was just appended was made of this event: no other ever is.
+    pub fn record_event(&mut self, tenant: TenantNo, event: KeyDigest, debit: Id) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Ways::Embedded(batch) => load::record_event(batch.session(), tenant, event, debit),
+            Ways::Server(batch) => {
+                batch.record_event(tenant, event, debit);
+                Ok(())
+            }
+        }
+    }
+
     /// All entries of this subject, in order.
     pub fn history(&self, tenant: TenantNo, subject: Id) -> Result<Vec<Entry>, StoreError> {
         let found = load::history(self.session(), tenant, subject)?.into_iter().map(|(_, _, entry)| entry);

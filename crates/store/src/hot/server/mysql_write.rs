@@ -21,6 +21,7 @@ const INSERT_OUTBOX: &str = "
 const INSERT_ANSWERS: &str = "
     INSERT INTO answer (position, tenant_no, key_digest, request_digest, receipt, created_at) VALUES {rows}";
 const INSERT_QUOTES: &str = "INSERT INTO quote_use (tenant_no, quote_id, expires_at) VALUES {rows}";
+const INSERT_EVENTS: &str = "INSERT INTO usage_event (event, tenant_no, debit) VALUES {rows}";
 const INSERT_WALLETS: &str = "
     INSERT INTO wallet (tenant_no, wallet_id, owner_kind, owner_no, unit_code, scale, created_at, seq, head,
                         head_position, recorded_at, settled, held, frozen, debt, last_topup) VALUES {rows}";
@@ -155,6 +156,9 @@ fn state(pending: &Pending, script: &mut Writing<'_>) {
             line.int(tenant.0 as i64).bytes(&quote.to_bytes()).int(expires_at.0);
         },
     );
+    script.rows(Step::Write, INSERT_EVENTS, &pending.events, |line, ((tenant, event), debit)| {
+        line.bytes(event.bytes()).int(tenant.0 as i64).bytes(&debit.to_bytes());
+    });
     let Pending { owing, debts, freezing, freezes, .. } = pending;
     script.rows(Step::Write, DELETE_DEBTS, owing, wallet);
     script.rows(Step::Write, INSERT_DEBTS, debts, |line, (key, debt)| {
