@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::api::{
     actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, prices, stream,
-    tenant_prices, transfers, units, wallets,
+    tenant_prices, transfers, units, usage_events, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -30,6 +30,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(debits::read))
         .routes(routes!(explain::read))
         .routes(routes!(debits::refund))
+        .routes(routes!(usage_events::record))
         .routes(routes!(holds::place))
         .routes(routes!(holds::read))
         .routes(routes!(holds::extend))

@@ -18,6 +18,7 @@ pub mod stream;
 pub mod tenant_prices;
 pub mod transfers;
 pub mod units;
+pub mod usage_events;
 pub mod wallets;
 
 use purser_app::view::Page;
