@@ -115,9 +115,8 @@ impl App {
         let catalogue = self.catalogue();
         // Who was never seen pays what everybody pays.
         let tenant = self.known_tenant(subject.named).unwrap_or(TenantNo(0));
-        let in_force = || {
-            catalogue.price_at(tenant, subject.action, unit, subject.occurred_at).map(|price| price.id)
-        };
+        let in_force =
+            || catalogue.price_at(tenant, subject.action, unit, subject.occurred_at).map(|price| price.id);
         let price = locked.or_else(in_force)?;
         let counted = catalogue.unit(unit).cloned()?;
         let quote =

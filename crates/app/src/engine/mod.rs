@@ -18,8 +18,8 @@ mod work;
 pub use behind::{Behind, BehindParts};
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
-pub use live::{Live, LiveWallet};
 pub(crate) use known::{known_event, stored_unit};
+pub use live::{Live, LiveWallet};
 pub(crate) use work::unavailable;
 
 use crate::clock::SafeClock;

@@ -9,9 +9,7 @@ use purser_core::codec::encode_receipt;
 use purser_core::decide::{DUE_MAX, State, due_count};
 use purser_core::entry::{Actor, ActorKind, EntryKind, Target};
 use purser_core::wallet::Owner;
-use purser_core::{
-    Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide,
-};
+use purser_core::{Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide};
 use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched, Wanted};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;

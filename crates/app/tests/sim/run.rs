@@ -382,7 +382,8 @@ impl<'m> Run<'m> {
             let identity = job.event.or(job.key.map(|(key, _)| key));
             if let (Some(identity), Ok(done)) = (identity, outcome) {
                 let kept = self.oracle.kept.get_mut(&identity).expect("what is done is kept");
-                let told = if job.event.is_some() { check::lasting(&done.receipt) } else { done.receipt.clone() };
+                let told =
+                    if job.event.is_some() { check::lasting(&done.receipt) } else { done.receipt.clone() };
                 if *kept.receipt.get_or_insert_with(|| told.clone()) != told {
                     self.fail(&format!("two answers to one request: {told:?}"));
                 }

@@ -151,7 +151,8 @@ impl EventRequest {
             Mode::Batch => {
                 let elements = body::elements(&self.body, BATCH_MAX)?.into_iter().enumerate();
                 let read = elements.map(|(index, element)| {
-                    structured(element.get().as_bytes()).map_err(|problem| problem.below(&format!("/{index}")))
+                    structured(element.get().as_bytes())
+                        .map_err(|problem| problem.below(&format!("/{index}")))
                 });
                 Ok(Events::Many(read.collect()))
             }

@@ -28,3 +28,4 @@ mod reads;
 mod server;
 mod shapes;
 mod streams;
+mod usage_events;

@@ -2,11 +2,11 @@
 //!
 //! All of it reads what was *saved*: the engine lays its newer state over it.
 
-use super::{KeyDigest, LoadedWallet};
 use super::rows::{
     entry_columns, hold_columns, id, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
     read_lot, read_wallet_row, wallet_columns,
 };
+use super::{KeyDigest, LoadedWallet};
 use crate::dialect::{Dialect, statements};
 use crate::driver::{Columns, Session, values};
 use crate::error::StoreError;

@@ -25,13 +25,7 @@ pub(super) const COLD: [Table; 15] = [
     table(
         "refusal_count",
         4,
-        &[
-            ("tenant_no", Int),
-            ("quarter", Int),
-            ("action_no", Int),
-            ("code", Text),
-            ("refused", Int),
-        ],
+        &[("tenant_no", Int), ("quarter", Int), ("action_no", Int), ("code", Text), ("refused", Int)],
     ),
     table(
         "tenant",

@@ -125,11 +125,7 @@ pub(super) fn open(link: &MysqlLink, slot: u8, wanted: &Wanted) -> Result<Opened
     let mut events = Vec::with_capacity(wanted.events.len());
     for (_, rows) in answers.extract_if(.., |(part, _)| *part == Part::Events) {
         for row in &rows {
-            events.push((
-                TenantNo(number(row, 0)?),
-                KeyDigest::from_bytes(array(row, 1)?),
-                id(row, 2)?,
-            ));
+            events.push((TenantNo(number(row, 0)?), KeyDigest::from_bytes(array(row, 1)?), id(row, 2)?));
         }
     }
     let mut quotes = Vec::with_capacity(wanted.quotes.len());
