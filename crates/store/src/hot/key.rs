@@ -72,6 +72,12 @@ impl KeyDigest {
         KeyDigest(bytes)
     }
 
+    /// The first bytes of the key, zeros after its end; all zeros where it is not known.
+    pub(crate) fn lead(&self) -> [u8; LEAD] {
+        let (lead, _) = self.0.split_first_chunk::<LEAD>().expect("it is longer than a lead");
+        *lead
+    }
+
     /// The digest alone, which is uniform.
     pub(crate) fn digest(&self) -> [u8; DIGEST] {
         let (_, digest) = self.0.split_last_chunk::<DIGEST>().expect("it is longer than a digest");

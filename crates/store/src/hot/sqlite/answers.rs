@@ -2,10 +2,12 @@
 //!
 //! Answers are appended in order. The newest are found through a map in memory (the tail); when it is full its keys are
 //! written as a sorted *run* in small steps, and eight runs of one level are merged into one of the next, so there are
-//! few of them however many keys are kept. Each run has a filter in memory: a key that is new touches no disk. A run
+//! few of them however many keys are kept. Each run has a filter in memory: a key that is new touches no disk; and the range
+//! of how its keys begin (`leads.rs`), so that a key that begins with its time passes by most runs. A run
 //! counts from the moment its head row is written; until then what it was made of keeps serving.
 
 use super::filter::Filter;
+use super::leads::{LEADS, Lead, Leads};
 use crate::dialect::statements;
 use crate::error::StoreError;
 use crate::hot::{KeyDigest, StoredAnswer};
@@ -44,6 +46,11 @@ statements! {
 
 /// So many runs of one level become one of the next.
 const MERGE_WIDTH: usize = 8;
+/// So many do where the leads of keys tell the runs apart: then more of them cost a look-up nothing, and each answer is
+/// written again less often.
+const WIDE_MERGE_WIDTH: usize = 32;
+/// Rows that a step beside a batch writes at least: fewer at a time would seek for each row.
+const STEP_ROWS: usize = 256;
 
 /// The digest of a tenant's key: see [`KeyDigest`], whose lead this database stores for a server that it may be copied to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,8 +74,12 @@ impl Hashed {
 pub(crate) struct Answers {
     /// Keys that are in no run yet. In order, as to sort them when they become a run would hold up a batch.
     tail: BTreeMap<Hashed, Position>,
+    /// How the keys of the tail begin.
+    tail_leads: Leads,
     /// Keys of the run that is being built from a full tail.
     frozen: BTreeMap<Hashed, Position>,
+    /// How those begin.
+    frozen_leads: Leads,
     /// Complete runs, oldest first.
     runs: Vec<Run>,
     build: Option<Build>,
@@ -76,6 +87,8 @@ pub(crate) struct Answers {
     leftover: Vec<i64>,
     next_run: i64,
     answers_per_run: usize,
+    /// Rows owed for what was appended since the last step.
+    owed: usize,
 }
 
 /// A complete run.
@@ -85,6 +98,7 @@ struct Run {
     last: Position,
     answers: usize,
     newest_at: Timestamp,
+    leads: Leads,
     filter: Filter,
 }
 
@@ -128,18 +142,21 @@ impl Answers {
     ) -> Result<Answers, StoreError> {
         let mut answers = Answers {
             tail: BTreeMap::new(),
+            tail_leads: Leads::NONE,
             frozen: BTreeMap::new(),
+            frozen_leads: Leads::NONE,
             runs: Vec::new(),
             build: None,
             leftover: Vec::new(),
             next_run: 1,
             answers_per_run: answers_per_run.max(1),
+            owed: 0,
         };
         let mut statement = connection.prepare_cached(HEADS)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let no: i64 = row.get(0)?;
-            let filter = Filter::from_bytes(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?)
+            let (filter, leads) = read_filter(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?)
                 .ok_or_else(|| {
                     StoreError::inconsistent("answer_run_head", no, "its filter cannot be read")
                 })?;
@@ -149,6 +166,7 @@ impl Answers {
                 last: Position::from_sql(row.get(2)?),
                 answers: row.get::<_, i64>(3)? as usize,
                 newest_at: Timestamp(row.get(4)?),
+                leads,
                 filter,
             });
         }
@@ -157,7 +175,7 @@ impl Answers {
         let mut statement = connection.prepare_cached(TAIL)?;
         let mut rows = statement.query([folded.to_sql(), tail_max as i64])?;
         while let Some(row) = rows.next()? {
-            answers.tail.insert(stored_key(row, 1)?, Position::from_sql(row.get(0)?));
+            answers.push(stored_key(row, 1)?, Position::from_sql(row.get(0)?));
         }
         Ok(answers)
     }
@@ -178,20 +196,24 @@ impl Answers {
     }
 
     /// Notes an answer that was appended.
-    pub(crate) fn push(&mut self, key: Hashed, position: Position) {
-        self.tail.insert(key, position);
+    pub(crate) fn push(&mut self, key: KeyDigest, position: Position) {
+        self.tail_leads.insert(Lead::of(&key));
+        self.tail.insert(key.into(), position);
     }
 
     /// What was answered to `key`.
     pub(crate) fn find(
         &self,
         connection: &Connection,
-        key: Hashed,
+        key: KeyDigest,
     ) -> Result<Option<StoredAnswer>, StoreError> {
+        let lead = Lead::of(&key);
+        let key = Hashed::from(key);
         if let Some(position) = self.tail.get(&key).or_else(|| self.frozen.get(&key)) {
             return read_answer(connection, *position, key);
         }
-        for run in self.runs.iter().rev().filter(|run| run.filter.may_contain(key)) {
+        let may_contain = |run: &&Run| run.leads.may_contain(lead) && run.filter.may_contain(key);
+        for run in self.runs.iter().rev().filter(may_contain) {
             let mut statement = connection.prepare_cached(FIND_IN_RUN)?;
             let position: Option<i64> =
                 statement.query_row(params![run.no, key.0], |row| row.get(0)).optional()?;
@@ -221,7 +243,12 @@ impl Answers {
         if self.remaining() == 0 {
             return Ok(());
         }
-        self.step(connection, entries + entries * 4 * self.tail.len() / self.answers_per_run)
+        self.owed += entries + entries * 4 * self.tail.len() / self.answers_per_run;
+        if self.owed < STEP_ROWS.min(self.answers_per_run) {
+            return Ok(());
+        }
+        let owed = std::mem::take(&mut self.owed);
+        self.step(connection, owed)
     }
 
     /// Writes up to about `budget_rows` rows of the run that is being built, or deletes as many left-over ones.
@@ -247,6 +274,7 @@ impl Answers {
     fn start(&mut self, budget_rows: usize) {
         let (level, answers, source) = if self.tail.len() >= self.answers_per_run {
             self.frozen = std::mem::take(&mut self.tail);
+            self.frozen_leads = std::mem::replace(&mut self.tail_leads, Leads::NONE);
             (0, self.frozen.len(), Source::Tail { written_to: None })
         } else if let Some(level) = self.mergeable() {
             let merged = self.runs.iter().filter(|run| run.level == level);
@@ -264,7 +292,14 @@ impl Answers {
 
     /// The lowest level that has enough runs to be merged.
     fn mergeable(&self) -> Option<u8> {
-        let full = |level: u8| self.runs.iter().filter(|run| run.level == level).count() >= MERGE_WIDTH;
+        let full = |level: u8| {
+            let runs = self.runs.iter().filter(|run| run.level == level);
+            match runs.clone().count() {
+                0..MERGE_WIDTH => false,
+                WIDE_MERGE_WIDTH.. => true,
+                _ => !Leads::lie_apart(runs.map(|run| run.leads)),
+            }
+        };
         self.runs.iter().map(|run| run.level).filter(|level| full(*level)).min()
     }
 
@@ -282,6 +317,13 @@ impl Answers {
                     connection.prepare_cached(ANSWERED_AT)?.query_row([last.to_sql()], |row| row.get(0))?,
                 ),
             };
+        let leads = match &build.source {
+            Source::Tail { .. } => self.frozen_leads,
+            Source::Runs { nos, .. } => {
+                let merged = self.runs.iter().filter(|run| nos.contains(&run.no));
+                merged.fold(Leads::NONE, |leads, run| leads.and(&run.leads))
+            }
+        };
         let Build { no, level, filter, written, .. } = build;
         connection.prepare_cached(INSERT_HEAD)?.execute(params![
             no,
@@ -290,13 +332,13 @@ impl Answers {
             last.to_sql(),
             written as i64,
             newest_at.0,
-            filter.to_bytes()
+            [&filter.to_bytes()[..], &leads.to_bytes()].concat()
         ])?;
         for source in &sources {
             connection.prepare_cached(DELETE_HEAD)?.execute([source])?;
         }
         self.runs.retain(|run| !sources.contains(&run.no));
-        self.runs.push(Run { no, level, last, answers: written, newest_at, filter });
+        self.runs.push(Run { no, level, last, answers: written, newest_at, leads, filter });
         self.runs.sort_by_key(|run| run.last);
         if sources.is_empty() {
             self.frozen.clear();
@@ -417,13 +459,22 @@ fn read_answer(
     let mut statement = connection.prepare_cached(ANSWER)?;
     let mut rows = statement.query([position.to_sql()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    if stored_key(row, 0)? != key {
+    if Hashed::from(stored_key(row, 0)?) != key {
         return Err(StoreError::inconsistent("answer", position, "it belongs to another key"));
     }
     Ok(Some(StoredAnswer { request_digest: row.get(1)?, receipt: row.get(2)? }))
 }
 
-fn stored_key(row: &rusqlite::Row<'_>, column: usize) -> Result<Hashed, StoreError> {
-    let bytes = row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?;
-    Ok(KeyDigest::from_stored(bytes)?.into())
+fn stored_key(row: &rusqlite::Row<'_>, column: usize) -> Result<KeyDigest, StoreError> {
+    KeyDigest::from_stored(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
+}
+
+/// A run's filter and, behind it, how its keys begin. The first versions stored the filter alone, which is whole words.
+fn read_filter(bytes: &[u8]) -> Option<(Filter, Leads)> {
+    match bytes.split_last_chunk::<LEADS>() {
+        Some((filter, leads)) if bytes.len() % 8 == LEADS % 8 => {
+            Some((Filter::from_bytes(filter)?, Leads::from_bytes(leads)?))
+        }
+        _ => Some((Filter::from_bytes(bytes)?, Leads::ANY)),
+    }
 }

@@ -164,7 +164,7 @@ impl SqliteBatch<'_> {
             answer.receipt,
             answer.created_at.0
         ])?;
-        self.state.answers.push(answer.key.into(), position);
+        self.state.answers.push(answer.key, position);
         Ok(())
     }
 }

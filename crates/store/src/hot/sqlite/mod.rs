@@ -9,6 +9,7 @@ mod answers;
 mod append;
 mod filter;
 mod folder;
+mod leads;
 mod recover;
 mod save;
 mod writer;

@@ -205,7 +205,7 @@ impl SqliteBatch<'_> {
 
     /// What was answered to this key before, in this batch or an earlier one.
     pub(crate) fn answer(&self, key: KeyDigest) -> Result<Option<StoredAnswer>, StoreError> {
-        self.state.answers.find(self.connection, key.into())
+        self.state.answers.find(self.connection, key)
     }
 
     /// The connection within its transaction.
