@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::python;
 use crate::server::{Server, Settings};
 use crate::services::Servers;
-use crate::python;
 
 /// The version whose calls the script uses.
 const CLOUDEVENTS: &str = "cloudevents==2.2.0";

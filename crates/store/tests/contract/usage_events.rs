@@ -36,7 +36,8 @@ fn an_event_is_found_from_its_batch_on_and_never_recorded_twice(kind: Kind) {
     batch.record_event(TENANT, one, Id(7)).expect("recorded");
     assert_eq!(batch.usage_event(TENANT, one).expect("read"), Some(Id(7)));
     batch.commit().expect("commit");
-    let wanted = Wanted { events: vec![(TENANT, one), (TENANT, two), (TenantNo(2), one)], ..Wanted::default() };
+    let wanted =
+        Wanted { events: vec![(TENANT, one), (TENANT, two), (TenantNo(2), one)], ..Wanted::default() };
     for wanted in [&wanted, &Wanted::default()] {
         let batch = writer.begin_for(wanted).expect("begin");
         assert_eq!(batch.usage_event(TENANT, one).expect("read"), Some(Id(7)));
