@@ -371,6 +371,19 @@ pub struct PageAsk {
     pub cursor: Option<String>,
 }
 
+/// `GET /v1/reports/refusals`
+#[derive(Clone, Debug, Default)]
+pub struct RefusalsAsk {
+    /// RFC 3339; a day ago unless said.
+    pub from: Option<String>,
+    /// RFC 3339; now unless said.
+    pub to: Option<String>,
+    /// The tenant's key.
+    pub tenant: Option<String>,
+    /// The action's key.
+    pub action: Option<String>,
+}
+
 /// `GET /v1/wallets`
 #[derive(Clone, Debug, Default)]
 pub struct WalletSearch {

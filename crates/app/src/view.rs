@@ -6,6 +6,7 @@ use purser_core::pricing::Explanation;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, Hold, Lot};
 use purser_core::{Amount, Entry, EntryId, Key, LotId, Money, Timestamp, WalletKey};
+use purser_store::RefusalRow;
 
 /// The names behind the numbers of a tenant, user and action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -309,6 +310,15 @@ pub struct Page<T> {
     pub data: Vec<T>,
     /// Asks for the next page; none on the last one.
     pub next_cursor: Option<String>,
+}
+
+/// How often something was refused, with the action's key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusalView {
+    /// What was counted.
+    pub row: RefusalRow,
+    /// What was asked for.
+    pub action: Option<Key>,
 }
 
 /// What an entry's kind is called in a statement when no action names it.

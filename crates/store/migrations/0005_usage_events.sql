@@ -19,4 +19,4 @@ CREATE TABLE refusal_count (
     refused   {int} NOT NULL,
     PRIMARY KEY (tenant_no, quarter, action_no, code)
 ){keyed};
-CREATE INDEX refusal_count_by_time ON refusal_count (quarter);
+CREATE INDEX refusal_count_by_time ON refusal_count (quarter, tenant_no, action_no, code);

@@ -58,6 +58,8 @@ impl Parsed {
 /// A debit in the queue.
 struct Queued {
     parsed: Parsed,
+    tenant: TenantNo,
+    settle: bool,
     outcome: oneshot::Receiver<Outcome>,
 }
 
@@ -175,9 +177,14 @@ pub async fn debit(
 impl Queued {
     /// Waits for what becomes of it.
     async fn answer(self, app: &App) -> Result<Answered, AppError> {
-        let Queued { parsed, outcome } = self;
+        let Queued { parsed, tenant, settle, outcome } = self;
         let answered = app.answer(outcome, Some(names_of(&parsed))).await;
-        answered.map_err(|error| app.with_offer(&parsed.subject(), error))
+        answered.map_err(|error| {
+            if !settle {
+                app.note_refusal(tenant, parsed.action.no, &error);
+            }
+            app.with_offer(&parsed.subject(), error)
+        })
     }
 }
 
@@ -208,7 +215,7 @@ async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) ->
     if let Err(error) = parse::in_window(parsed.occurred_at, app.now()) {
         let Some((tenant, _)) = app.find_user(&parsed.named).await? else { return Err(error) };
         let before = app.answered_before(tenant, key).await?.ok_or(error)?;
-        return Ok(Queued { parsed, outcome: answered(before) });
+        return Ok(Queued { parsed, tenant, settle: ask.settle, outcome: answered(before) });
     }
     let (tenant, user) = app.ensure_user(&parsed.named).await?;
     let wallet = wallet_of(&parsed, tenant)?;
@@ -219,7 +226,7 @@ async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) ->
         (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
     let order = Order { tenant, user: Some(user), occurred_at, movement, route, key, remarks: &ask.remarks };
     let outcome = app.submit(caller, order)?;
-    Ok(Queued { parsed, outcome })
+    Ok(Queued { parsed, tenant, settle: ask.settle, outcome })
 }
 
 /// The names that a debit's answer repeats.

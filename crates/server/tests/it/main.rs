@@ -25,6 +25,7 @@ mod operations;
 mod problems;
 mod quotes;
 mod reads;
+mod refusals;
 mod server;
 mod shapes;
 mod streams;

@@ -417,4 +417,4 @@ CREATE TABLE refusal_count (
     refused   BIGINT NOT NULL,
     PRIMARY KEY (tenant_no, quarter, action_no, code)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE INDEX refusal_count_by_time ON refusal_count (quarter);
+CREATE INDEX refusal_count_by_time ON refusal_count (quarter, tenant_no, action_no, code);

@@ -413,4 +413,4 @@ CREATE TABLE refusal_count (
     refused   INTEGER NOT NULL,
     PRIMARY KEY (tenant_no, quarter, action_no, code)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX refusal_count_by_time ON refusal_count (quarter);
+CREATE INDEX refusal_count_by_time ON refusal_count (quarter, tenant_no, action_no, code);

@@ -14,6 +14,7 @@ pub mod holds;
 pub mod preflight;
 pub mod prices;
 pub mod refusals;
+pub mod reports;
 pub mod stream;
 pub mod tenant_prices;
 pub mod transfers;
