@@ -212,7 +212,8 @@ impl<'a> Work<'a> {
             created_at: now,
         });
         let event = event_of(&job.command.movement);
-        self.record(&Recording { entries: &decision.entries, event, text: job.text.as_ref(), answer })?;
+        let (entries, falls) = (&decision.entries[..], &decision.falls[..]);
+        self.record(&Recording { entries, event, falls, text: job.text.as_ref(), answer })?;
         if let Some(promise) = command.movement.promise() {
             self.batch.use_quote(job.command.tenant, promise.id, promise.expires_at)?;
         }
@@ -260,6 +261,7 @@ impl<'a> Work<'a> {
                 self.record(&Recording {
                     entries: &swept.entries,
                     event: EntryKind::Expire,
+                    falls: &swept.falls,
                     text: None,
                     answer: None,
                 })?;

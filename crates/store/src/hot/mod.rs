@@ -7,7 +7,7 @@
 
 mod key;
 pub(crate) mod load;
-mod recording;
+pub(crate) mod recording;
 pub(crate) mod rows;
 pub(crate) mod server;
 pub(crate) mod sqlite;

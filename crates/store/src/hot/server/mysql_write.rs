@@ -122,7 +122,7 @@ fn ledger(pending: &Pending, script: &mut Writing<'_>) {
     script.rows(Step::Write, INSERT_OUTBOX, outbox, |line, row| {
         let OutboxRow { position, wallet, event, first_seq, entries } = row;
         line.int(position.to_sql()).int(wallet.tenant.0 as i64).bytes(&wallet.id.0.to_bytes());
-        line.int((*event).into()).int(*first_seq as i64).int(*entries as i64);
+        line.int(*event).int(*first_seq as i64).int(*entries as i64);
     });
     script.rows(Step::Write, INSERT_ANSWERS, answers, |line, row| {
         let AnswerRow { position, tenant, key, answer, created_at } = row;

@@ -28,7 +28,7 @@ pub(super) struct TextRow {
 pub(super) struct OutboxRow {
     pub(super) position: Position,
     pub(super) wallet: WalletKey,
-    pub(super) event: u8,
+    pub(super) event: i64,
     pub(super) first_seq: u64,
     pub(super) entries: usize,
 }
@@ -125,7 +125,7 @@ impl Pending {
                 let position = next();
                 if index == 0 {
                     first.get_or_insert(position);
-                    let (event, first_seq) = (recording.event as u8, entry.seq);
+                    let (event, first_seq) = (recording.announced(entry.wallet), entry.seq);
                     let (wallet, entries) = (entry.wallet, entries.len());
                     self.outbox.push(OutboxRow { position, wallet, event, first_seq, entries });
                 }

@@ -334,7 +334,7 @@ fn record_call<'a>(pending: &'a Pending, seal: &Seal) -> Call<'a> {
     call.ints(outbox.iter().map(|row| row.position.to_sql()))
         .ints(outbox.iter().map(|row| row.wallet.tenant.0 as i64))
         .fixed(outbox.iter().map(|row| row.wallet.id.0.to_bytes()))
-        .ints(outbox.iter().map(|row| row.event.into()))
+        .ints(outbox.iter().map(|row| row.event))
         .ints(outbox.iter().map(|row| row.first_seq as i64))
         .ints(outbox.iter().map(|row| row.entries as i64))
         .ints(answers.iter().map(|row| row.position.to_sql()))
