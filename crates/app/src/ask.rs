@@ -371,6 +371,19 @@ pub struct PageAsk {
     pub cursor: Option<String>,
 }
 
+/// `GET /v1/events`
+#[derive(Clone, Debug, Default)]
+pub struct EventsAsk {
+    /// The tenant's key.
+    pub tenant: Option<String>,
+    /// The type of event.
+    pub kind: Option<String>,
+    /// Whether to begin behind everything there is.
+    pub from_now: bool,
+    /// Which page.
+    pub page: PageAsk,
+}
+
 /// `GET /v1/reports/refusals`
 #[derive(Clone, Debug, Default)]
 pub struct RefusalsAsk {

@@ -36,11 +36,13 @@ pub(crate) fn known_event(
 ) -> Result<Option<Done>, StoreError> {
     let Some(debit) = batch.usage_event(tenant, event)? else { return Ok(None) };
     let history = batch.history(tenant, debit)?;
-    let entry = history.iter().find(|entry| entry.kind == EntryKind::Debit);
-    let unit = entry.map_or(Ok(None), |entry| unit_of(entry.wallet))?;
-    let receipt = entry.zip(unit).and_then(|(entry, unit)| Receipt::of_debit(entry, unit));
     let gone = || StoreError::Corrupt { what: format!("the debit {debit:?} of an event is gone") };
-    Ok(Some(Done { receipt: receipt.ok_or_else(gone)?, replayed: true }))
+    let entry = history.iter().find(|entry| entry.kind == EntryKind::Debit).ok_or_else(gone)?;
+    // Another node made it after this batch had looked for the wallet and before it looked for the event: the next try sees both.
+    let unseen = || StoreError::Conflict { what: "an event was charged meanwhile".into() };
+    let unit = unit_of(entry.wallet)?.ok_or_else(unseen)?;
+    let receipt = Receipt::of_debit(entry, unit).ok_or_else(gone)?;
+    Ok(Some(Done { receipt, replayed: true }))
 }
 
 /// What a wallet counts, from its row.

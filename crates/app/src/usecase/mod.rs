@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod catalogue;
 pub mod copy;
 pub mod debit;
+pub mod event;
 pub mod explain;
 pub mod grant;
 pub mod hold;

@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, prices, reports, stream,
-    tenant_prices, transfers, units, usage_events, wallets,
+    actions, balance, batch, catalogue, debits, events, explain, grants, holds, preflight, prices, reports,
+    stream, tenant_prices, transfers, units, usage_events, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -56,6 +56,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(prices::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(catalogue::read, catalogue::put))
+        .routes(routes!(events::list))
         .routes(routes!(reports::refusals))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))

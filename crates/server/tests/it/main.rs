@@ -15,6 +15,7 @@ mod catalogue;
 mod catalogue_file;
 mod commands;
 mod document;
+mod events;
 mod explain;
 mod limits;
 mod movements;
