@@ -11,7 +11,7 @@ use purser_core::entry::{ActorKind, EntryKind};
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, HoldState};
 use purser_core::{Timestamp, Wallet, WalletKey, audit};
-use purser_store::Position;
+use purser_store::{Heads, LedgerEntry, Position};
 use std::collections::BTreeMap;
 
 /// One thing in a wallet: what it is, what it is named by, its numbers.
@@ -193,6 +193,30 @@ struct Walk {
     position: Position,
 }
 
+/// Every entry is announced once, a few rows at a time, and each wallet's in their order.
+fn announced(node: &Node, entries: &[LedgerEntry]) -> Result<(), String> {
+    let mut told: BTreeMap<WalletKey, u64> = BTreeMap::new();
+    let mut reached = Heads::default();
+    loop {
+        let page = node.store.read(|reader| reader.announced(&reached, 97));
+        let (rows, next) = page.map_err(|error| error.to_string())?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let last = told.entry(row.wallet).or_default();
+            if row.first_seq != *last + 1 {
+                return Err(format!("{row:?} does not follow entry {last} of its wallet"));
+            }
+            *last += row.entries;
+        }
+        reached = next;
+    }
+    let mut last: BTreeMap<WalletKey, u64> = BTreeMap::new();
+    entries.iter().for_each(|found| *last.entry(found.entry.wallet).or_default() += 1);
+    if told == last { Ok(()) } else { Err(format!("announced {told:?}, recorded {last:?}")) }
+}
+
 /// The whole ledger: `verify` holds, no entry is missing or doubled, and each request left exactly what it promised.
 pub fn ledger(node: &Node, oracle: &Oracle) -> Result<(), String> {
     verify(&node.url(), |_, _| {}).map_err(|error| format!("verify: {error}"))?;
@@ -202,6 +226,7 @@ pub fn ledger(node: &Node, oracle: &Oracle) -> Result<(), String> {
         // The order of positions is that of each writer, and several write one wallet.
         all.sort_by_key(|found| (found.entry.wallet, found.entry.seq));
     }
+    announced(node, &all)?;
     let mut walks: BTreeMap<WalletKey, Walk> = BTreeMap::new();
     let mut left: BTreeMap<(u64, u8, u128), BTreeMap<WalletKey, u64>> = BTreeMap::new();
     for found in all {
