@@ -1,14 +1,11 @@
 //! The third-party check of the API: schemathesis reads `/openapi.json` of a running server, asks
 //! everything it can think of, and compares the answers with what the document promises.
-//!
-//! It is installed from PyPI into `target/tools`, never into the machine.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::server::Server;
-use crate::{packages, step};
+use crate::{python, step};
 
 /// The version whose options and checks are written below.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
@@ -22,7 +19,8 @@ const EXAMPLES: &str = "60";
 
 /// Starts `program`, makes a key, and runs schemathesis against it.
 pub(crate) fn run(target: &Path, program: &Path) -> Result<(), String> {
-    let schemathesis = install(&target.join("tools"))?;
+    let environment = python::environment(&target.join("tools"), "schemathesis", SCHEMATHESIS)?;
+    let schemathesis = environment.join("bin/schemathesis");
     let server = Server::start(program)?;
     let key = server.key("check")?;
     let url = format!("http://{}/openapi.json", server.address);
@@ -39,28 +37,4 @@ pub(crate) fn run(target: &Path, program: &Path) -> Result<(), String> {
         format!("{}; the server's last words:\n{}", error.replace(&key, "psk_…"), server.log_tail())
     })?;
     server.stop()
-}
-
-/// The program, in a virtual environment below `tools`.
-fn install(tools: &Path) -> Result<PathBuf, String> {
-    let environment = tools.join("schemathesis");
-    let program = environment.join("bin/schemathesis");
-    let mark = environment.join("installed");
-    if program.is_file() && fs::read_to_string(&mark).is_ok_and(|installed| installed == SCHEMATHESIS) {
-        return Ok(program);
-    }
-    if !packages::on_path("python3") {
-        packages::install(&["python3", "python3-venv"], "Python")?;
-    }
-    fs::create_dir_all(tools).map_err(|error| format!("{}: {error}", tools.display()))?;
-    let make = || step::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
-    // Debian splits `venv` off Python, and says so only when it is used.
-    if make().is_err() {
-        packages::install(&["python3-venv"], "Python's venv")?;
-        make()?;
-    }
-    let mut pip = Command::new(environment.join("bin/pip"));
-    step::run(pip.args(["install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS]))?;
-    fs::write(&mark, SCHEMATHESIS).map_err(|error| format!("{}: {error}", mark.display()))?;
-    Ok(program)
 }

@@ -9,12 +9,14 @@
 mod api_check;
 mod bench;
 mod crash;
+mod events_check;
 mod fixtures;
 mod guard;
 mod http;
 mod load;
 mod matrix;
 mod packages;
+mod python;
 mod repo;
 mod server;
 mod services;
@@ -76,6 +78,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// The official CloudEvents SDK against `POST /v1/usage_events`, on every database.
+    Events,
     /// Rounds of `kill -9` on server databases under load, in the debug profile.
     Crash {
         /// What is crashed; everything that `test` crashes unless named.
@@ -135,6 +139,7 @@ fn main() -> ExitCode {
         Task::Soak { seeds, rounds, server_rounds, check: false } => {
             soak::command(&root, seeds, rounds, server_rounds)
         }
+        Task::Events => test::events(&root),
         Task::Crash { on, rounds, seed, release } => {
             let profile = if release { "release" } else { "dev" };
             test::crash(&root, profile, &on, rounds, seed.unwrap_or_else(crash::seed))

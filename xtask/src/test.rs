@@ -11,7 +11,7 @@ use crate::crash::{self, Stage};
 use crate::repo::{self, cargo};
 use crate::services::Servers;
 use crate::step::{self, Tally};
-use crate::{api_check, matrix, tidy};
+use crate::{api_check, events_check, matrix, tidy};
 
 /// Formatting, lints, tidy and the fast tests.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
@@ -60,6 +60,15 @@ pub(crate) fn test(root: &Path) -> Result<(), String> {
         let (tally, result) = some_tests(&mut command);
         steps.many(&name, tally, result);
     }
+    step::announce("usage events, by the SDK of CloudEvents");
+    match build_server(root, &target, "dev") {
+        Ok(program) => {
+            for (name, result) in events_check::on_every_database(&target, &program, servers.as_ref()) {
+                steps.one(&name, result);
+            }
+        }
+        Err(error) => steps.one("events by the SDK of CloudEvents", Err(error)),
+    }
     if let Some(servers) = servers {
         steps.one("servers, when they were stopped", servers.stop());
     }
@@ -72,6 +81,20 @@ pub(crate) fn test(root: &Path) -> Result<(), String> {
     if let Some(program) = steps.made("debug build", build_server(root, &target, "dev")) {
         steps.crash(&program, &CRASHED, CRASH_ROUNDS, crash::seed());
     }
+    steps.close(started)
+}
+
+/// `cargo xtask events`: the SDK of CloudEvents alone, on every database.
+pub(crate) fn events(root: &Path) -> Result<(), String> {
+    let started = Instant::now();
+    let mut steps = Steps::default();
+    let target = repo::target_folder(root)?;
+    let program = build_server(root, &target, "dev")?;
+    let servers = Servers::start()?;
+    for (name, result) in events_check::on_every_database(&target, &program, Some(&servers)) {
+        steps.one(&name, result);
+    }
+    servers.stop()?;
     steps.close(started)
 }
 

@@ -104,6 +104,17 @@ pub struct DebitAsk {
     pub remarks: Remarks,
 }
 
+/// An event of `POST /v1/usage_events`: usage that is reported after the fact.
+#[derive(Clone, Debug)]
+pub struct UsageEventAsk {
+    /// Who made the event.
+    pub source: String,
+    /// Names it among those of its source.
+    pub id: String,
+    /// What was consumed. It settles, whatever it says.
+    pub debit: DebitAsk,
+}
+
 /// `POST /v1/debits/{id}/refund`
 #[derive(Clone, Debug)]
 pub struct RefundAsk {
@@ -358,6 +369,32 @@ pub struct PageAsk {
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
+}
+
+/// `GET /v1/events`
+#[derive(Clone, Debug, Default)]
+pub struct EventsAsk {
+    /// The tenant's key.
+    pub tenant: Option<String>,
+    /// The type of event.
+    pub kind: Option<String>,
+    /// Whether to begin behind everything there is.
+    pub from_now: bool,
+    /// Which page.
+    pub page: PageAsk,
+}
+
+/// `GET /v1/reports/refusals`
+#[derive(Clone, Debug, Default)]
+pub struct RefusalsAsk {
+    /// RFC 3339; a day ago unless said.
+    pub from: Option<String>,
+    /// RFC 3339; now unless said.
+    pub to: Option<String>,
+    /// The tenant's key.
+    pub tenant: Option<String>,
+    /// The action's key.
+    pub action: Option<String>,
 }
 
 /// `GET /v1/wallets`

@@ -113,7 +113,7 @@ fn job(
         text_digest: None,
         movement,
     };
-    Job { command, route, key, text: None, queued_at: app.monotonic() }
+    Job { command, route, key, event: None, text: None, queued_at: app.monotonic() }
 }
 
 /// A key in the form that clients are told to use: a UUID whose first bits are the time.

@@ -5,6 +5,7 @@ use crate::config::{Config, SharedConfig};
 use crate::engine::{Behind, BehindParts, Engine, Funnel, FunnelParts, Live};
 use crate::names::NameCache;
 use crate::rate::Rate;
+use crate::refusals::Refusals;
 use crate::secret::Secrets;
 use crate::watch::Watchers;
 use crate::{App, Inner};
@@ -187,7 +188,10 @@ impl App {
         random: Arc<dyn Random>,
     ) -> Result<App, BootError> {
         let opened = tokio::task::spawn_blocking(move || open(settings, clock, random)).await;
-        opened.map_err(|error| BootError::Database { what: error.to_string(), locked: false })?
+        let app =
+            opened.map_err(|error| BootError::Database { what: error.to_string(), locked: false })??;
+        app.keep_writing_refusals();
+        Ok(app)
     }
 }
 
@@ -274,6 +278,7 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         secrets,
         hints,
         watchers,
+        refusals: Refusals::default(),
         looked_at,
     };
     Ok(App { inner: Arc::new(inner) })

@@ -20,6 +20,7 @@ mod names;
 mod parse;
 pub mod quote;
 pub mod rate;
+mod refusals;
 pub mod replay;
 pub mod secret;
 mod signed;
@@ -33,6 +34,7 @@ use crate::config::{Config, SharedConfig};
 use crate::engine::{Engine, Live};
 use crate::error::AppError;
 use crate::names::NameCache;
+use crate::refusals::Refusals;
 use crate::secret::Secrets;
 use crate::watch::Watchers;
 use purser_core::Timestamp;
@@ -61,6 +63,7 @@ struct Inner {
     secrets: Secrets,
     hints: Hints,
     watchers: Watchers,
+    refusals: Refusals,
     /// When the configuration was last looked at because somebody was unknown.
     looked_at: AtomicI64,
 }
@@ -169,6 +172,7 @@ impl App {
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.
     pub async fn shutdown(&self) {
         self.end_streams();
+        self.write_refusals().await;
         let engine = self.inner.engine.clone();
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
             tracing::error!(

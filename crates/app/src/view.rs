@@ -6,6 +6,7 @@ use purser_core::pricing::Explanation;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, Hold, Lot};
 use purser_core::{Amount, Entry, EntryId, Key, LotId, Money, Timestamp, WalletKey};
+use purser_store::{Announced, RefusalRow};
 
 /// The names behind the numbers of a tenant, user and action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -310,6 +311,35 @@ pub struct Page<T> {
     pub data: Vec<T>,
     /// Asks for the next page; none on the last one.
     pub next_cursor: Option<String>,
+}
+
+/// Something that happened to a wallet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventView {
+    /// Its type.
+    pub kind: &'static str,
+    /// What was announced.
+    pub row: Announced,
+    /// Tenant and user.
+    pub names: Names,
+}
+
+/// Events, and the cursor behind them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Events {
+    /// The events.
+    pub data: Vec<EventView>,
+    /// Asks for what follows; there is always one.
+    pub next_cursor: String,
+}
+
+/// How often something was refused, with the action's key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusalView {
+    /// What was counted.
+    pub row: RefusalRow,
+    /// What was asked for.
+    pub action: Option<Key>,
 }
 
 /// What an entry's kind is called in a statement when no action names it.

@@ -5,7 +5,7 @@
 
 use crate::amount::Amount;
 use crate::catalogue::Unit;
-use crate::entry::{Charge, GrantKind};
+use crate::entry::{Charge, Entry, GrantKind, Terms};
 use crate::id::{EntryId, Id, TenantNo, UserNo, WalletId};
 use crate::time::Timestamp;
 use crate::wallet::{Balance, HoldState};
@@ -33,6 +33,27 @@ pub struct Receipt {
     pub recorded_at: Timestamp,
     /// What depends on the kind of command.
     pub detail: Detail,
+}
+
+impl Receipt {
+    /// What a debit did, from its entry: for answers that are given for ever, while receipts are forgotten. An entry knows what
+    /// was settled after it and nothing else of the balance, so the other numbers of that are zero: an answer of this kind
+    /// shows none. None for an entry that is no debit.
+    pub fn of_debit(entry: &Entry, unit: Unit) -> Option<Receipt> {
+        let Terms::Charge(charge) = &entry.terms else { return None };
+        Some(Receipt {
+            tenant: entry.wallet.tenant,
+            id: entry.subject,
+            wallet: entry.wallet.id,
+            unit,
+            entry: entry.id(),
+            user: entry.user,
+            amount: charge.cost,
+            balance: Balance { settled: entry.settled_after, ..Balance::default() },
+            recorded_at: entry.recorded_at,
+            detail: Detail::Debit { charge: charge.clone() },
+        })
+    }
 }
 
 /// The part of a receipt that depends on the kind of command.

@@ -104,7 +104,8 @@ fn accounts(writer: &mut Writer, seed: &mut u64) -> Vec<Account> {
         };
         let fill = Allocation { amount: terms.granted, ..Allocation::lot(lot) };
         let entry = account.entry(EntryKind::Grant, lot, fill, Terms::Grant(terms), 1_000_000);
-        let recording = Recording { entries: &[entry], event: EntryKind::Grant, text: None, answer: None };
+        let recording =
+            Recording { entries: &[entry], event: EntryKind::Grant, falls: &[], text: None, answer: None };
         let mut heads = [account.head];
         batch.append(&recording, &mut heads).unwrap();
         account.head = heads[0];
@@ -162,6 +163,7 @@ fn main() {
             let recording = Recording {
                 entries: std::slice::from_ref(entry),
                 event: entry.kind,
+                falls: &[],
                 text: None,
                 answer: Some(answer),
             };

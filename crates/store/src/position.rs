@@ -29,6 +29,11 @@ impl Position {
         Position(u64::from(slot) << Position::SEQ_BITS | seq)
     }
 
+    /// The position `seq` of `slot`, where there can be one: for what comes from outside.
+    pub fn parse(slot: u8, seq: u64) -> Option<Position> {
+        (slot < SLOTS && seq < 1 << Position::SEQ_BITS).then(|| Position::new(slot, seq))
+    }
+
     /// The sequence within the slot.
     pub fn seq(self) -> u64 {
         self.0 & ((1 << Position::SEQ_BITS) - 1)
@@ -78,7 +83,7 @@ impl Default for Heads {
 
 impl Heads {
     /// Moves the head of the position's slot there.
-    pub(crate) fn set(&mut self, head: Position) {
+    pub fn set(&mut self, head: Position) {
         self.0[usize::from(head.slot())] = head.seq();
     }
 

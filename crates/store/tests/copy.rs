@@ -37,7 +37,8 @@ fn answer(writer: &mut Writer, numbers: std::ops::Range<u64>) {
             receipt: &number.to_be_bytes(),
             created_at: Timestamp(1_000 + number as i64),
         };
-        let recording = Recording { entries: &[], event: EntryKind::Debit, text: None, answer: Some(answer) };
+        let recording =
+            Recording { entries: &[], event: EntryKind::Debit, falls: &[], text: None, answer: Some(answer) };
         batch.append(&recording, &mut []).expect("an answer");
     }
     batch.commit().expect("it is kept");

@@ -5,10 +5,11 @@
 //! leaves memory as it was. No network, no waiting, no clock but the one handed in, so that the simulator drives it.
 
 use super::job::{ColdJob, Done, Job, Outcome};
+use super::known::{known_answer, stored_unit};
 use super::live::Live;
 use super::trouble::Trouble;
 use super::unsaved::{Behind, Unsaved};
-use super::work::{Work, Working, fault, known_answer, unavailable, wanted};
+use super::work::{Work, Working, fault, unavailable, wanted};
 use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use crate::error::AppError;
@@ -250,7 +251,8 @@ impl Funnel {
         let ask = |(job, before): (&Job, Outcome)| {
             let before =
                 before.map_err(|error| if same_slot { error } else { unavailable("store_unavailable", 1) });
-            before.and_then(|Done { replayed, .. }| match known_answer(&batch, job) {
+            let known = known_answer(&batch, job, |key| stored_unit(&batch, key));
+            before.and_then(|Done { replayed, .. }| match known {
                 Ok(Some(known)) => known.map(|done| Done { replayed, ..done }).map_err(AppError::from),
                 Ok(None) => Err(unavailable("store_unavailable", 1)),
                 Err(error) => Err(fault(&error)),

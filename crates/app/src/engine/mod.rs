@@ -9,6 +9,7 @@ mod behind;
 mod checkpoint;
 mod funnel;
 mod job;
+mod known;
 mod live;
 mod trouble;
 mod unsaved;
@@ -17,6 +18,7 @@ mod work;
 pub use behind::{Behind, BehindParts};
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
+pub(crate) use known::{known_event, stored_unit};
 pub use live::{Live, LiveWallet};
 pub(crate) use work::unavailable;
 

@@ -1,10 +1,11 @@
 //! The work of one batch: for each command, look up its key, load its wallets, decide, append.
 
 use super::job::{Done, Job, Outcome, Route, event_of};
+use super::known::{known_answer, stored_unit};
 use super::live::{Live, LiveWallet};
 use crate::config::Config;
 use crate::error::AppError;
-use purser_core::codec::{decode_receipt, encode_receipt};
+use purser_core::codec::encode_receipt;
 use purser_core::decide::{DUE_MAX, State, due_count};
 use purser_core::entry::{Actor, ActorKind, EntryKind, Target};
 use purser_core::wallet::Owner;
@@ -153,7 +154,12 @@ impl<'a> Work<'a> {
     /// # Errors
     /// The store failed while something was being recorded: the whole batch must be given up.
     pub(super) fn carry_out(&mut self, job: &Job) -> Result<Outcome, StoreError> {
-        match known_answer(&self.batch, job) {
+        let unit_of = |key: WalletKey| match (self.wallets.get(&key), self.live.get(key)) {
+            (Some(working), _) => Ok(Some(working.wallet().unit.clone())),
+            (None, Some(live)) => Ok(Some(live.wallet.unit.clone())),
+            (None, None) => stored_unit(&self.batch, key),
+        };
+        match known_answer(&self.batch, job, unit_of) {
             Ok(Some(known)) => return Ok(known.map_err(AppError::from)),
             Ok(None) => {}
             Err(error) => return self.fault(error),
@@ -206,9 +212,13 @@ impl<'a> Work<'a> {
             created_at: now,
         });
         let event = event_of(&job.command.movement);
-        self.record(&Recording { entries: &decision.entries, event, text: job.text.as_ref(), answer })?;
+        let (entries, falls) = (&decision.entries[..], &decision.falls[..]);
+        self.record(&Recording { entries, event, falls, text: job.text.as_ref(), answer })?;
         if let Some(promise) = command.movement.promise() {
             self.batch.use_quote(job.command.tenant, promise.id, promise.expires_at)?;
+        }
+        if let Some(event) = job.event {
+            self.batch.record_event(job.command.tenant, event, job.command.id)?;
         }
         Ok(Ok(Done { receipt: decision.receipt, replayed: false }))
     }
@@ -251,6 +261,7 @@ impl<'a> Work<'a> {
                 self.record(&Recording {
                     entries: &swept.entries,
                     event: EntryKind::Expire,
+                    falls: &swept.falls,
                     text: None,
                     answer: None,
                 })?;
@@ -476,6 +487,7 @@ pub(super) fn wanted(jobs: &[&Job], config: &Config) -> Wanted {
     let mut wanted = Wanted::default();
     for job in jobs {
         wanted.keys.extend(job.key.as_ref().map(|(key, _)| *key));
+        wanted.events.extend(job.event.map(|event| (job.command.tenant, event)));
         wanted.quotes.extend(job.command.movement.promise().map(|promise| (job.command.tenant, promise.id)));
         want(&mut wanted, &job.route, &job.command, config);
     }
@@ -545,20 +557,6 @@ fn load_lots(batch: &Batch<'_>, wallet: &mut Wallet, ids: &[Id]) -> Result<(), S
         }
     }
     Ok(())
-}
-
-/// What was answered to the job's key before: the receipt, or a refusal when the key was used for another request.
-pub(super) fn known_answer(
-    batch: &Batch<'_>,
-    job: &Job,
-) -> Result<Option<Result<Done, Rejection>>, StoreError> {
-    let Some((key, request)) = &job.key else { return Ok(None) };
-    let Some(answer) = batch.answer(*key)? else { return Ok(None) };
-    if answer.request_digest != *request {
-        return Ok(Some(Err(Rejection::IdempotencyConflict)));
-    }
-    let receipt = decode_receipt(&answer.receipt)?;
-    Ok(Some(Ok(Done { receipt, replayed: true })))
 }
 
 /// A fault of the store as callers see it: what passes by itself is retryable, the rest is opaque.

@@ -25,13 +25,13 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// A debit as far as it can be read without knowing the user's numbers.
-struct Parsed {
-    named: Named,
+pub(super) struct Parsed {
+    pub(super) named: Named,
     action: Arc<Action>,
     usage: Usage,
     unit: Option<Key>,
     wallet: Option<(TenantNo, WalletId)>,
-    occurred_at: Timestamp,
+    pub(super) occurred_at: Timestamp,
     quote: Option<Quote>,
     return_url: Option<String>,
 }
@@ -57,6 +57,8 @@ impl Parsed {
 /// A debit in the queue.
 struct Queued {
     parsed: Parsed,
+    tenant: TenantNo,
+    settle: bool,
     outcome: oneshot::Receiver<Outcome>,
 }
 
@@ -178,9 +180,14 @@ pub async fn debit(
 impl Queued {
     /// Waits for what becomes of it.
     async fn answer(self, app: &App) -> Result<Answered, AppError> {
-        let Queued { parsed, outcome } = self;
+        let Queued { parsed, tenant, settle, outcome } = self;
         let answered = app.answer(outcome, Some(names_of(&parsed))).await;
-        answered.map_err(|error| app.with_offer(&parsed.subject(), error))
+        answered.map_err(|error| {
+            if !settle {
+                app.note_refusal(tenant, parsed.action.no, &error);
+            }
+            app.with_offer(&parsed.subject(), error)
+        })
     }
 }
 
@@ -212,7 +219,7 @@ async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) ->
     if let Err(error) = in_time.and_then(|()| app.return_allowed(parsed.return_url.as_deref())) {
         let Some((tenant, _)) = app.find_user(&parsed.named).await? else { return Err(error) };
         let before = app.answered_before(tenant, key).await?.ok_or(error)?;
-        return Ok(Queued { parsed, outcome: answered(before) });
+        return Ok(Queued { parsed, tenant, settle: ask.settle, outcome: answered(before) });
     }
     let (tenant, user) = app.ensure_user(&parsed.named).await?;
     let wallet = wallet_of(&parsed, tenant)?;
@@ -223,11 +230,11 @@ async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) ->
         (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
     let order = Order { tenant, user: Some(user), occurred_at, movement, route, key, remarks: &ask.remarks };
     let outcome = app.submit(caller, order)?;
-    Ok(Queued { parsed, outcome })
+    Ok(Queued { parsed, tenant, settle: ask.settle, outcome })
 }
 
 /// The names that a debit's answer repeats.
-fn names_of(parsed: &Parsed) -> Names {
+pub(super) fn names_of(parsed: &Parsed) -> Names {
     Names {
         tenant: parsed.named.tenant.clone(),
         user: Some(parsed.named.user.clone()),
@@ -236,7 +243,7 @@ fn names_of(parsed: &Parsed) -> Names {
 }
 
 /// An outcome that is there already, for those who wait for one.
-fn answered(outcome: Outcome) -> oneshot::Receiver<Outcome> {
+pub(super) fn answered(outcome: Outcome) -> oneshot::Receiver<Outcome> {
     let (sender, receiver) = oneshot::channel();
     // The receiver is in hand.
     drop(sender.send(outcome));
@@ -299,7 +306,7 @@ pub(super) async fn look_up(
     Ok((DebitView { entry, charge, refunded, unit, names, reference, metadata }, refunds))
 }
 
-fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError> {
+pub(super) fn parse(app: &App, caller: &Caller, ask: &DebitAsk) -> Result<Parsed, AppError> {
     let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
     if ask.measure.amount.is_some() {
         return Err(parse::field(
@@ -338,7 +345,7 @@ fn wallet_of(parsed: &Parsed, tenant: TenantNo) -> Result<Option<WalletId>, AppE
     }
 }
 
-fn debit_of(parsed: &Parsed, settle: bool, wallet: Option<WalletId>) -> Debit {
+pub(super) fn debit_of(parsed: &Parsed, settle: bool, wallet: Option<WalletId>) -> Debit {
     let (usage, unit, quote) = (parsed.usage.clone(), parsed.unit.clone(), parsed.quote.clone());
     Debit { action: parsed.action.no, usage, unit, wallet, settle, quote }
 }

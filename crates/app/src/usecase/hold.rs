@@ -77,7 +77,10 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
     let order =
         Order { tenant, user: Some(user), occurred_at, movement, route, key: &key, remarks: &ask.remarks };
     let answered = app.carry_out(caller, order, Some(names)).await;
-    answered.map_err(|error| app.with_offer(&subject, error))
+    answered.map_err(|error| {
+        app.note_refusal(tenant, action.no, &error);
+        app.with_offer(&subject, error)
+    })
 }
 
 /// Makes a hold longer or larger.

@@ -5,12 +5,15 @@ pub mod api_key;
 pub mod catalogue;
 pub mod copy;
 pub mod debit;
+pub mod event;
 pub mod explain;
 pub mod grant;
 pub mod hold;
+pub mod report;
 pub mod stream;
 pub mod tenant_price;
 pub mod transfer;
+pub mod usage_event;
 pub mod verify;
 pub mod wallet;
 
@@ -53,7 +56,14 @@ impl App {
             movement: order.movement,
         };
         let queued_at = self.inner.engine.monotonic();
-        self.inner.engine.submit(Job { command, route: order.route, key: Some(key), text, queued_at })
+        self.inner.engine.submit(Job {
+            command,
+            route: order.route,
+            key: Some(key),
+            event: None,
+            text,
+            queued_at,
+        })
     }
 
     /// Queues a movement and answers it with the names that belong to its numbers.

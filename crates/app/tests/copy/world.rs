@@ -427,7 +427,7 @@ struct Ask {
 impl Ask {
     fn job(&self, queued_at: i64) -> Job {
         let (command, route, text) = (self.command.clone(), self.route.clone(), self.text.clone());
-        Job { command, route, key: Some(self.key), text, queued_at }
+        Job { command, route, key: Some(self.key), event: None, text, queued_at }
     }
 }
 
@@ -435,7 +435,7 @@ impl Asked {
     fn job(&self, key: (KeyDigest, [u8; 32]), queued_at: i64) -> Job {
         // The text plays no part in a repetition.
         let command = Command { text_digest: None, ..self.command.clone() };
-        Job { command, route: self.route.clone(), key: Some(key), text: None, queued_at }
+        Job { command, route: self.route.clone(), key: Some(key), event: None, text: None, queued_at }
     }
 }
 

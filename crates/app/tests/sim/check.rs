@@ -3,14 +3,15 @@
 use super::node::Node;
 use super::oracle::{Expected, Oracle, Place, Tenant};
 use crate::model::{Account, Fate};
-use purser_app::engine::Outcome;
+use purser_app::engine::{Done, Outcome};
 use purser_app::error::AppError;
 use purser_app::usecase::verify::verify;
 use purser_core::decide::project;
 use purser_core::entry::{ActorKind, EntryKind};
+use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, HoldState};
 use purser_core::{Timestamp, Wallet, WalletKey, audit};
-use purser_store::Position;
+use purser_store::{Heads, LedgerEntry, Position};
 use std::collections::BTreeMap;
 
 /// One thing in a wallet: what it is, what it is named by, its numbers.
@@ -58,6 +59,29 @@ pub fn outcome(expected: &Expected, outcome: &Outcome) -> Result<(), String> {
             Err(format!("answered {first:?} before and {:?} now", done.receipt))
         }
         _ => Ok(()),
+    }
+}
+
+/// What of a receipt is told of an event for ever: of the balance, what was settled.
+pub fn lasting(receipt: &Receipt) -> Receipt {
+    let balance = Balance { settled: receipt.balance.settled, ..Balance::default() };
+    Receipt { balance, ..receipt.clone() }
+}
+
+/// The same as [`outcome`] for an event, as far as it can be read back from its entry.
+pub fn recalled(expected: &Expected, outcome: &Outcome) -> Result<(), String> {
+    let settled_only = |numbers: &[i64; 7]| [numbers[0], 0, 0, 0, 0, 0, 0];
+    let expected = match expected {
+        Expected::Done { now, numbers } => {
+            let numbers = numbers.iter().map(|(wallet, numbers)| (*wallet, settled_only(numbers))).collect();
+            Expected::Done { now: *now, numbers }
+        }
+        other => other.clone(),
+    };
+    let told = |done: &Done| Done { receipt: lasting(&done.receipt), replayed: done.replayed };
+    match outcome {
+        Ok(done) => self::outcome(&expected, &Ok(told(done))),
+        refused => self::outcome(&expected, refused),
     }
 }
 
@@ -169,6 +193,30 @@ struct Walk {
     position: Position,
 }
 
+/// Every entry is announced once, a few rows at a time, and each wallet's in their order.
+fn announced(node: &Node, entries: &[LedgerEntry]) -> Result<(), String> {
+    let mut told: BTreeMap<WalletKey, u64> = BTreeMap::new();
+    let mut reached = Heads::default();
+    loop {
+        let page = node.store.read(|reader| reader.announced(&reached, 97));
+        let (rows, next) = page.map_err(|error| error.to_string())?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let last = told.entry(row.wallet).or_default();
+            if row.first_seq != *last + 1 {
+                return Err(format!("{row:?} does not follow entry {last} of its wallet"));
+            }
+            *last += row.entries;
+        }
+        reached = next;
+    }
+    let mut last: BTreeMap<WalletKey, u64> = BTreeMap::new();
+    entries.iter().for_each(|found| *last.entry(found.entry.wallet).or_default() += 1);
+    if told == last { Ok(()) } else { Err(format!("announced {told:?}, recorded {last:?}")) }
+}
+
 /// The whole ledger: `verify` holds, no entry is missing or doubled, and each request left exactly what it promised.
 pub fn ledger(node: &Node, oracle: &Oracle) -> Result<(), String> {
     verify(&node.url(), |_, _| {}).map_err(|error| format!("verify: {error}"))?;
@@ -178,6 +226,7 @@ pub fn ledger(node: &Node, oracle: &Oracle) -> Result<(), String> {
         // The order of positions is that of each writer, and several write one wallet.
         all.sort_by_key(|found| (found.entry.wallet, found.entry.seq));
     }
+    announced(node, &all)?;
     let mut walks: BTreeMap<WalletKey, Walk> = BTreeMap::new();
     let mut left: BTreeMap<(u64, u8, u128), BTreeMap<WalletKey, u64>> = BTreeMap::new();
     for found in all {

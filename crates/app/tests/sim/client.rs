@@ -25,6 +25,8 @@ pub struct Request {
     pub movement: Movement,
     pub route: Route,
     pub key: Option<(KeyDigest, [u8; 32])>,
+    /// The event that it reports, in place of a key.
+    pub event: Option<KeyDigest>,
     text: Option<EntryText>,
     occurred_at: i64,
 }
@@ -44,13 +46,24 @@ impl Request {
             },
             route: self.route.clone(),
             key: self.key,
+            event: self.event,
             text: self.text.clone(),
             queued_at,
         }
     }
 
-    /// Another request that comes under the same key.
+    /// What it is known by when it comes again.
+    pub fn identity(&self) -> Option<KeyDigest> {
+        self.event.or(self.key.map(|(key, _)| key))
+    }
+
+    /// Another request that comes under the same key, or as the same event.
     pub fn contradicted(&self) -> Request {
+        if let (Some(_), Movement::Debit(debit)) = (self.event, &self.movement) {
+            let usage = Usage::Quantity(Quantity(7_000_000));
+            let movement = Movement::Debit(Debit { action: PIECES, usage, ..debit.clone() });
+            return Request { movement, text: None, ..self.clone() };
+        }
         let key = self.key.map(|(key, mut digest)| {
             digest[0] ^= 1;
             (key, digest)
@@ -119,6 +132,7 @@ impl Clients {
             movement: Movement::Sweep,
             route: Route::Wallet(place.key, None),
             key: None,
+            event: None,
             text: rng.maybe(20, any_text),
             occurred_at: wall - rng.maybe(25, |rng| rng.range(0, 20 * SECOND)).unwrap_or(0),
         };
@@ -153,7 +167,11 @@ impl Clients {
                 request.text = None;
             }
         }
-        if !matches!(request.movement, Movement::Sweep) {
+        let settles = matches!(&request.movement, Movement::Debit(debit) if debit.settle);
+        if settles && rng.chance(60) {
+            let id = format!("{:x}", rng.number());
+            request.event = Some(KeyDigest::of_event(no, rng.pick(&["/shop", "/crawler"]), &id));
+        } else if !matches!(request.movement, Movement::Sweep) {
             let mut digest = [0; 32];
             digest[..8].copy_from_slice(&rng.number().to_be_bytes());
             request.key = Some((KeyDigest::of(no, &format!("{:x}", rng.number())), digest));

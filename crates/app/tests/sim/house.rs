@@ -187,7 +187,7 @@ pub fn job(no: u64, movement: Movement) -> Job {
         movement,
     };
     let key = Some((KeyDigest::of(TENANT, &no.to_string()), [1; 32]));
-    Job { command, route, key, text: None, queued_at: 1_700_000_000_000_000 }
+    Job { command, route, key, event: None, text: None, queued_at: 1_700_000_000_000_000 }
 }
 
 pub fn grant(amount: i64) -> Movement {

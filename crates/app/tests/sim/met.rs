@@ -80,6 +80,8 @@ const EVERYWHERE: &[&str] = &[
     "verify",
     "replayed",
     "replayed within a batch",
+    "event replayed",
+    "event twice in a batch",
     "sent again after a fault",
     "delivered late",
     "more due than one command books",

@@ -221,10 +221,11 @@ impl Oracle {
         if late {
             return Expected::Late;
         }
-        if let Some((key, digest)) = &job.key
-            && let Some(kept) = self.kept.get(key)
-        {
-            return if kept.digest == *digest {
+        let identity = job.event.or(job.key.map(|(key, _)| key));
+        if let Some(kept) = identity.and_then(|identity| self.kept.get(&identity)) {
+            // Whatever else it says, an event is the same one.
+            let same = job.event.is_some() || job.key.is_some_and(|(_, digest)| digest == kept.digest);
+            return if same {
                 Expected::Replayed(kept.receipt.clone())
             } else {
                 Expected::Refused("idempotency_conflict")
@@ -239,6 +240,10 @@ impl Oracle {
                 self.wrote |= job.key.is_some();
                 if let Some((key, digest)) = job.key {
                     self.kept.insert(key, Kept { digest, receipt: None, at: now });
+                }
+                if let Some(event) = job.event {
+                    // It is never forgotten.
+                    self.kept.insert(event, Kept { digest: [0; 32], receipt: None, at: i64::MAX });
                 }
                 if let Some((kind, subject)) = effect(&job.command) {
                     *self.effects.entry((job.command.tenant.0, kind as u8, subject.0)).or_default() += 1;

@@ -223,8 +223,8 @@ impl<'m> Run<'m> {
 
     /// Whether the answer to its key, if there was one, must still be known.
     fn is_remembered(&self, request: &Request) -> bool {
-        let Some((key, _)) = &request.key else { return true };
-        self.oracle.kept.get(key).is_none_or(|kept| kept.at >= self.forgotten)
+        let Some(identity) = request.identity() else { return true };
+        self.oracle.kept.get(&identity).is_none_or(|kept| kept.at >= self.forgotten)
     }
 
     fn jobs(&mut self, requests: &[Request]) -> (Vec<Job>, Vec<bool>) {
@@ -247,7 +247,7 @@ impl<'m> Run<'m> {
         let (jobs, late) = self.jobs(&requests);
         self.asked += jobs.len() as i64;
         jobs.iter().for_each(|_| self.met.note("request"));
-        let keyed = requests.iter().filter(|request| request.key.is_some());
+        let keyed = requests.iter().filter(|request| request.identity().is_some());
         self.sent.extend(keyed.cloned());
         let Some(now) = self.node().believe() else {
             let outcomes = self.node().funnel.process(&jobs);
@@ -326,13 +326,17 @@ impl<'m> Run<'m> {
                 word(outcome)
             ));
             // Without a key nobody can say whether it was done: the caller is told so.
-            if looked_up && job.key.is_none() && matches!(expected, Expected::Done { .. }) {
+            let unnamed = job.key.is_none() && job.event.is_none();
+            if looked_up && unnamed && matches!(expected, Expected::Done { .. }) {
                 if word(outcome) != "unavailable store_unavailable" {
                     self.fail(&format!("a job without a key was answered {outcome:?}"));
                 }
                 continue;
             }
-            self.require(check::outcome(expected, outcome));
+            self.require(match job.event {
+                Some(_) => check::recalled(expected, outcome),
+                None => check::outcome(expected, outcome),
+            });
         }
         if looked_up {
             self.met.note("answer looked up");
@@ -360,6 +364,10 @@ impl<'m> Run<'m> {
                     if job.key.as_ref().is_some_and(|(key, _)| !before.kept.contains_key(key)) {
                         self.met.note("replayed within a batch");
                     }
+                    if let Some(event) = &job.event {
+                        let known = before.kept.contains_key(event);
+                        self.met.note(if known { "event replayed" } else { "event twice in a batch" });
+                    }
                 }
                 Expected::Refused(code) => self.met.note(format!("refused {code}")),
                 Expected::Unauthenticated => self.met.note("unauthenticated"),
@@ -371,11 +379,13 @@ impl<'m> Run<'m> {
     /// The answers arrive: from now on each of them is what its key must answer for ever.
     fn deliver(&mut self, jobs: &[Job], outcomes: &[Outcome]) {
         for (job, outcome) in jobs.iter().zip(outcomes) {
-            if let (Some((key, _)), Ok(done)) = (&job.key, outcome) {
-                let kept = self.oracle.kept.get_mut(key).expect("what is done is kept");
-                let first = kept.receipt.get_or_insert_with(|| done.receipt.clone());
-                if *first != done.receipt {
-                    self.fail(&format!("two answers to one key: {:?}", done.receipt));
+            let identity = job.event.or(job.key.map(|(key, _)| key));
+            if let (Some(identity), Ok(done)) = (identity, outcome) {
+                let kept = self.oracle.kept.get_mut(&identity).expect("what is done is kept");
+                let told =
+                    if job.event.is_some() { check::lasting(&done.receipt) } else { done.receipt.clone() };
+                if *kept.receipt.get_or_insert_with(|| told.clone()) != told {
+                    self.fail(&format!("two answers to one request: {told:?}"));
                 }
             }
         }
@@ -400,7 +410,7 @@ impl<'m> Run<'m> {
     }
 
     fn must_be_answered(&self, request: &Request) -> bool {
-        let kept = request.key.as_ref().and_then(|(key, _)| self.oracle.kept.get(key));
+        let kept = request.identity().and_then(|identity| self.oracle.kept.get(&identity));
         kept.is_some_and(|kept| kept.receipt.is_some() && kept.at >= self.forgotten)
     }
 

@@ -9,7 +9,7 @@ use crate::entry::{Actor, Allocation, Entry, EntryKind, Target, Terms};
 use crate::id::{Id, UserNo};
 use crate::receipt::{Detail, Receipt};
 use crate::time::Timestamp;
-use crate::wallet::Wallet;
+use crate::wallet::{Fall, Level, Wallet, WalletKey};
 
 /// The parts of an entry that a rule decides; the rest follows from the wallet and the command.
 pub(super) struct Line {
@@ -26,6 +26,9 @@ struct Progress {
     before: Option<Wallet>,
     /// What is due has been booked.
     prepared: bool,
+    /// How much could be spent before anything was booked: right after the entry before, or once what was due had been booked,
+    /// whichever was more, as time alone may have brought some.
+    level: Option<Level>,
     /// The command itself wrote here, so the due facts stay.
     written: bool,
     entries: Vec<Entry>,
@@ -79,7 +82,10 @@ impl<'s, 'c> Draft<'s, 'c> {
 
     /// Books a line of the command itself.
     pub(super) fn book(&mut self, wallet: usize, line: Line) -> &Entry {
-        self.progress[wallet].written = true;
+        if !std::mem::replace(&mut self.progress[wallet].written, true) {
+            let level = self.level_before(wallet);
+            self.progress[wallet].level = Some(level);
+        }
         let (user, actor, occurred_at) = (self.user, self.command.actor, self.command.occurred_at);
         let text_digest = self.command.text_digest;
         self.seal(wallet, line, user, actor, occurred_at, text_digest)
@@ -101,6 +107,7 @@ impl<'s, 'c> Draft<'s, 'c> {
     ) -> &Entry {
         let wallet = &mut self.wallets[index];
         let progress = &mut self.progress[index];
+        progress.level.get_or_insert_with(|| wallet.level(wallet.recorded_at));
         let (amount, held_delta) = sums(&line.allocations);
         let mut entry = Entry {
             wallet: wallet.key,
@@ -127,6 +134,21 @@ impl<'s, 'c> Draft<'s, 'c> {
         wallet.apply(&entry).expect("a decision books only what its wallet can bear");
         progress.entries.push(entry);
         progress.entries.last().expect("just pushed")
+    }
+
+    /// How much could be spent before the command's first line. Most wallets have plenty now, and need not be looked at again.
+    fn level_before(&self, wallet: usize) -> Level {
+        let (known, wallet) = (self.progress[wallet].level, &self.wallets[wallet]);
+        match wallet.level(self.now) {
+            Level::Plenty => Level::Plenty,
+            now => known.unwrap_or_else(|| wallet.level(wallet.recorded_at)).max(now),
+        }
+    }
+
+    /// What there is to tell of a wallet in which something was booked.
+    fn fall_of(&self, wallet: usize) -> Option<(WalletKey, Fall)> {
+        let (before, wallet) = (self.progress[wallet].level?, &self.wallets[wallet]);
+        Some((wallet.key, Fall::between(before, wallet.level(self.now), wallet.last_topup)?))
     }
 
     /// Names the user of the hold or debit that the command is about, where the command itself names none.
@@ -184,8 +206,11 @@ impl<'s, 'c> Draft<'s, 'c> {
             recorded_at: self.now,
             detail,
         };
+        let fallen = |wallet: &usize| self.progress[*wallet].written;
+        let falls =
+            (0..self.wallets.len()).filter(fallen).filter_map(|wallet| self.fall_of(wallet)).collect();
         let entries = self.progress.into_iter().flat_map(|progress| progress.entries).collect();
-        Decision { entries, receipt }
+        Decision { entries, falls, receipt }
     }
 
     /// Takes back whatever was booked: a refused command leaves no trace.

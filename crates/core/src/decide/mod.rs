@@ -20,7 +20,7 @@ use crate::entry::Entry;
 use crate::receipt::{Detail, Receipt};
 use crate::rejection::Rejection;
 use crate::time::{DAY, SECOND, Timestamp};
-use crate::wallet::Wallet;
+use crate::wallet::{Fall, Wallet, WalletKey};
 use draft::Draft;
 
 /// How many due facts one command may book beside itself; more are swept first, in commands of their own.
@@ -91,6 +91,8 @@ pub struct State<'a> {
 pub struct Decision {
     /// The entries to record, by wallet in the order of the state, by seq within a wallet.
     pub entries: Vec<Entry>,
+    /// The wallets in which less can be spent than before, so much that somebody is told; each once.
+    pub falls: Vec<(WalletKey, Fall)>,
     /// What the caller is told.
     pub receipt: Receipt,
 }

@@ -48,6 +48,39 @@ impl Health {
     }
 }
 
+/// Whether so little can be spent that its owner should know.
+fn is_low(available: Amount, last_topup: Amount) -> bool {
+    available.0 <= last_topup.0 / 5
+}
+
+/// What can be spent, as far as somebody is told of it when it gets less. Higher is better.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Level {
+    /// Nothing: zero, or less.
+    Depleted,
+    /// A fifth of the last top-up or less.
+    Low,
+    /// More than that.
+    Plenty,
+}
+
+/// The thresholds below which a decision brought a wallet. Each is told once, and again only after the wallet was above it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Fall {
+    /// To a fifth of the last top-up, or less; never where nothing was ever paid for.
+    pub low: bool,
+    /// To nothing.
+    pub depleted: bool,
+}
+
+impl Fall {
+    /// The fall from one level to another; none where it is not lower. A fall through both thresholds is told as both.
+    pub(crate) fn between(before: Level, after: Level, last_topup: Amount) -> Option<Fall> {
+        let low = before == Level::Plenty && after < Level::Plenty && last_topup.is_positive();
+        (after < before).then_some(Fall { low, depleted: after == Level::Depleted })
+    }
+}
+
 impl Balance {
     /// The balance in one word.
     pub fn health(&self) -> Health {
@@ -55,7 +88,7 @@ impl Balance {
             Health::Debt
         } else if !self.available.is_positive() {
             Health::Empty
-        } else if self.available.0 <= self.last_topup.0 / 5 {
+        } else if is_low(self.available, self.last_topup) {
             Health::Low
         } else {
             Health::Healthy
@@ -71,6 +104,18 @@ impl Balance {
 }
 
 impl Wallet {
+    /// How much can be spent at `at`, as far as somebody is told; meaningful when nothing is due.
+    pub(crate) fn level(&self, at: Timestamp) -> Level {
+        let available = self.available(at);
+        if !available.is_positive() {
+            Level::Depleted
+        } else if is_low(available, self.last_topup) {
+            Level::Low
+        } else {
+            Level::Plenty
+        }
+    }
+
     /// The balance at `now`. What is due at `now` must have been booked on this copy before (see
     /// [`crate::decide::project`]).
     pub fn balance(&self, now: Timestamp) -> Balance {

@@ -8,7 +8,7 @@ mod apply;
 mod balance;
 mod lot;
 
-pub use balance::{Balance, Health};
+pub use balance::{Balance, Fall, Health, Level};
 pub use lot::{BurnKey, Lot};
 
 use crate::amount::Amount;

@@ -1,8 +1,11 @@
 //! The laws, each checked by itself on entries and wallets, without the model.
 
 use crate::story::Story;
+use purser_core::command::{Command, Movement};
+use purser_core::decide::project;
 use purser_core::entry::Returned;
-use purser_core::{Amount, Entry, EntryKind, LotId, Target, Terms, Timestamp, Wallet, audit};
+use purser_core::wallet::Fall;
+use purser_core::{Amount, Decision, Entry, EntryKind, LotId, Target, Terms, Timestamp, Wallet, audit};
 use std::collections::BTreeMap;
 
 /// What must hold after each step; also carries the rebuild one step further.
@@ -33,6 +36,37 @@ pub fn after_each_step(story: &mut Story) {
         assert!(live.clone().restore().as_ref() == Ok(live), "a wallet comes back from its rows");
     }
     story.fresh = fresh;
+}
+
+/// Of each wallet it is told exactly when less can be spent than a threshold and more could be before: right after the entry before,
+/// or by now, had nobody done anything. A wallet that was not written, or stays on its side, is told nothing of.
+pub fn each_fall_is_told_once(
+    before: &[Wallet],
+    after: &[Wallet],
+    decision: &Decision,
+    command: &Command,
+    now: i64,
+) {
+    let (now, mut told) = (Timestamp(now), Vec::new());
+    // 2: plenty, 1: low, 0: nothing; in whole numbers, as people would reckon it.
+    let level = |wallet: &Wallet, at: Timestamp| {
+        let available = i128::from(wallet.balance(at).available.0);
+        if available <= 0 { 0 } else { 1 + u8::from(available * 5 > i128::from(wallet.last_topup.0)) }
+    };
+    for (before, after) in before.iter().zip(after).filter(|(before, after)| before.seq < after.seq) {
+        let by_time = match &command.movement {
+            // It does nothing but what time did.
+            Movement::Sweep => 0,
+            _ => level(&project(before, now), now),
+        };
+        let (was, is) = (level(before, before.recorded_at).max(by_time), level(after, now));
+        let low = was == 2 && is < 2 && after.last_topup.is_positive();
+        let depleted = was > 0 && is == 0;
+        if is < was {
+            told.push((after.key, Fall { low, depleted }));
+        }
+    }
+    assert_eq!(decision.falls, told, "{command:?}");
 }
 
 /// What must hold of the whole ledger at the end.

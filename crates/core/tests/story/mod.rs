@@ -71,10 +71,13 @@ impl Story {
             self.model.standing = standing;
         }
         let (which, command) = self.known.command(&step.op, &self.world.wallets, self.now);
-        let before = self.world.entries.len();
+        let (before, wallets) = (self.world.entries.len(), self.world.wallets.clone());
         let predicted = self.model.step(&which, &command, self.now);
         let answer = self.world.run(&which, &command, Timestamp(self.now));
         self.fresh = self.world.entries[before..].to_vec();
+        if let Ok(decision) = &answer {
+            crate::laws::each_fall_is_told_once(&wallets, &self.world.wallets, decision, &command, self.now);
+        }
         let told = answer.as_ref().map(drop).map_err(Rejection::code);
         self.log.push(format!(
             "t+{} {which:?} {:x?} -> {told:?}",

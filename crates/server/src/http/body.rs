@@ -17,6 +17,7 @@ use hyper::body::{Frame, SizeHint};
 use purser_app::error::FieldError;
 use serde::Deserialize;
 use serde::de::Error;
+use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment, Track};
 
 use super::object;
@@ -178,6 +179,11 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     if !essence.eq_ignore_ascii_case(b"application/json") {
         return Err(unsupported("The body has to be JSON, with Content-Type: application/json."));
     }
+    require_plain(headers)
+}
+
+/// Refuses bodies that are compressed.
+pub fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
     let encoded = headers.get_all(header::CONTENT_ENCODING).into_iter();
     if encoded.map(|value| value.as_bytes()).any(|value| !value.eq_ignore_ascii_case(b"identity")) {
         return Err(unsupported("The body has to come as it is, without Content-Encoding."));
@@ -185,7 +191,8 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-fn unsupported(detail: &'static str) -> Problem {
+/// 415: the body is of a kind that the call does not take.
+pub fn unsupported(detail: &'static str) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 }
 
@@ -194,6 +201,21 @@ pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = object::read(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| explain::<T>(bytes, &error))
+}
+
+/// Parses a body that is an array into the texts of its elements, at most `max` of them.
+pub fn elements(bytes: &[u8], max: usize) -> Result<Vec<&RawValue>, Problem> {
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(malformed(&format!("byte {} is not UTF-8", error.valid_up_to() + 1)));
+    }
+    let elements: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| match error.is_data() {
+        true => Problem::field("", "wrong_type", "an array is expected"),
+        false => malformed(&error.to_string()),
+    })?;
+    if elements.len() > max {
+        return Err(Problem::field("", "too_many", format!("at most {max} elements")));
+    }
+    Ok(elements)
 }
 
 /// Parses once more to find the place that is wrong.

@@ -218,7 +218,8 @@ impl Problem {
         })
     }
 
-    fn pointing(mut self, change: impl Fn(&mut String)) -> Problem {
+    /// The same problem with each of its pointers changed.
+    pub fn pointing(mut self, change: impl Fn(&mut String)) -> Problem {
         for error in &mut self.errors {
             change(&mut error.pointer);
         }

@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, prices, stream,
-    tenant_prices, transfers, units, wallets,
+    actions, balance, batch, catalogue, debits, events, explain, grants, holds, preflight, prices, reports,
+    stream, tenant_prices, transfers, units, usage_events, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -30,6 +30,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(debits::read))
         .routes(routes!(explain::read))
         .routes(routes!(debits::refund))
+        .routes(routes!(usage_events::record))
         .routes(routes!(holds::place))
         .routes(routes!(holds::read))
         .routes(routes!(holds::extend))
@@ -55,6 +56,8 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(prices::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(catalogue::read, catalogue::put))
+        .routes(routes!(events::list))
+        .routes(routes!(reports::refusals))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

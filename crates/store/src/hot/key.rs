@@ -21,9 +21,23 @@ impl KeyDigest {
     pub fn of(tenant: TenantNo, key: &str) -> KeyDigest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&tenant.0.to_be_bytes()).update(key.as_bytes());
+        KeyDigest::with_lead(key, &hasher)
+    }
+
+    /// The digest of an event that names itself by its source and its id there. The lead is the id's: sources are the same for
+    /// many events, and what makes ids that begin with a time is young.
+    pub fn of_event(tenant: TenantNo, source: &str, id: &str) -> KeyDigest {
+        let mut hasher = blake3::Hasher::new();
+        // The length keeps the source from running into the id.
+        hasher.update(&tenant.0.to_be_bytes()).update(&(source.len() as u64).to_be_bytes());
+        hasher.update(source.as_bytes()).update(id.as_bytes());
+        KeyDigest::with_lead(id, &hasher)
+    }
+
+    fn with_lead(lead: &str, hasher: &blake3::Hasher) -> KeyDigest {
         let mut bytes = [0; LEAD + DIGEST];
-        let lead = key.len().min(LEAD);
-        bytes[..lead].copy_from_slice(&key.as_bytes()[..lead]);
+        let length = lead.len().min(LEAD);
+        bytes[..length].copy_from_slice(&lead.as_bytes()[..length]);
         bytes[LEAD..].copy_from_slice(&hasher.finalize().as_bytes()[..DIGEST]);
         KeyDigest(bytes)
     }
@@ -106,6 +120,15 @@ impl std::fmt::Debug for KeyDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_named_by_tenant_source_and_id_each_for_itself() {
+        let event = KeyDigest::of_event(TenantNo(1), "/shop", "a1");
+        assert_eq!(event, KeyDigest::of_event(TenantNo(1), "/shop", "a1"));
+        for other in [(2, "/shop", "a1"), (1, "/shopa", "1"), (1, "/sho", "pa1"), (1, "/shop", "a2")] {
+            assert_ne!(event, KeyDigest::of_event(TenantNo(other.0), other.1, other.2), "{other:?}");
+        }
+    }
 
     #[test]
     fn a_key_is_the_same_whatever_is_known_of_its_lead() {

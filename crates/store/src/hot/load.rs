@@ -2,11 +2,11 @@
 //!
 //! All of it reads what was *saved*: the engine lays its newer state over it.
 
-use super::LoadedWallet;
 use super::rows::{
     entry_columns, hold_columns, id, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
     read_lot, read_wallet_row, wallet_columns,
 };
+use super::{KeyDigest, LoadedWallet};
 use crate::dialect::{Dialect, statements};
 use crate::driver::{Columns, Session, values};
 use crate::error::StoreError;
@@ -39,6 +39,8 @@ statements! {
     QUOTES_OVER = "
         SELECT tenant_no, quote_id FROM quote_use WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2";
     FORGET_QUOTE = "DELETE FROM quote_use WHERE tenant_no = ?1 AND quote_id = ?2";
+    USAGE_EVENT = "SELECT debit FROM usage_event WHERE event = ?1 AND tenant_no = ?2";
+    RECORD_EVENT = "INSERT INTO usage_event (event, tenant_no, debit) VALUES (?1, ?2, ?3)";
     WALLET_OF = "
         SELECT wallet_id FROM entry WHERE subject = ?2 AND tenant_no = ?1 ORDER BY recorded_at, position LIMIT 1";
 }
@@ -149,6 +151,26 @@ pub(crate) fn use_quote(
     expires_at: Timestamp,
 ) -> Result<(), StoreError> {
     session.execute(USE_QUOTE, values![tenant.0, &quote.to_bytes(), expires_at.0])?;
+    Ok(())
+}
+
+/// The debit that was made of this event, if one was.
+pub(crate) fn usage_event(
+    session: Session<'_>,
+    tenant: TenantNo,
+    event: KeyDigest,
+) -> Result<Option<Id>, StoreError> {
+    session.first(USAGE_EVENT, values![event.bytes(), tenant.0], |row| id(row, 0))
+}
+
+/// Records that this debit was made of this event. A second time fails on its key.
+pub(crate) fn record_event(
+    session: Session<'_>,
+    tenant: TenantNo,
+    event: KeyDigest,
+    debit: Id,
+) -> Result<(), StoreError> {
+    session.execute(RECORD_EVENT, values![event.bytes(), tenant.0, &debit.to_bytes()])?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 
 mod key;
 pub(crate) mod load;
-mod recording;
+pub(crate) mod recording;
 pub(crate) mod rows;
 pub(crate) mod server;
 pub(crate) mod sqlite;
@@ -330,6 +330,25 @@ impl Batch<'_> {
             Ways::Embedded(batch) => load::use_quote(batch.session(), tenant, quote, expires_at),
             Ways::Server(batch) => {
                 batch.use_quote(tenant, quote, expires_at);
+                Ok(())
+            }
+        }
+    }
+
+    /// The debit that was made of this event, in this batch or an earlier one.
+    pub fn usage_event(&self, tenant: TenantNo, event: KeyDigest) -> Result<Option<Id>, StoreError> {
+        match &self.0 {
+            Ways::Embedded(batch) => load::usage_event(batch.session(), tenant, event),
+            Ways::Server(batch) => batch.usage_event(tenant, event),
+        }
+    }
+
+    /// Records that the debit that was just appended was made of this event: no other ever is.
+    pub fn record_event(&mut self, tenant: TenantNo, event: KeyDigest, debit: Id) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Ways::Embedded(batch) => load::record_event(batch.session(), tenant, event, debit),
+            Ways::Server(batch) => {
+                batch.record_event(tenant, event, debit);
                 Ok(())
             }
         }

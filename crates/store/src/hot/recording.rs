@@ -2,7 +2,8 @@
 
 use super::KeyDigest;
 use purser_core::entry::{Digest, EntryKind};
-use purser_core::{Entry, TenantNo, Timestamp};
+use purser_core::wallet::Fall;
+use purser_core::{Entry, TenantNo, Timestamp, WalletKey};
 
 /// What one decision leaves in the ledger.
 #[derive(Clone, Copy)]
@@ -11,10 +12,34 @@ pub struct Recording<'a> {
     pub entries: &'a [Entry],
     /// What the command was: the kind of event its outbox rows announce.
     pub event: EntryKind,
+    /// The wallets of which somebody is told that less can be spent.
+    pub falls: &'a [(WalletKey, Fall)],
     /// The text behind the entries that have a text digest.
     pub text: Option<&'a EntryText>,
     /// What is answered to the command's key.
     pub answer: Option<NewAnswer<'a>>,
+}
+
+impl Recording<'_> {
+    /// What the outbox row of a wallet says: the kind of event, and above it the marks of a fall. Versions before the marks wrote
+    /// none, and a kind has no more than its eight bits.
+    pub(crate) fn announced(&self, wallet: WalletKey) -> i64 {
+        let fall =
+            self.falls.iter().find(|(key, _)| *key == wallet).map(|(_, fall)| *fall).unwrap_or_default();
+        let mark = |told: bool, mark: i64| if told { mark } else { 0 };
+        i64::from(self.event as u8) | mark(fall.low, LOW) | mark(fall.depleted, DEPLETED)
+    }
+}
+
+/// Marks an outbox row of a wallet that became low.
+const LOW: i64 = 1 << 8;
+/// Marks an outbox row of a wallet that was depleted.
+const DEPLETED: i64 = 1 << 9;
+
+/// Kind and fall of an outbox row, from what it says.
+pub(crate) fn told(announced: i64) -> Option<(EntryKind, Fall)> {
+    let kind = EntryKind::from_number((announced & 0xff) as u8)?;
+    Some((kind, Fall { low: announced & LOW != 0, depleted: announced & DEPLETED != 0 }))
 }
 
 /// Personal text beside entries, under the salt of their text digest. Erasable.

@@ -55,6 +55,9 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("answer", RENEW),
     // Quotes that were used are forgotten once their time is over.
     ("quote_use", RENEW),
+    // Usage events are facts: none is ever taken twice.
+    ("usage_event", APPEND),
+    ("refusal_count", KEEP),
     // What is derived from entries.
     ("wallet", KEEP),
     ("lot", KEEP),

@@ -8,6 +8,7 @@ mod api_key;
 mod audit;
 mod catalogue;
 mod price;
+mod refusal;
 mod secret;
 mod tenant;
 mod tenant_price;
@@ -17,6 +18,7 @@ pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
 pub use catalogue::CatalogueChange;
+pub use refusal::{RefusalFilter, RefusalKey, RefusalRow};
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
 
@@ -42,13 +44,14 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 10] = [
+pub(crate) const ALL: [&[(&str, &str)]; 11] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
     price::STATEMENTS,
+    refusal::STATEMENTS,
     secret::STATEMENTS,
     tenant::STATEMENTS,
     tenant_price::STATEMENTS,

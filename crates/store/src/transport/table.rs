@@ -19,8 +19,14 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 13] = [
+pub(super) const COLD: [Table; 15] = [
     table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
+    table("usage_event", 2, &[("event", Bytes), ("tenant_no", Int), ("debit", Bytes)]),
+    table(
+        "refusal_count",
+        4,
+        &[("tenant_no", Int), ("quarter", Int), ("action_no", Int), ("code", Text), ("refused", Int)],
+    ),
     table(
         "tenant",
         1,

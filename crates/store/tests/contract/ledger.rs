@@ -132,7 +132,8 @@ fn a_decision_over_two_wallets_moves_both_heads_and_announces_each_once(kind: Ki
     let (mut left, mut right) = (Account::open(&mut batch, 1, 1), Account::open(&mut batch, 1, 2));
     let entries = [left.grant(1, 5), left.debit(2, lot(1), 1), right.grant(3, 5)];
     let event = purser_core::EntryKind::TransferOut;
-    let recording = purser_store::Recording { entries: &entries, event, text: None, answer: None };
+    let recording =
+        purser_store::Recording { entries: &entries, event, falls: &[], text: None, answer: None };
     let mut heads = [Position::NONE, Position::NONE];
     let first = batch.append(&recording, &mut heads).expect("append");
     for (account, head) in [&mut left, &mut right].into_iter().zip(heads) {

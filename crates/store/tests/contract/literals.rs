@@ -44,7 +44,7 @@ fn entries_with_numbers_at_their_ends_come_back(kind: Kind) {
     let mut batch = writer.begin().expect("begin");
     for entry in &entries {
         let entries = std::slice::from_ref(entry);
-        let recording = Recording { entries, event: entry.kind, text: None, answer: None };
+        let recording = Recording { entries, event: entry.kind, falls: &[], text: None, answer: None };
         batch.append(&recording, &mut [Position::NONE]).expect("append");
     }
     batch.commit().expect("commit");

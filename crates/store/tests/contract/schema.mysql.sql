@@ -394,3 +394,27 @@ CREATE TABLE quote_use (
     PRIMARY KEY (tenant_no, quote_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
+
+-- 0005 usage_events
+-- Usage that was reported as an event (CloudEvents: a source and an id), and how often what was asked for was refused.
+
+-- Events that became debits, recorded in the transaction of the debit and kept for ever: of two nodes with the same one the second
+-- fails on the key. The event is the beginning of its id and a digest of tenant, source and id. It comes first, so that ids that begin
+-- with a time go to the end; behind the tenant, of which there may be one for each user, they would go everywhere.
+CREATE TABLE usage_event (
+    event     VARBINARY(28) NOT NULL,
+    tenant_no BIGINT NOT NULL,
+    debit     VARBINARY(16) NOT NULL,
+    PRIMARY KEY (event, tenant_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Refusals leave no trace in the ledger. They are counted by quarter of an hour, behind the funnel, and some may be lost.
+CREATE TABLE refusal_count (
+    tenant_no BIGINT NOT NULL,
+    quarter   BIGINT NOT NULL,
+    action_no BIGINT NOT NULL,
+    code      VARBINARY(128) NOT NULL,
+    refused   BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, quarter, action_no, code)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE INDEX refusal_count_by_time ON refusal_count (quarter, tenant_no, action_no, code);

@@ -405,3 +405,27 @@ CREATE TABLE quote_use (
     PRIMARY KEY (tenant_no, quote_id)
 );
 CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
+
+-- 0005 usage_events
+-- Usage that was reported as an event (CloudEvents: a source and an id), and how often what was asked for was refused.
+
+-- Events that became debits, recorded in the transaction of the debit and kept for ever: of two nodes with the same one the second
+-- fails on the key. The event is the beginning of its id and a digest of tenant, source and id. It comes first, so that ids that begin
+-- with a time go to the end; behind the tenant, of which there may be one for each user, they would go everywhere.
+CREATE TABLE usage_event (
+    event     BYTEA NOT NULL,
+    tenant_no BIGINT NOT NULL,
+    debit     BYTEA NOT NULL,
+    PRIMARY KEY (event, tenant_no)
+);
+
+-- Refusals leave no trace in the ledger. They are counted by quarter of an hour, behind the funnel, and some may be lost.
+CREATE TABLE refusal_count (
+    tenant_no BIGINT NOT NULL,
+    quarter   BIGINT NOT NULL,
+    action_no BIGINT NOT NULL,
+    code      TEXT COLLATE "C" NOT NULL,
+    refused   BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, quarter, action_no, code)
+);
+CREATE INDEX refusal_count_by_time ON refusal_count (quarter, tenant_no, action_no, code);

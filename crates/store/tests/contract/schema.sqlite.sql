@@ -390,3 +390,27 @@ CREATE TABLE quote_use (
     PRIMARY KEY (tenant_no, quote_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
+
+-- 0005 usage_events
+-- Usage that was reported as an event (CloudEvents: a source and an id), and how often what was asked for was refused.
+
+-- Events that became debits, recorded in the transaction of the debit and kept for ever: of two nodes with the same one the second
+-- fails on the key. The event is the beginning of its id and a digest of tenant, source and id. It comes first, so that ids that begin
+-- with a time go to the end; behind the tenant, of which there may be one for each user, they would go everywhere.
+CREATE TABLE usage_event (
+    event     BLOB NOT NULL,
+    tenant_no INTEGER NOT NULL,
+    debit     BLOB NOT NULL,
+    PRIMARY KEY (event, tenant_no)
+) STRICT, WITHOUT ROWID;
+
+-- Refusals leave no trace in the ledger. They are counted by quarter of an hour, behind the funnel, and some may be lost.
+CREATE TABLE refusal_count (
+    tenant_no INTEGER NOT NULL,
+    quarter   INTEGER NOT NULL,
+    action_no INTEGER NOT NULL,
+    code      TEXT NOT NULL,
+    refused   INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, quarter, action_no, code)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refusal_count_by_time ON refusal_count (quarter, tenant_no, action_no, code);

@@ -183,7 +183,7 @@ impl Account {
             receipt: request.receipt,
             created_at: entries.last().expect("entries").recorded_at,
         });
-        let recording = Recording { entries, event: entries[0].kind, text, answer };
+        let recording = Recording { entries, event: entries[0].kind, falls: &[], text, answer };
         let mut heads = [self.head];
         let first = batch.append(&recording, &mut heads).expect("the entries are appended");
         self.head = heads[0];

@@ -16,6 +16,8 @@ pub struct Wanted {
     pub subjects: Vec<(TenantNo, Id)>,
     /// The quotes that they bring.
     pub quotes: Vec<(TenantNo, Id)>,
+    /// The events that they are made of.
+    pub events: Vec<(TenantNo, KeyDigest)>,
     /// The keys they are sent under.
     pub keys: Vec<KeyDigest>,
 }
@@ -84,6 +86,8 @@ pub(super) struct Opened {
     pub(super) answers: Vec<(KeyDigest, StoredAnswer)>,
     /// Of the quotes that were asked for, those that were used.
     pub(super) quotes: Vec<(TenantNo, Id)>,
+    /// Of the events that were asked for, those that became debits.
+    pub(super) events: Vec<(TenantNo, KeyDigest, Id)>,
 }
 
 /// What a batch knows of the database.
@@ -96,6 +100,8 @@ pub(super) struct Loaded {
     pub(super) answers: FxHashMap<KeyDigest, Option<StoredAnswer>>,
     /// Quotes that were looked up, and whether they were used.
     pub(super) quotes: FxHashMap<(TenantNo, Id), bool>,
+    /// Events that were looked up, and the debits made of them.
+    pub(super) events: FxHashMap<(TenantNo, KeyDigest), Option<Id>>,
     /// Lots and holds that have rows.
     pub(super) lots: FxHashSet<(TenantNo, LotId)>,
     pub(super) holds: FxHashSet<(TenantNo, Id)>,
@@ -108,6 +114,7 @@ impl Loaded {
             owners: opened.owners.into_iter().map(|(tenant, subject, id)| ((tenant, subject), id)).collect(),
             answers: wanted.keys.iter().map(|key| (*key, None)).collect(),
             quotes: wanted.quotes.iter().map(|quote| (*quote, false)).collect(),
+            events: wanted.events.iter().map(|event| (*event, None)).collect(),
             lots: FxHashSet::default(),
             holds: FxHashSet::default(),
         };
@@ -119,6 +126,8 @@ impl Loaded {
             loaded.holds.extend(wallet.holds.iter().map(|hold| (tenant, hold.id)));
             loaded.wallets.insert(wallet.key, Some(known));
         }
+        let events = opened.events.into_iter().map(|(tenant, event, debit)| ((tenant, event), Some(debit)));
+        loaded.events.extend(events);
         loaded.add_wallets(&opened.whole, opened.rows)?;
         Ok((opened.slot, loaded))
     }

@@ -307,6 +307,21 @@ impl ServerBatch<'_> {
         self.pending.quotes.push(QuoteRow { tenant, quote, expires_at });
     }
 
+    /// The debit that was made of this event: in this batch, as loaded with it, or as it is now.
+    pub(crate) fn usage_event(&self, tenant: TenantNo, event: KeyDigest) -> Result<Option<Id>, StoreError> {
+        if let Some(debit) = self.pending.events.get(&(tenant, event)) {
+            return Ok(Some(*debit));
+        }
+        if let Some(known) = self.loaded.borrow().events.get(&(tenant, event)) {
+            return Ok(*known);
+        }
+        load::usage_event(self.session(), tenant, event)
+    }
+
+    pub(crate) fn record_event(&mut self, tenant: TenantNo, event: KeyDigest, debit: Id) {
+        self.pending.events.insert((tenant, event), debit);
+    }
+
     /// Entries of this subject that this batch appended.
     pub(crate) fn appended_of(&self, tenant: TenantNo, subject: Id) -> impl Iterator<Item = &Entry> {
         self.pending.entries_of(tenant, subject)

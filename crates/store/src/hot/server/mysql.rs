@@ -71,9 +71,16 @@ const QUOTES: &str = "
     SELECT tenant_no, quote_id
       FROM asked STRAIGHT_JOIN quote_use FORCE INDEX (PRIMARY) ON tenant_no = of_tenant AND quote_id = of_quote";
 
+/// Once the wallets are locked, as quotes are.
+const EVENTS: &str = "
+    WITH asked (of_tenant, of_event) AS ({table})
+    SELECT tenant_no, event, debit
+      FROM asked STRAIGHT_JOIN usage_event FORCE INDEX (PRIMARY) ON event = of_event AND tenant_no = of_tenant";
+
 /// The statements that join, each with the index by which it must find the rows of our table.
 #[cfg(test)]
-pub(super) const JOINS: [(&str, &str); 8] = [
+pub(super) const JOINS: [(&str, &str); 9] = [
+    (EVENTS, "PRIMARY"),
     (QUOTES, "PRIMARY"),
     (OWNERS, "entry_by_subject"),
     (WALLETS, "PRIMARY"),
@@ -96,6 +103,7 @@ pub(super) enum Part {
     Freezes,
     Answers,
     Quotes,
+    Events,
     Owners,
 }
 
@@ -117,7 +125,16 @@ pub(super) fn open(
     script.rows(Part::Quotes, QUOTES, &wanted.quotes, |line, (tenant, quote)| {
         line.int(tenant.0 as i64).bytes(&quote.to_bytes());
     });
+    script.rows(Part::Events, EVENTS, &wanted.events, |line, (tenant, event)| {
+        line.int(tenant.0 as i64).bytes(event.bytes());
+    });
     let mut answers = run(script)?;
+    let mut events = Vec::with_capacity(wanted.events.len());
+    for (_, rows) in answers.extract_if(.., |(part, _)| *part == Part::Events) {
+        for row in &rows {
+            events.push((TenantNo(number(row, 0)?), KeyDigest::from_bytes(array(row, 1)?), id(row, 2)?));
+        }
+    }
     let mut quotes = Vec::with_capacity(wanted.quotes.len());
     for (_, rows) in answers.extract_if(.., |(part, _)| *part == Part::Quotes) {
         for row in &rows {
@@ -127,7 +144,7 @@ pub(super) fn open(
     let slot = answers.extract_if(.., |(part, _)| *part == Part::Slot).next();
     let slot = read_slot(&slot.map(|(_, rows)| rows).unwrap_or_default())?;
     let (rows, answers) = read(answers)?;
-    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes })
+    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes, events })
 }
 
 /// Wallets under lock, within a transaction, with their parts.
@@ -210,7 +227,7 @@ fn read(answers: Vec<(Part, Vec<Row>)>) -> Result<Read, StoreError> {
                 Part::Debts => wallets.debts.push((wallet_key(row, 5)?, read_debt(row)?)),
                 Part::Freezes => wallets.freezes.push((wallet_key(row, 4)?, read_freeze(row)?)),
                 Part::Answers => known.push(read_answer(row)?),
-                Part::Nothing | Part::Slot | Part::Owners | Part::Quotes => {}
+                Part::Nothing | Part::Slot | Part::Owners | Part::Quotes | Part::Events => {}
             }
         }
     }

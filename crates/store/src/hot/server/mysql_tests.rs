@@ -69,8 +69,17 @@ fn with_rows(sql: &str) -> String {
     let (_, columns) = sql.split_once(" (").expect("the columns of the table are named");
     let (columns, _) = columns.trim_start_matches("WITH given (").split_once(')').expect("and end");
     let columns = columns.rsplit('(').next().expect("one at least").split(',').map(str::trim);
-    let bytes =
-        ["of_wallet", "of_lot", "of_hold", "of_key", "of_subject", "new_head", "new_terms", "new_pins"];
+    let bytes = [
+        "of_wallet",
+        "of_lot",
+        "of_hold",
+        "of_key",
+        "of_event",
+        "of_subject",
+        "new_head",
+        "new_terms",
+        "new_pins",
+    ];
     let row: Vec<&str> = columns.map(|column| if bytes.contains(&column) { "x'01'" } else { "1" }).collect();
     let row = row.join(", ");
     sql.replace("{table}", &format!("VALUES ({row}), ({row})"))

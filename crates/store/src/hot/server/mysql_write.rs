@@ -21,6 +21,7 @@ const INSERT_OUTBOX: &str = "
 const INSERT_ANSWERS: &str = "
     INSERT INTO answer (position, tenant_no, key_digest, request_digest, receipt, created_at) VALUES {rows}";
 const INSERT_QUOTES: &str = "INSERT INTO quote_use (tenant_no, quote_id, expires_at) VALUES {rows}";
+const INSERT_EVENTS: &str = "INSERT INTO usage_event (event, tenant_no, debit) VALUES {rows}";
 const INSERT_WALLETS: &str = "
     INSERT INTO wallet (tenant_no, wallet_id, owner_kind, owner_no, unit_code, scale, created_at, seq, head,
                         head_position, recorded_at, settled, held, frozen, debt, last_topup) VALUES {rows}";
@@ -121,7 +122,7 @@ fn ledger(pending: &Pending, script: &mut Writing<'_>) {
     script.rows(Step::Write, INSERT_OUTBOX, outbox, |line, row| {
         let OutboxRow { position, wallet, event, first_seq, entries } = row;
         line.int(position.to_sql()).int(wallet.tenant.0 as i64).bytes(&wallet.id.0.to_bytes());
-        line.int((*event).into()).int(*first_seq as i64).int(*entries as i64);
+        line.int(*event).int(*first_seq as i64).int(*entries as i64);
     });
     script.rows(Step::Write, INSERT_ANSWERS, answers, |line, row| {
         let AnswerRow { position, tenant, key, answer, created_at } = row;
@@ -155,6 +156,9 @@ fn state(pending: &Pending, script: &mut Writing<'_>) {
             line.int(tenant.0 as i64).bytes(&quote.to_bytes()).int(expires_at.0);
         },
     );
+    script.rows(Step::Write, INSERT_EVENTS, &pending.events, |line, ((tenant, event), debit)| {
+        line.bytes(event.bytes()).int(tenant.0 as i64).bytes(&debit.to_bytes());
+    });
     let Pending { owing, debts, freezing, freezes, .. } = pending;
     script.rows(Step::Write, DELETE_DEBTS, owing, wallet);
     script.rows(Step::Write, INSERT_DEBTS, debts, |line, (key, debt)| {

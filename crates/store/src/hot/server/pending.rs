@@ -8,6 +8,7 @@ use purser_core::codec::{encode_allocations, encode_hold_terms, encode_terms};
 use purser_core::wallet::{Debt, Freeze, Hold, Lot, Owner};
 use purser_core::{Entry, Id, TenantNo, Timestamp, Wallet, WalletKey};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 
 /// An entry with what is stored beside it.
 pub(super) struct EntryRow {
@@ -27,7 +28,7 @@ pub(super) struct TextRow {
 pub(super) struct OutboxRow {
     pub(super) position: Position,
     pub(super) wallet: WalletKey,
-    pub(super) event: u8,
+    pub(super) event: i64,
     pub(super) first_seq: u64,
     pub(super) entries: usize,
 }
@@ -89,6 +90,8 @@ pub(super) struct Pending {
     pub(super) outbox: Vec<OutboxRow>,
     pub(super) answers: Vec<AnswerRow>,
     pub(super) quotes: Vec<QuoteRow>,
+    /// The debits that are made of events, in an order that is the same for every node.
+    pub(super) events: BTreeMap<(TenantNo, KeyDigest), Id>,
     /// Where in `answers` the answer to each key is.
     answered: FxHashMap<KeyDigest, usize>,
     pub(super) new_wallets: FxHashMap<WalletKey, Timestamp>,
@@ -122,7 +125,7 @@ impl Pending {
                 let position = next();
                 if index == 0 {
                     first.get_or_insert(position);
-                    let (event, first_seq) = (recording.event as u8, entry.seq);
+                    let (event, first_seq) = (recording.announced(entry.wallet), entry.seq);
                     let (wallet, entries) = (entry.wallet, entries.len());
                     self.outbox.push(OutboxRow { position, wallet, event, first_seq, entries });
                 }

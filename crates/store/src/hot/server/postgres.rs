@@ -80,6 +80,14 @@ const QUOTES: &str = "
      CROSS JOIN LATERAL (
            SELECT 1 FROM quote_use WHERE tenant_no = of_tenant AND quote_id = of_quote OFFSET 0) AS used";
 
+/// Asked once the wallets are locked, as quotes are.
+const EVENTS: &str = "
+    SELECT of_tenant, of_event, known.debit FROM unnest($1, $2) AS asked (of_tenant, of_event)
+     CROSS JOIN LATERAL (
+           SELECT debit FROM usage_event WHERE event = of_event AND tenant_no = of_tenant OFFSET 0) AS known";
+
+const INSERT_EVENTS: &str = "
+    INSERT INTO usage_event (event, tenant_no, debit) SELECT * FROM unnest($1, $2, $3)";
 const INSERT_QUOTES: &str = "
     INSERT INTO quote_use (tenant_no, quote_id, expires_at) SELECT * FROM unnest($1, $2, $3)";
 const INSERT_TEXTS: &str = "
@@ -180,6 +188,13 @@ pub(super) fn open(
                 .fixed(wanted.quotes.iter().map(|(_, quote)| quote.to_bytes())),
         );
     }
+    if !wanted.events.is_empty() {
+        calls.push(
+            Call::new(EVENTS)
+                .ints(wanted.events.iter().map(|(tenant, _)| tenant.0 as i64))
+                .bytes(wanted.events.iter().map(|(_, event)| event.bytes())),
+        );
+    }
     let sent = send(link, Some(&begin), &calls, None)?;
     let mut answers = sent.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| classify(&error));
@@ -195,7 +210,8 @@ pub(super) fn open(
     let used = if wanted.quotes.is_empty() { Vec::new() } else { next()? };
     let quotes = used.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?)));
     let quotes = quotes.collect::<Result<_, StoreError>>()?;
-    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes })
+    let events = if wanted.events.is_empty() { Vec::new() } else { read_events(&next()?)? };
+    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes, events })
 }
 
 /// Wallets under lock, within a transaction, with their parts.
@@ -306,6 +322,12 @@ fn read_slot(rows: &[Row]) -> Result<SlotRow, StoreError> {
     })
 }
 
+fn read_events(rows: &[Row]) -> Result<Vec<(TenantNo, KeyDigest, Id)>, StoreError> {
+    let read =
+        |row: &Row| Ok((TenantNo(number(row, 0)?), KeyDigest::from_bytes(array(row, 1)?), id(row, 2)?));
+    rows.iter().map(read).collect()
+}
+
 fn read_answers(rows: &[Row]) -> Result<Vec<(KeyDigest, StoredAnswer)>, StoreError> {
     let read = |row: &Row| {
         let answer = StoredAnswer { request_digest: array(row, 1)?, receipt: bytes(row, 2)?.to_vec() };
@@ -344,7 +366,7 @@ fn record_call<'a>(pending: &'a Pending, seal: &Seal) -> Call<'a> {
     call.ints(outbox.iter().map(|row| row.position.to_sql()))
         .ints(outbox.iter().map(|row| row.wallet.tenant.0 as i64))
         .fixed(outbox.iter().map(|row| row.wallet.id.0.to_bytes()))
-        .ints(outbox.iter().map(|row| row.event.into()))
+        .ints(outbox.iter().map(|row| row.event))
         .ints(outbox.iter().map(|row| row.first_seq as i64))
         .ints(outbox.iter().map(|row| row.entries as i64))
         .ints(answers.iter().map(|row| row.position.to_sql()))
@@ -403,6 +425,15 @@ fn further_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .ints(quotes.iter().map(|row| row.tenant.0 as i64))
                 .fixed(quotes.iter().map(|row| row.quote.to_bytes()))
                 .ints(quotes.iter().map(|row| row.expires_at.0)),
+        );
+    }
+    let events = &pending.events;
+    if !events.is_empty() {
+        calls.push(
+            Call::new(INSERT_EVENTS)
+                .bytes(events.keys().map(|(_, event)| event.bytes()))
+                .ints(events.keys().map(|(tenant, _)| tenant.0 as i64))
+                .fixed(events.values().map(|debit| debit.to_bytes())),
         );
     }
     let new: Vec<&WalletRow> = pending.wallets.iter().filter(|row| row.before.is_none()).collect();

@@ -10,7 +10,6 @@ use crate::hot::{EntryText, NewAnswer, Recording};
 use crate::position::Position;
 use purser_core::Entry;
 use purser_core::codec::{encode_allocations, encode_terms};
-use purser_core::entry::EntryKind;
 use rusqlite::{CachedStatement, Connection, params};
 
 statements! {
@@ -71,7 +70,7 @@ impl SqliteBatch<'_> {
                 let position = self.next_position();
                 if index == 0 {
                     first.get_or_insert(position);
-                    self.insert_outbox(position, entries, recording.event)?;
+                    self.insert_outbox(position, entries, recording.announced(entry.wallet))?;
                 }
                 self.insert_entry(position, previous, entry)?;
                 if entry.text_digest.is_some() {
@@ -121,18 +120,13 @@ impl SqliteBatch<'_> {
         Ok(())
     }
 
-    fn insert_outbox(
-        &mut self,
-        position: Position,
-        entries: &[Entry],
-        event: EntryKind,
-    ) -> Result<(), StoreError> {
+    fn insert_outbox(&mut self, position: Position, entries: &[Entry], event: i64) -> Result<(), StoreError> {
         let wallet = entries[0].wallet;
         self.inserts()?.outbox.execute(params![
             position.to_sql(),
             wallet.tenant.0 as i64,
             wallet.id.0.to_bytes(),
-            event as u8,
+            event,
             entries[0].seq as i64,
             entries.len() as i64
         ])?;

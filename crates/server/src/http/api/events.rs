@@ -1,0 +1,115 @@
+//! `GET /v1/events`: facts going out.
+
+use axum::extract::State;
+use purser_app::App;
+use purser_app::ask::EventsAsk;
+use purser_app::usecase::event;
+use purser_app::view::EventView;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::refusals::OfReads;
+use crate::http::extract::{Query, Reader};
+use crate::http::outgoing::{IdOut, TimeOut};
+use crate::http::problem::Problem;
+use crate::http::query::{FromQuery, PageQuery, Params};
+use crate::http::reply::Reply;
+
+/// Something that happened to a wallet. `wallet_id`, `first_seq` and `type` name it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub struct EventOut {
+    /// `wallet.` and the kind of movement (`wallet.debit`, `wallet.grant` …), `wallet.low` when what can be spent fell to a fifth
+    /// of the last top-up or less, `wallet.depleted` when it fell to nothing.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The tenant; null for a personal one.
+    #[schema(required)]
+    tenant: Option<String>,
+    /// Whose wallet it is; null for a pool, and once erased.
+    #[schema(required)]
+    user: Option<String>,
+    /// The wallet.
+    wallet_id: IdOut,
+    /// The seq of the first entry that was booked for it.
+    first_seq: u64,
+    /// How many entries were booked.
+    entries: u64,
+    /// When.
+    created_at: TimeOut,
+}
+
+impl From<EventView> for EventOut {
+    fn from(view: EventView) -> EventOut {
+        let EventView { kind, row, names } = view;
+        let text = |key: Option<purser_core::Key>| key.map(|key| key.to_string());
+        EventOut {
+            kind,
+            tenant: text(names.tenant),
+            user: text(names.user),
+            wallet_id: IdOut::wallet(row.wallet),
+            first_seq: row.first_seq,
+            entries: row.entries,
+            created_at: TimeOut(row.recorded_at),
+        }
+    }
+}
+
+/// Events, and where to go on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Events)]
+pub struct EventsOut {
+    /// Those behind the cursor, of one wallet in the order of its entries. A page may be empty although more follow.
+    data: Vec<EventOut>,
+    /// Give it as `cursor` to get what follows; there is always one, as there is always more to come.
+    next_cursor: String,
+}
+
+/// Which events.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Of this tenant only.
+    #[param(nullable = false)]
+    tenant: Option<String>,
+    /// Of this type only.
+    #[param(rename = "type", nullable = false)]
+    kind: Option<String>,
+    /// Where to begin without a cursor: `oldest` (unless said), or `newest` for a cursor behind everything there is.
+    #[param(nullable = false)]
+    start: Option<String>,
+}
+
+impl FromQuery for EventsQuery {
+    fn from_query(params: &mut Params) -> Result<EventsQuery, Problem> {
+        Ok(EventsQuery {
+            tenant: params.take("tenant"),
+            kind: params.take("type"),
+            start: params.take("start"),
+        })
+    }
+}
+
+/// Lists what happened to wallets
+///
+/// In the order of commits, a page at a time; keep the cursor and ask again. `limit` counts movements, of which one may be told as up to
+/// three events.
+#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "list_events",
+    params(EventsQuery, PageQuery),
+    responses((status = 200, description = "A page of events", body = EventsOut), OfReads))]
+pub async fn list(
+    Reader(caller): Reader,
+    State(app): State<App>,
+    Query((query, page)): Query<(EventsQuery, PageQuery)>,
+) -> Result<Reply<EventsOut>, Problem> {
+    let from_now = match query.start.as_deref() {
+        None | Some("oldest") => false,
+        Some("newest") => true,
+        Some(_) => return Err(Problem::field("?start", "unknown_value", "oldest or newest")),
+    };
+    let ask = EventsAsk { tenant: query.tenant, kind: query.kind, from_now, page: page.into() };
+    let events = event::list(&app, &caller, ask).await;
+    let events = events.map_err(|error| Problem::from(error).in_query())?;
+    let data = events.data.into_iter().map(EventOut::from).collect();
+    Ok(Reply::ok(EventsOut { data, next_cursor: events.next_cursor }))
+}
