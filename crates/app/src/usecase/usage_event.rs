@@ -10,12 +10,15 @@ use crate::ask::UsageEventAsk;
 use crate::caller::{Caller, Scope};
 use crate::engine::{Done, Job, Outcome, Route, known_event, stored_unit};
 use crate::error::AppError;
+use crate::names::Named;
 use crate::parse;
 use crate::view::Answered;
 use purser_core::wallet::Owner;
-use purser_core::{Command, Movement, TenantNo};
+use purser_core::{Command, Key, Movement, TenantNo};
 use purser_store::{EntryText, KeyDigest};
+use std::collections::BTreeMap;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 /// The longest source and id of an event, in characters.
 pub const NAME_MAX: usize = 1_024;
@@ -37,6 +40,7 @@ pub async fn record_all(
     caller: &Caller,
     asks: Vec<UsageEventAsk>,
 ) -> Vec<Result<Answered, AppError>> {
+    make_users(app, caller, &asks).await;
     // All are queued before any is waited for, so that they share their transactions.
     let mut queued = Vec::with_capacity(asks.len());
     for ask in &asks {
@@ -50,6 +54,29 @@ pub async fn record_all(
         });
     }
     outcomes
+}
+
+/// Makes the users that were never seen, all at once, so that they share a transaction: one after the other, a batch of strangers would
+/// wait for as many. What is wrong is found when each event has its turn.
+async fn make_users(app: &App, caller: &Caller, asks: &[UsageEventAsk]) {
+    let stranger = |ask: &UsageEventAsk| {
+        let whose = &ask.debit.whose;
+        let named = app.named(caller, whose.tenant.as_deref(), &whose.user).ok()?;
+        if app.known_tenant(&named).is_some() {
+            return None;
+        }
+        let parsed = debit::parse(app, caller, &ask.debit).ok()?;
+        parse::in_window(parsed.occurred_at, app.now()).ok()?;
+        Some(((named.tenant.clone(), named.user.clone()), named))
+    };
+    let strangers: BTreeMap<(Option<Key>, Key), Named> = asks.iter().filter_map(stranger).collect();
+    let mut made = JoinSet::new();
+    for named in strangers.into_values() {
+        let app = app.clone();
+        made.spawn(async move { app.ensure_user(&named).await.map(drop) });
+    }
+    // One that was not made is asked for once more with its event, which is answered why not.
+    while made.join_next().await.is_some() {}
 }
 
 async fn answer(app: &App, queued: Queued) -> Result<Answered, AppError> {

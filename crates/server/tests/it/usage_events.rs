@@ -222,6 +222,31 @@ async fn a_batch_may_be_empty_and_not_too_long_and_is_a_list() {
 }
 
 #[tokio::test]
+async fn a_batch_of_strangers_makes_each_of_them_once_and_no_others() {
+    let server = Server::with_scan().await;
+    let of = |number: usize| {
+        let stranger = with(event(&number.to_string()), "subject", format!("new-{}", number % 150));
+        let stranger = if number.is_multiple_of(2) { with(stranger, "tenant", "acme") } else { stranger };
+        // Who is refused is not made.
+        match number {
+            300 => with(with(stranger, "subject", "late"), "time", "2025-01-01T00:00:00Z"),
+            301 => with(with(stranger, "subject", "wrong"), "type", "unknown"),
+            _ => stranger,
+        }
+    };
+    let results = all(&server, &(0..302).map(of).collect::<Vec<_>>()).await;
+    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64()).collect();
+    assert!(statuses[..300].iter().all(|status| *status == Some(201)), "{statuses:?}");
+    assert_eq!(statuses[300..], [Some(422), Some(404)]);
+    let wallets = server.get("/v1/wallets?limit=500").await.expect(200);
+    assert_eq!(
+        wallets["data"].as_array().expect("a list").len(),
+        151,
+        "75 in acme, 75 of their own, and ann's"
+    );
+}
+
+#[tokio::test]
 async fn attributes_in_headers_are_decoded_and_pointed_at_by_name() {
     let server = Server::with_scan().await;
     server.action("copy", json!({"model": "per_quantity", "rate": "2"})).await;
