@@ -3,12 +3,18 @@
 //! A host is exact, `*.example.com` (every name below it) or any. A path is made of segments: text stands for itself, `*` for
 //! one segment, `**` at the end for whatever is left, nothing included. The more specific host wins, then the more specific
 //! path (segment by segment: text, `*`, `**`), then a rule that names methods, then the lower priority, then the earlier rule.
+//! What a rule does with a request is said here too; doing it is the use case's.
 
+use crate::amount::Quantity;
+use crate::key::Key;
+use crate::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-/// The longest path and host that are looked at, in bytes.
-pub const TEXT_MAX: usize = 2_048;
+/// The longest path that is looked at, in bytes.
+pub const PATH_MAX: usize = 2_048;
+/// The most methods that a rule may name.
+pub const METHODS_MAX: usize = 16;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Segment {
@@ -23,6 +29,86 @@ pub struct Pattern {
     host: Host,
     path: Vec<Segment>,
     methods: Vec<String>,
+    host_said: Option<String>,
+    path_said: String,
+}
+
+/// A rule of the gate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// The operator's name for it.
+    pub key: Key,
+    /// The requests it is for.
+    pub pattern: Pattern,
+    /// Among rules that are as specific, the lower goes first.
+    pub priority: i32,
+    /// Whether it is looked at.
+    pub active: bool,
+    /// What happens to a request that falls under it.
+    pub effect: Effect,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What happens to a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// It passes once it is paid for.
+    Charge(Charging),
+    /// It passes.
+    Free,
+    /// It does not pass.
+    Deny,
+}
+
+/// What a request costs, and who pays.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Charging {
+    /// The action that is charged.
+    pub action: Key,
+    /// How much of it.
+    pub quantity: Quantity,
+    /// The tenant that pays.
+    pub tenant: TenantFrom,
+    /// The header, set by the proxy, that says who the user is.
+    pub user_header: String,
+    /// What is in that header.
+    pub user_is: UserIs,
+    /// Whether the request passes when the ledger cannot be asked.
+    pub open: bool,
+}
+
+/// Where a request's tenant comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TenantFrom {
+    /// Each user has its own.
+    Personal,
+    /// All requests have this one.
+    Fixed(Key),
+    /// A header that the proxy sets.
+    Header(String),
+}
+
+/// What the header of a user holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UserIs {
+    /// The user's key.
+    Key,
+    /// A secret of the user, such as an API key of the product: the user is called by a digest of it, so that the secret is
+    /// kept nowhere.
+    Credential,
+}
+
+/// A request that no rule can be looked up for: its host, path or method is not one that a server would take, or is too long.
+/// It must not pass: what cannot be read falls under no rule, and so would be free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreadable {
+    /// The host.
+    Host,
+    /// The path.
+    Path,
+    /// The method.
+    Method,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -33,11 +119,15 @@ enum Host {
 }
 
 impl Pattern {
-    /// Reads a pattern. No methods means all of them.
+    /// Reads a pattern. No host means any, no methods means all of them.
     ///
     /// # Errors
     /// The field that cannot be read: `host`, `path` or `methods`.
     pub fn parse(host: Option<&str>, path: &str, methods: &[&str]) -> Result<Pattern, &'static str> {
+        if path.contains(['?', '#']) {
+            return Err("path");
+        }
+        let (host_said, path_said) = (host.map(str::to_string), path.to_string());
         let host = match host {
             None => Host::Any,
             Some(text) => match text.strip_prefix("*.") {
@@ -52,15 +142,29 @@ impl Pattern {
         };
         let path: Vec<Segment> = segments(path).ok_or("path")?.into_iter().map(wild).collect();
         let early = path.iter().rev().skip(1).any(|segment| *segment == Segment::Rest);
-        let named =
-            |method: &&str| method.len() <= 32 && method.bytes().all(|byte| byte.is_ascii_uppercase());
         if early {
             return Err("path");
         }
-        if methods.iter().any(|method| method.is_empty() || !named(method)) {
+        if methods.len() > METHODS_MAX || !methods.iter().all(|method| is_method(method)) {
             return Err("methods");
         }
-        Ok(Pattern { host, path, methods: methods.iter().map(ToString::to_string).collect() })
+        let methods = methods.iter().map(ToString::to_string).collect();
+        Ok(Pattern { host, path, methods, host_said, path_said })
+    }
+
+    /// The host as it was given; none for any.
+    pub fn host(&self) -> Option<&str> {
+        self.host_said.as_deref()
+    }
+
+    /// The path as it was given.
+    pub fn path(&self) -> &str {
+        &self.path_said
+    }
+
+    /// The methods; none for all of them.
+    pub fn methods(&self) -> &[String] {
+        &self.methods
     }
 
     fn fits(&self, path: &[String], method: &str) -> bool {
@@ -111,9 +215,16 @@ impl Table {
         Table { patterns: rules.into_iter().map(|(pattern, _)| pattern).collect(), places }
     }
 
-    /// The place of the rule for a request; none where no rule fits, or where host or path cannot be read.
-    pub fn find(&self, host: &str, path: &str, method: &str) -> Option<usize> {
-        let (host, path) = (host_of(host)?, segments(path)?);
+    /// The place of the rule for a request; none where no rule fits.
+    ///
+    /// # Errors
+    /// What of the request cannot be read.
+    pub fn find(&self, host: &str, path: &str, method: &str) -> Result<Option<usize>, Unreadable> {
+        let host = host_of(host).ok_or(Unreadable::Host)?;
+        let path = segments(path).ok_or(Unreadable::Path)?;
+        if !is_method(method) {
+            return Err(Unreadable::Method);
+        }
         let below = host.match_indices('.').map(|(dot, _)| Host::Below(host[dot + 1..].to_string()));
         let hosts = std::iter::once(Host::Exact(host.clone())).chain(below).chain([Host::Any]);
         for host in hosts {
@@ -121,12 +232,16 @@ impl Table {
             for place in first.into_iter().chain([(host, None)]) {
                 let rules = self.places.get(&place).into_iter().flatten();
                 if let Some(found) = rules.copied().find(|index| self.patterns[*index].fits(&path, method)) {
-                    return Some(found);
+                    return Ok(Some(found));
                 }
             }
         }
-        None
+        Ok(None)
     }
+}
+
+fn is_method(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
 }
 
 /// A host without its port, in lower case.
@@ -142,7 +257,7 @@ fn host_of(text: &str) -> Option<String> {
 /// other way of writing a path gets past a rule. A path that leads out of the root, or does not decode, is none.
 fn segments(path: &str) -> Option<Vec<String>> {
     let path = path.split(['?', '#']).next()?;
-    if !path.starts_with('/') || path.len() > TEXT_MAX {
+    if !path.starts_with('/') || path.len() > PATH_MAX {
         return None;
     }
     let mut found: Vec<String> = Vec::new();
@@ -194,7 +309,7 @@ mod tests {
             (Some("api.example.com"), "/scan/now", &[], 1),
             (Some("api.example.com"), "/scan/now", &["POST"], 20),
         ]);
-        let find = |host, path, method| table.find(host, path, method);
+        let find = |host, path, method| table.find(host, path, method).expect("readable");
         assert_eq!(find("API.example.com:443", "/scan/now?x=1", "POST"), Some(5));
         assert_eq!(find("api.example.com", "/scan/now", "GET"), Some(4));
         assert_eq!(find("api.example.com", "/scan/7", "GET"), Some(2));
@@ -210,11 +325,37 @@ mod tests {
         for path in
             ["/scan", "//scan/", "/%73can/a", "/x/../scan/a", "/./scan", "/x/%2e%2e/scan", "/x%2f..%2fscan"]
         {
-            assert_eq!(table.find("h", path, "GET"), Some(0), "{path}");
+            assert_eq!(table.find("h", path, "GET"), Ok(Some(0)), "{path}");
         }
-        for path in ["/scanner", "/scan/../x", "/", "scan", "/../scan", "/%zz", "/scan%00"] {
-            assert_eq!(table.find("h", path, "GET"), None, "{path}");
+        for path in ["/scanner", "/scan/../x", "/"] {
+            assert_eq!(table.find("h", path, "GET"), Ok(None), "{path}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_never_taken_for_what_no_rule_is_for() {
+        let table = table(&[]);
+        let long = format!("/{}", "x".repeat(PATH_MAX));
+        for path in ["scan", "/../scan", "/%zz", "/scan%00", "/%ff", "", &long] {
+            assert_eq!(table.find("h", path, "GET"), Err(Unreadable::Path), "{path}");
+        }
+        for host in ["", "a b", "a/b", &"x".repeat(254)] {
+            assert_eq!(table.find(host, "/", "GET"), Err(Unreadable::Host), "{host}");
+        }
+        for method in ["", "get", "A B", &"X".repeat(33)] {
+            assert_eq!(table.find("h", "/", method), Err(Unreadable::Method), "{method}");
+        }
+    }
+
+    #[test]
+    fn of_very_many_rules_one_is_found_without_looking_at_the_others() {
+        let rules = (0..10_000).map(|no| {
+            let (host, path) = (format!("h{}.example.com", no % 100), format!("/p{}/**", no / 100));
+            (Pattern::parse(Some(&host), &path, &[]).expect("a pattern"), 0)
+        });
+        let table = Table::new(rules.collect());
+        assert!(table.places.values().all(|rules| rules.len() == 1));
+        assert_eq!(table.find("h7.example.com", "/p42/x", "GET"), Ok(Some(4_207)));
     }
 
     #[test]
@@ -222,6 +363,8 @@ mod tests {
         assert_eq!(Pattern::parse(Some("a b"), "/", &[]), Err("host"));
         assert_eq!(Pattern::parse(None, "x", &[]), Err("path"));
         assert_eq!(Pattern::parse(None, "/**/x", &[]), Err("path"));
+        assert_eq!(Pattern::parse(None, "/x?y", &[]), Err("path"));
         assert_eq!(Pattern::parse(None, "/", &["get"]), Err("methods"));
+        assert_eq!(Pattern::parse(None, "/", &["X"; METHODS_MAX + 1]), Err("methods"));
     }
 }
