@@ -99,6 +99,16 @@ pub enum UserIs {
     Credential,
 }
 
+impl UserIs {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            UserIs::Key => "key",
+            UserIs::Credential => "credential",
+        }
+    }
+}
+
 /// A request that no rule can be looked up for: its host, path or method is not one that a server would take, or is too long.
 /// It must not pass: what cannot be read falls under no rule, and so would be free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +126,44 @@ enum Host {
     Exact(String),
     Below(String),
     Any,
+}
+
+/// Why a request does not pass, where it is not the ledger that refuses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// Its rule says so.
+    Denied,
+    /// The proxy does not say who the user is.
+    NoUser,
+    /// The proxy does not say which request it is.
+    NoRequestId,
+    /// It was charged so long ago that it cannot be the same request still.
+    Repeated,
+    /// It cannot be read, so no rule can be looked up for it.
+    Unreadable(Unreadable),
+}
+
+impl Refusal {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Refusal::Denied => "gate_denied",
+            Refusal::NoUser => "gate_user_required",
+            Refusal::NoRequestId => "gate_request_id_required",
+            Refusal::Repeated => "gate_request_repeated",
+            Refusal::Unreadable(_) => "gate_request_unreadable",
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            Refusal::Denied => 403,
+            Refusal::NoUser => 401,
+            Refusal::NoRequestId | Refusal::Unreadable(_) => 400,
+            Refusal::Repeated => 409,
+        }
+    }
 }
 
 impl Pattern {

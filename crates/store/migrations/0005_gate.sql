@@ -1,8 +1,9 @@
--- Rules of the gate: which requests to somebody's product are charged, and how. Configuration: a rule that is changed is written
--- anew.
+-- Rules of the gate: which requests to somebody's product are charged, and how. What is configured: a rule that changes is
+-- written anew.
 
--- host is null for any. methods are separated by commas, none for all. effect: 1 charge, 2 free, 3 deny; the columns behind it
--- are null unless it charges. quantity counts millionths... of the action, as in entries. user_is: 1 a key, 2 a credential.
+-- host is null for any. methods are separated by commas; none means all. effect: 1 charge, 2 free, 3 deny; the columns from
+-- action_key to fail_open are null unless it charges. Without tenant_key and tenant_header each user pays for itself.
+-- user_is: 1 a key, 2 a credential.
 CREATE TABLE gate_rule (
     rule_key      {key} NOT NULL PRIMARY KEY,
     host          {text},

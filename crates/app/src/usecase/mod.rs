@@ -6,6 +6,8 @@ pub mod catalogue;
 pub mod copy;
 pub mod debit;
 pub mod explain;
+pub mod gate;
+pub mod gate_rule;
 pub mod grant;
 pub mod hold;
 pub mod stream;

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, prices, stream,
+    actions, balance, batch, catalogue, debits, explain, gate, gate_rules, grants, holds, preflight, prices, stream,
     tenant_prices, transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
@@ -55,6 +55,10 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(prices::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(catalogue::read, catalogue::put))
+        .routes(routes!(gate::ask))
+        .routes(routes!(gate::ask_for_nginx))
+        .routes(routes!(gate_rules::create, gate_rules::list))
+        .routes(routes!(gate_rules::read, gate_rules::put, gate_rules::delete))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

@@ -9,6 +9,8 @@ pub mod batch;
 pub mod catalogue;
 pub mod debits;
 pub mod explain;
+pub mod gate;
+pub mod gate_rules;
 pub mod grants;
 pub mod holds;
 pub mod preflight;
