@@ -11,9 +11,9 @@ use crate::error::AppError;
 use crate::parse::field;
 use crate::signed::Content;
 use crate::view::Answered;
+use purser_core::amount::render_decimal;
 use purser_core::gate::{Charging, Effect, Refusal, Rule, TenantFrom, Unreadable, UserIs};
 use purser_core::time::SECOND;
-use purser_core::amount::render_decimal;
 use purser_core::{Key, Quantity};
 use std::sync::Arc;
 
@@ -83,7 +83,11 @@ pub async fn pass(app: &App, caller: &Caller, passage: &Passage<'_>) -> Result<P
 }
 
 /// The debit of a request, and the key under which it is made once.
-fn debit_of(rule: &Key, charging: &Charging, passage: &Passage<'_>) -> Result<(DebitAsk, Idempotency), AppError> {
+fn debit_of(
+    rule: &Key,
+    charging: &Charging,
+    passage: &Passage<'_>,
+) -> Result<(DebitAsk, Idempotency), AppError> {
     let request_id = passage.request_id.ok_or(AppError::Gate(Refusal::NoRequestId))?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if !(REQUEST_ID_MIN..=REQUEST_ID_MAX).contains(&request_id.len()) || !request_id.bytes().all(plain) {
@@ -104,11 +108,17 @@ fn debit_of(rule: &Key, charging: &Charging, passage: &Passage<'_>) -> Result<(D
             Some(said.ok_or_else(|| field(name, "required", "the rule takes the tenant from this header"))?)
         }
     };
-    for (header, key) in [(Some(&charging.user_header), Some(&user)), (tenant_header(charging), tenant.as_ref())] {
+    for (header, key) in
+        [(Some(&charging.user_header), Some(&user)), (tenant_header(charging), tenant.as_ref())]
+    {
         if let (Some(header), Some(key)) = (header, key)
             && Key::parse(key).is_none()
         {
-            return Err(field(header, "invalid_key", "1-128 printable ASCII characters without space / \\ ? # % \" < >"));
+            return Err(field(
+                header,
+                "invalid_key",
+                "1-128 printable ASCII characters without space / \\ ? # % \" < >",
+            ));
         }
     }
     let content = Content::default()
@@ -125,7 +135,10 @@ fn debit_of(rule: &Key, charging: &Charging, passage: &Passage<'_>) -> Result<(D
     let ask = DebitAsk {
         whose: Whose { tenant, user },
         action: charging.action.to_string(),
-        measure: Measure { quantity: Some(render_decimal(charging.quantity.0, Quantity::DECIMALS)), ..Measure::default() },
+        measure: Measure {
+            quantity: Some(render_decimal(charging.quantity.0, Quantity::DECIMALS)),
+            ..Measure::default()
+        },
         unit: None,
         wallet_id: None,
         settle: false,

@@ -57,7 +57,9 @@ pub async fn create(app: &App, caller: &Caller, ask: GateRuleAsk) -> Result<Arc<
     };
     let inserted = app.inner.engine.change(change).await?;
     match find(app, rule.key.as_str()) {
-        Some(known) if inserted || (Rule { created_at: rule.created_at, ..(*known).clone() }) == rule => Ok(known),
+        Some(known) if inserted || (Rule { created_at: rule.created_at, ..(*known).clone() }) == rule => {
+            Ok(known)
+        }
         _ => Err(AppError::Exists { what: "gate_rule" }),
     }
 }
@@ -121,7 +123,11 @@ fn rule(app: &App, ask: &GateRuleAsk) -> Result<Rule, AppError> {
     let pattern = Pattern::parse(ask.host.as_deref(), &ask.path, &methods).map_err(|what| match what {
         "host" => field("/host", "malformed", "a host without port, or `*.` and a domain"),
         "methods" => field("/methods", "malformed", "at most 16 methods in capitals"),
-        _ => field("/path", "malformed", "it begins with `/`; `*` is one segment, `**` at its end what is left"),
+        _ => field(
+            "/path",
+            "malformed",
+            "it begins with `/`; `*` is one segment, `**` at its end what is left",
+        ),
     })?;
     let effect = match ask.effect.as_deref() {
         None | Some("charge") => Effect::Charge(charging(app, ask)?),
@@ -136,7 +142,8 @@ fn rule(app: &App, ask: &GateRuleAsk) -> Result<Rule, AppError> {
 }
 
 fn charging(app: &App, ask: &GateRuleAsk) -> Result<Charging, AppError> {
-    let action = ask.action.as_deref().ok_or_else(|| field("/action", "required", "a rule charges an action"))?;
+    let action =
+        ask.action.as_deref().ok_or_else(|| field("/action", "required", "a rule charges an action"))?;
     let action = parse::action(action)?;
     app.action(&action)?;
     let quantity = match &ask.quantity {
@@ -178,7 +185,9 @@ fn only_where_charged(ask: &GateRuleAsk, effect: &str) -> Result<(), AppError> {
     ];
     match given.into_iter().find(|(_, given)| given.is_some()) {
         None => Ok(()),
-        Some((pointer, _)) => Err(field(pointer, "not_allowed", format!("a rule with effect `{effect}` charges nothing"))),
+        Some((pointer, _)) => {
+            Err(field(pointer, "not_allowed", format!("a rule with effect `{effect}` charges nothing")))
+        }
     }
 }
 

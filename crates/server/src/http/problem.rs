@@ -233,7 +233,11 @@ impl Problem {
     pub fn topup_url(&self) -> Option<&str> {
         match &self.more {
             More::OutOfCredit(_, offer) => Some(&offer.topup_url),
-            More::Nothing | More::Rejected(_) | More::RetryAfter(_) | More::RateLimited { .. } | More::Fault(_) => None,
+            More::Nothing
+            | More::Rejected(_)
+            | More::RetryAfter(_)
+            | More::RateLimited { .. }
+            | More::Fault(_) => None,
         }
     }
 
@@ -401,9 +405,13 @@ fn of_gate(refusal: Refusal) -> Problem {
         Refusal::Denied => "The rule that this request falls under lets none pass.",
         Refusal::NoUser => "The header that names the user is missing or empty.",
         Refusal::NoRequestId => "The proxy names each request in the header X-Purser-Request-Id.",
-        Refusal::Repeated => "A request of this name was charged more than a minute ago; a new request has a new name.",
+        Refusal::Repeated => {
+            "A request of this name was charged more than a minute ago; a new request has a new name."
+        }
         Refusal::Unreadable(Unreadable::Host) => "X-Forwarded-Host is not a host.",
-        Refusal::Unreadable(Unreadable::Path) => "X-Forwarded-Uri has no path that a server would take, or is too long.",
+        Refusal::Unreadable(Unreadable::Path) => {
+            "X-Forwarded-Uri has no path that a server would take, or is too long."
+        }
         Refusal::Unreadable(Unreadable::Method) => "X-Forwarded-Method is not a method in capitals.",
     };
     Problem::new(status, refusal.code(), detail)

@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, explain, gate, gate_rules, grants, holds, preflight, prices, stream,
-    tenant_prices, transfers, units, wallets,
+    actions, balance, batch, catalogue, debits, explain, gate, gate_rules, grants, holds, preflight, prices,
+    stream, tenant_prices, transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;

@@ -16,6 +16,7 @@ mod catalogue_file;
 mod commands;
 mod document;
 mod explain;
+mod gate;
 mod limits;
 mod movements;
 mod nodes;

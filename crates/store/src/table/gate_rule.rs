@@ -28,8 +28,10 @@ pub(super) fn read_gate_rules(session: Session<'_>) -> Result<Vec<Rule>, StoreEr
         let methods = text(row, 3)?;
         let methods: Vec<&str> = methods.split(',').filter(|method| !method.is_empty()).collect();
         // A rule that is not understood must not become none: what it is for would pass.
-        let unclear = |what: &str| StoreError::inconsistent("gate_rule", &name, format!("{what} is not understood"));
-        let pattern = Pattern::parse(text_option(row, 1)?.as_deref(), &text(row, 2)?, &methods).map_err(unclear)?;
+        let unclear =
+            |what: &str| StoreError::inconsistent("gate_rule", &name, format!("{what} is not understood"));
+        let pattern =
+            Pattern::parse(text_option(row, 1)?.as_deref(), &text(row, 2)?, &methods).map_err(unclear)?;
         let effect = match int(row, 6)? {
             1 => Effect::Charge(charging(row)?.ok_or_else(|| unclear("what it charges"))?),
             2 => Effect::Free,
@@ -53,7 +55,8 @@ fn charging(row: &dyn Columns) -> Result<Option<Charging>, StoreError> {
         Some(2) => UserIs::Credential,
         _ => return Ok(None),
     };
-    let (Some(action), Some(quantity), Some(user_header)) = (key_option(row, 7)?, row.int(8)?, text_option(row, 11)?)
+    let (Some(action), Some(quantity), Some(user_header)) =
+        (key_option(row, 7)?, row.int(8)?, text_option(row, 11)?)
     else {
         return Ok(None);
     };

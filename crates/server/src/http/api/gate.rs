@@ -68,12 +68,7 @@ const UNPAID: HeaderName = HeaderName::from_static("x-purser-unpaid");
 /// Caddy. An answer that lets pass says what it cost in `X-Purser-Debit`, `-Cost`, `-Balance` and `-Unit`.
 #[utoipa::path(get, path = "/v1/gate", tag = "gate", operation_id = "ask_gate", params(PassageHeaders),
     responses((status = 204, description = "It may pass"), OfGate))]
-pub async fn ask(
-    Proxy(caller): Proxy,
-    State(app): State<App>,
-    headers: HeaderMap,
-    _: NoQuery,
-) -> Response {
+pub async fn ask(Proxy(caller): Proxy, State(app): State<App>, headers: HeaderMap, _: NoQuery) -> Response {
     match pass(&app, &caller, &headers).await {
         Ok(response) => response,
         Err(problem) => {
@@ -166,5 +161,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Probl
     if values.next().is_some() {
         return Err(Problem::field(name, "duplicate_field", "the header is given twice"));
     }
-    value.to_str().map(Some).map_err(|_| Problem::field(name, "malformed", "printable ASCII characters are expected"))
+    value
+        .to_str()
+        .map(Some)
+        .map_err(|_| Problem::field(name, "malformed", "printable ASCII characters are expected"))
 }

@@ -14,7 +14,8 @@ use crate::http::problem::PROBLEM_JSON;
 
 const MALFORMED: (u16, &str) = (400, "The body is not JSON, or the header Idempotency-Key is missing");
 const UNREADABLE: (u16, &str) = (400, "The body is not JSON");
-const UNREADABLE_PASSAGE: (u16, &str) = (400, "The request that is asked about cannot be read, or has no name");
+const UNREADABLE_PASSAGE: (u16, &str) =
+    (400, "The request that is asked about cannot be read, or has no name");
 const UNAUTHENTICATED: (u16, &str) = (401, "No valid key");
 const INSUFFICIENT: (u16, &str) =
     (402, "The balance lacks credits: required, available, shortfall, unit and packages say what is missing");
