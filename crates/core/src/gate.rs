@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 /// The longest path that is looked at, in bytes.
 pub const PATH_MAX: usize = 2_048;
+/// The longest host that is looked at, with its port, in bytes.
+const HOST_MAX: usize = 260;
 /// The most methods that a rule may name.
 pub const METHODS_MAX: usize = 16;
 
@@ -294,6 +296,9 @@ fn is_method(text: &str) -> bool {
 
 /// A host without its port, in lower case.
 fn host_of(text: &str) -> Option<String> {
+    if text.len() > HOST_MAX {
+        return None;
+    }
     let name = text.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = name.map_or(text, |(name, _)| name).trim_end_matches('.');
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
@@ -387,7 +392,7 @@ mod tests {
         for path in ["scan", "/../scan", "/%zz", "/scan%00", "/%ff", "", &long] {
             assert_eq!(table.find("h", path, "GET"), Err(Unreadable::Path), "{path}");
         }
-        for host in ["", "a b", "a/b", &"x".repeat(254)] {
+        for host in ["", "a b", "a/b", &"x".repeat(254), &format!("h:{}", "1".repeat(260))] {
             assert_eq!(table.find(host, "/", "GET"), Err(Unreadable::Host), "{host}");
         }
         for method in ["", "get", "A B", &"X".repeat(33)] {

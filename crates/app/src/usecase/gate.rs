@@ -15,6 +15,7 @@ use purser_core::amount::render_decimal;
 use purser_core::gate::{Charging, Effect, Refusal, Rule, TenantFrom, Unreadable, UserIs};
 use purser_core::time::SECOND;
 use purser_core::{Key, Quantity};
+use serde_json::json;
 use std::sync::Arc;
 
 /// How long a request that was charged passes again, in microseconds.
@@ -23,6 +24,8 @@ const REPLAY: i64 = 60 * SECOND;
 const REQUEST_ID_MIN: usize = 16;
 /// The longest.
 const REQUEST_ID_MAX: usize = 64;
+/// What a proxy gives as the name that cannot name requests, and asks once for each: every ask is a request of its own.
+const ONCE: &str = "once";
 /// The longest address that is looked at, query included, in bytes.
 const URI_MAX: usize = 16_384;
 /// The longest path that is kept beside a debit, in bytes.
@@ -71,7 +74,7 @@ pub async fn pass(app: &App, caller: &Caller, passage: &Passage<'_>) -> Result<P
         Effect::Deny => return Err(AppError::Gate(Refusal::Denied)),
         Effect::Charge(charging) => charging,
     };
-    let (ask, key) = debit_of(&rule.key, charging, passage)?;
+    let (ask, key) = debit_of(app, &rule.key, charging, passage)?;
     match debit::at_the_gate(app, caller, ask, key).await {
         Ok(answered) if answered.replayed && app.now().0 - answered.receipt.recorded_at.0 > REPLAY => {
             Err(AppError::Gate(Refusal::Repeated))
@@ -84,46 +87,16 @@ pub async fn pass(app: &App, caller: &Caller, passage: &Passage<'_>) -> Result<P
 
 /// The debit of a request, and the key under which it is made once.
 fn debit_of(
+    app: &App,
     rule: &Key,
     charging: &Charging,
     passage: &Passage<'_>,
 ) -> Result<(DebitAsk, Idempotency), AppError> {
-    let request_id = passage.request_id.ok_or(AppError::Gate(Refusal::NoRequestId))?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if !(REQUEST_ID_MIN..=REQUEST_ID_MAX).contains(&request_id.len()) || !request_id.bytes().all(plain) {
-        let detail = "16 to 64 letters, digits and - _ . such as nginx's $request_id";
-        return Err(field("X-Purser-Request-Id", "malformed", detail));
-    }
-    let said = (passage.header)(&charging.user_header).filter(|said| !said.is_empty());
-    let said = said.ok_or(AppError::Gate(Refusal::NoUser))?;
-    let user = match charging.user_is {
-        UserIs::Key => said,
-        UserIs::Credential => user_of_credential(&said),
-    };
-    let tenant = match &charging.tenant {
-        TenantFrom::Personal => None,
-        TenantFrom::Fixed(key) => Some(key.to_string()),
-        TenantFrom::Header(name) => {
-            let said = (passage.header)(name).filter(|said| !said.is_empty());
-            Some(said.ok_or_else(|| field(name, "required", "the rule takes the tenant from this header"))?)
-        }
-    };
-    for (header, key) in
-        [(Some(&charging.user_header), Some(&user)), (tenant_header(charging), tenant.as_ref())]
-    {
-        if let (Some(header), Some(key)) = (header, key)
-            && Key::parse(key).is_none()
-        {
-            return Err(field(
-                header,
-                "invalid_key",
-                "1-128 printable ASCII characters without space / \\ ? # % \" < >",
-            ));
-        }
-    }
+    let request_id = request_id(app, passage)?;
+    let whose = whose(charging, passage)?;
     let content = Content::default()
-        .option(tenant.as_ref().map(String::as_bytes))
-        .part(user.as_bytes())
+        .option(whose.tenant.as_ref().map(String::as_bytes))
+        .part(whose.user.as_bytes())
         .part(passage.host.as_bytes())
         .part(passage.method.as_bytes())
         .part(passage.uri.as_bytes());
@@ -131,34 +104,59 @@ fn debit_of(
     let key = Idempotency { key: format!("gate {rule} {request_id}"), request };
     let path = passage.uri.split('?').next().unwrap_or_default();
     let path = &path[..path.floor_char_boundary(PATH_KEPT)];
-    let metadata = serde_json::json!({ "gate": rule.as_str(), "method": passage.method, "path": path });
+    let metadata = json!({ "gate": rule.as_str(), "method": passage.method, "path": path });
+    let quantity = render_decimal(charging.quantity.0, Quantity::DECIMALS);
     let ask = DebitAsk {
-        whose: Whose { tenant, user },
+        whose,
         action: charging.action.to_string(),
-        measure: Measure {
-            quantity: Some(render_decimal(charging.quantity.0, Quantity::DECIMALS)),
-            ..Measure::default()
-        },
+        measure: Measure { quantity: Some(quantity), ..Measure::default() },
         unit: None,
         wallet_id: None,
         settle: false,
         occurred_at: None,
         quote: None,
         return_url: None,
-        remarks: Remarks {
-            reference: Some(request_id.to_string()),
-            metadata: Some(metadata.to_string()),
-            reason: None,
-        },
+        remarks: Remarks { reference: Some(request_id), metadata: Some(metadata.to_string()), reason: None },
     };
     Ok((ask, key))
 }
 
-fn tenant_header(charging: &Charging) -> Option<&String> {
-    match &charging.tenant {
-        TenantFrom::Header(name) => Some(name),
-        TenantFrom::Personal | TenantFrom::Fixed(_) => None,
+/// The proxy's name for the request.
+fn request_id(app: &App, passage: &Passage<'_>) -> Result<String, AppError> {
+    let said = passage.request_id.ok_or(AppError::Gate(Refusal::NoRequestId))?;
+    if said == ONCE {
+        return Ok(format!("{:032x}", app.inner.ids.id().0));
     }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !(REQUEST_ID_MIN..=REQUEST_ID_MAX).contains(&said.len()) || !said.bytes().all(plain) {
+        let detail = "16 to 64 letters, digits and - _ . such as nginx's $request_id";
+        return Err(field("X-Purser-Request-Id", "malformed", detail));
+    }
+    Ok(said.to_string())
+}
+
+/// Who pays, by the headers that the rule names.
+fn whose(charging: &Charging, passage: &Passage<'_>) -> Result<Whose, AppError> {
+    let said = |name: &str| (passage.header)(name).filter(|said| !said.is_empty());
+    let keyed = |name: &str, key: String| {
+        let detail = "1-128 printable ASCII characters without space / \\ ? # % \" < >";
+        if Key::parse(&key).is_some() { Ok(key) } else { Err(field(name, "invalid_key", detail)) }
+    };
+    let header = &charging.user_header;
+    let user = said(header).ok_or(AppError::Gate(Refusal::NoUser))?;
+    let user = match charging.user_is {
+        UserIs::Key => keyed(header, user)?,
+        UserIs::Credential => user_of_credential(&user),
+    };
+    let tenant = match &charging.tenant {
+        TenantFrom::Personal => None,
+        TenantFrom::Fixed(key) => Some(key.to_string()),
+        TenantFrom::Header(name) => {
+            let missing = || field(name, "required", "the rule takes the tenant from this header");
+            Some(keyed(name, said(name).ok_or_else(missing)?)?)
+        }
+    };
+    Ok(Whose { tenant, user })
 }
 
 /// What a user is called that only its credential tells of: a scheme in front of it (`Bearer`, `Basic`) does not count.

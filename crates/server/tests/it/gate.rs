@@ -69,6 +69,11 @@ async fn a_request_is_charged_once_under_its_name_and_told_what_it_cost() {
     assert_eq!(debit["metadata"], json!({"gate": "scans", "method": "GET", "path": "/scan/1"}));
     assert_eq!(asked(&server, &proxy, "/scan/1", &name(2)).await.status, 204);
     assert_eq!(available(&server, "ann").await, "90");
+    // A proxy that cannot name requests asks once for each.
+    for left in ["85", "80"] {
+        let once = asked(&server, &proxy, "/scan/1", "once").await;
+        assert_eq!(once.header("x-purser-balance"), Some(left));
+    }
 }
 
 #[tokio::test]

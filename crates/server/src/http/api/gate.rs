@@ -1,7 +1,8 @@
 //! The gate: what a proxy in front of a product asks before it lets a request pass.
 //!
 //! Two faces of one question. `/v1/gate` answers a refusal as what it is, as Caddy and Traefik hand it on; `/v1/gate/nginx` as
-//! 403 with the status in a header, as nginx' `auth_request` turns every other refusal into 500.
+//! 403 with the status in a header, as nginx' `auth_request` turns every other refusal into 500. The query of the call itself is
+//! not looked at: Caddy leaves that of the request there.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,13 +17,13 @@ use purser_core::{Amount, Key};
 use utoipa::IntoParams;
 
 use super::refusals::{OfGate, OfNginx};
-use crate::http::extract::{NoQuery, Proxy};
+use crate::http::extract::Proxy;
 use crate::http::problem::Problem;
 
 /// Headers that tell of the request.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only documents the headers that `read` takes")]
+#[expect(dead_code, reason = "only documents the headers that `pass` takes")]
 pub struct PassageHeaders {
     /// The method of the request, in capitals.
     #[param(rename = "X-Forwarded-Method", pattern = "^[A-Z-]{1,32}$")]
@@ -33,8 +34,9 @@ pub struct PassageHeaders {
     /// Its path and query, as the client wrote them.
     #[param(rename = "X-Forwarded-Uri", pattern = "^/[!-~]*$")]
     uri: String,
-    /// The proxy's name for it, which no client can choose: under it the request is charged once. Needed where a rule charges.
-    #[param(rename = "X-Purser-Request-Id", pattern = "^[0-9A-Za-z._-]{16,64}$", nullable = false)]
+    /// The proxy's name for it, which no client can choose: under it the request is charged once. Needed where a rule
+    /// charges. `once` says that the proxy asks once for each request and names none.
+    #[param(rename = "X-Purser-Request-Id", pattern = "^([0-9A-Za-z._-]{16,64}|once)$", nullable = false)]
     request_id: Option<String>,
 }
 
@@ -68,7 +70,7 @@ const UNPAID: HeaderName = HeaderName::from_static("x-purser-unpaid");
 /// Caddy. An answer that lets pass says what it cost in `X-Purser-Debit`, `-Cost`, `-Balance` and `-Unit`.
 #[utoipa::path(get, path = "/v1/gate", tag = "gate", operation_id = "ask_gate", params(PassageHeaders),
     responses((status = 204, description = "It may pass"), OfGate))]
-pub async fn ask(Proxy(caller): Proxy, State(app): State<App>, headers: HeaderMap, _: NoQuery) -> Response {
+pub async fn ask(Proxy(caller): Proxy, State(app): State<App>, headers: HeaderMap) -> Response {
     match pass(&app, &caller, &headers).await {
         Ok(response) => response,
         Err(problem) => {
@@ -83,12 +85,7 @@ pub async fn ask(Proxy(caller): Proxy, State(app): State<App>, headers: HeaderMa
 /// As `/v1/gate`, for `auth_request`: a refusal is 401 or 403, with the status it would have in `X-Purser-Status`.
 #[utoipa::path(get, path = "/v1/gate/nginx", tag = "gate", operation_id = "ask_gate_for_nginx", params(PassageHeaders),
     responses((status = 204, description = "It may pass"), OfNginx))]
-pub async fn ask_for_nginx(
-    Proxy(caller): Proxy,
-    State(app): State<App>,
-    headers: HeaderMap,
-    _: NoQuery,
-) -> Response {
+pub async fn ask_for_nginx(Proxy(caller): Proxy, State(app): State<App>, headers: HeaderMap) -> Response {
     match pass(&app, &caller, &headers).await {
         Ok(response) => response,
         Err(mut problem) => {
