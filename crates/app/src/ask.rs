@@ -321,6 +321,29 @@ pub struct GateRuleAsk {
     pub fail: Option<String>,
 }
 
+/// `POST /v1/gate/outcomes`
+#[derive(Clone, Debug)]
+pub struct GateOutcomeAsk {
+    /// The proxy's name for the request.
+    pub request_id: String,
+    /// The host it was sent to.
+    pub host: String,
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub uri: String,
+    /// What was in the header that names the user.
+    pub user: Option<String>,
+    /// What was in the header that names the tenant.
+    pub tenant: Option<String>,
+    /// The status that the client got.
+    pub status: u16,
+    /// `deb_…`, where the gate charged it.
+    pub debit: Option<String>,
+    /// RFC 3339; now unless said.
+    pub occurred_at: Option<String>,
+}
+
 /// `POST /v1/actions`
 #[derive(Clone, Debug)]
 pub struct ActionAsk {

@@ -2,7 +2,7 @@
 
 use super::{Order, require_reason};
 use crate::App;
-use crate::ask::{DebitAsk, Idempotency, RefundAsk};
+use crate::ask::{DebitAsk, Idempotency, RefundAsk, Remarks};
 use crate::caller::{Caller, Scope};
 use crate::engine::{Outcome, Route};
 use crate::error::AppError;
@@ -307,6 +307,28 @@ pub async fn refund(
     let movement = Movement::Refund(Refund { debit, amount });
     let (route, occurred_at) = (Route::Subject(debit), app.now());
     let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &ask.remarks };
+    app.carry_out(caller, order, None).await
+}
+
+/// Gives back all that is left of a debit whose request failed behind the gate. A proxy's key gives back what it took and
+/// nothing else.
+pub(super) async fn give_back_at_the_gate(
+    app: &App,
+    caller: &Caller,
+    debit_id: &str,
+    reason: String,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
+    let (tenant, debit) = parse::id(caller, Prefix::Debit, debit_id, "debit")?;
+    let history = app.read(move |reader| reader.history(tenant, debit)).await?;
+    let charged = history.iter().find(|stored| stored.entry.kind == EntryKind::Debit);
+    if charged.is_none_or(|stored| stored.entry.actor != caller.actor()) {
+        return Err(AppError::NotFound { what: "debit" });
+    }
+    let movement = Movement::Refund(Refund { debit, amount: None });
+    let remarks = Remarks { reason: Some(reason), ..Remarks::default() };
+    let (route, occurred_at) = (Route::Subject(debit), app.now());
+    let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &remarks };
     app.carry_out(caller, order, None).await
 }
 

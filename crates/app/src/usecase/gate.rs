@@ -3,6 +3,8 @@
 //! The proxy names each request; under that name it is charged once, however often nginx asks about it while it redirects
 //! inside itself. A while later the same name is refused: a client that learns an old one gets nothing for it.
 
+pub mod outcome;
+
 use super::debit;
 use crate::App;
 use crate::ask::{DebitAsk, Idempotency, Measure, Remarks, Whose};
@@ -62,11 +64,7 @@ pub enum Passed {
 /// It does not pass: by its rule, because it cannot be read or named, or because the ledger refuses the debit.
 pub async fn pass(app: &App, caller: &Caller, passage: &Passage<'_>) -> Result<Passed, AppError> {
     caller.require(Scope::Gate)?;
-    if passage.uri.len() > URI_MAX {
-        return Err(AppError::Gate(Refusal::Unreadable(Unreadable::Path)));
-    }
-    let found = app.config().gate_rule(passage.host, passage.uri, passage.method);
-    let Some(rule) = found.map_err(|what| AppError::Gate(Refusal::Unreadable(what)))? else {
+    let Some(rule) = find(app, passage.host, passage.uri, passage.method)? else {
         return Ok(Passed::Free(None));
     };
     let charging = match &rule.effect {
@@ -83,6 +81,15 @@ pub async fn pass(app: &App, caller: &Caller, passage: &Passage<'_>) -> Result<P
         Err(AppError::Unavailable { reason, .. }) if charging.open => Ok(Passed::Unpaid(rule, reason)),
         Err(error) => Err(error),
     }
+}
+
+/// The rule that a request falls under.
+fn find(app: &App, host: &str, uri: &str, method: &str) -> Result<Option<Arc<Rule>>, AppError> {
+    let unreadable = |what| AppError::Gate(Refusal::Unreadable(what));
+    if uri.len() > URI_MAX {
+        return Err(unreadable(Unreadable::Path));
+    }
+    app.config().gate_rule(host, uri, method).map_err(unreadable)
 }
 
 /// The debit of a request, and the key under which it is made once.

@@ -307,3 +307,78 @@ async fn a_rule_is_kept_as_it_was_said_and_wrong_ones_are_named_by_field() {
     server.send("PUT", "/v1/gate/rules/x", &[], &named).await.invalid("/key", "not_allowed");
     server.send("DELETE", "/v1/gate/rules/x", &[], "").await.problem(404, "gate_rule_not_found");
 }
+
+#[tokio::test]
+async fn what_failed_behind_the_gate_is_given_back_once_by_the_proxy_that_took_it() {
+    let (server, proxy) = gated().await;
+    let debit = |answer: &Answer| answer.header("x-purser-debit").expect("a debit").to_string();
+    let (kept, failed) = (
+        asked(&server, &proxy, "/scan/1", &name(1)).await,
+        asked(&server, &proxy, "/scan/2", &name(2)).await,
+    );
+    let told = async |key: &str, uri: &str, no: u64, status: u16, debit: Option<String>| {
+        let body = json!({
+            "request_id": name(no), "host": "app.example.com", "method": "GET", "uri": uri, "user": "ann",
+            "status": status, "debit": debit,
+        });
+        let authorization = format!("Bearer {key}");
+        let headers = [("Authorization", &*authorization), ("Content-Type", "application/json")];
+        server.raw("POST", "/v1/gate/outcomes", &headers, body.to_string().as_bytes()).await
+    };
+    let answer = told(&proxy, "/scan/1", 1, 200, Some(debit(&kept))).await.expect(200);
+    assert_eq!(answer, json!({"done": "nothing", "debit_id": null, "amount": null, "unit": null}));
+    for _ in 0..2 {
+        let answer = told(&proxy, "/scan/2", 2, 502, Some(debit(&failed))).await.expect(200);
+        let given = json!({"done": "refunded", "debit_id": debit(&failed), "amount": "5", "unit": "credit"});
+        assert_eq!(answer, given);
+    }
+    assert_eq!(available(&server, "ann").await, "95");
+    // Neither another proxy's debit nor one of the product itself.
+    let other = api_key::create(&server.app, "other", Scope::Gate, None).await.expect("a key");
+    told(&other, "/scan/1", 1, 500, Some(debit(&kept))).await.problem(404, "debit_not_found");
+    let own = server.post("/v1/debits", json!({"user": "ann", "action": "scan"})).await.expect(201);
+    let own = own["id"].as_str().map(str::to_string);
+    told(&proxy, "/scan/1", 1, 500, own).await.problem(404, "debit_not_found");
+    told(&proxy, "/scan/1", 1, 600, None).await.invalid("/status", "out_of_range");
+    // What the product gave back itself is not given back again.
+    let path = format!("/v1/debits/{}/refund", debit(&kept));
+    server.post(&path, json!({"reason": "a gift"})).await.expect(200);
+    assert_eq!(told(&proxy, "/scan/1", 1, 500, Some(debit(&kept))).await.expect(200)["done"], "nothing");
+    assert_eq!(available(&server, "ann").await, "95");
+}
+
+#[tokio::test]
+async fn what_passed_unpaid_is_charged_once_after_all_into_debt_if_need_be() {
+    let (server, proxy) = gated().await;
+    let told = async |uri: &str, no: u64, status: u16, user: &str| {
+        let body = json!({
+            "request_id": name(no), "host": "app.example.com", "method": "GET", "uri": uri, "user": user,
+            "tenant": "", "status": status, "debit": "", "occurred_at": "2026-01-01T00:30:00Z",
+        });
+        let authorization = format!("Bearer {proxy}");
+        let headers = [("Authorization", &*authorization), ("Content-Type", "application/json")];
+        server.raw("POST", "/v1/gate/outcomes", &headers, body.to_string().as_bytes()).await.expect(200)["done"]
+            .clone()
+    };
+    server.clock.advance(7_200 * SECOND);
+    for status in [402, 403, 404, 503] {
+        assert_eq!(told("/scan/1", 1, status, "ann").await, "nothing", "{status}");
+    }
+    assert_eq!(told("/other", 1, 200, "ann").await, "nothing");
+    assert_eq!(available(&server, "ann").await, "100");
+    // The proxy heard no answer, but Purser had charged it: it stays charged once.
+    assert_eq!(asked(&server, &proxy, "/scan/1", &name(1)).await.status, 204);
+    assert_eq!(available(&server, "ann").await, "95");
+    assert_eq!(told("/scan/1", 1, 200, "ann").await, "settled");
+    assert_eq!(available(&server, "ann").await, "95");
+    // Somebody who was never seen had it, and owes it.
+    for _ in 0..2 {
+        assert_eq!(told("/scan/1", 2, 304, "new").await, "settled");
+        assert_eq!(available(&server, "new").await, "-5");
+    }
+    let wallets = server.get("/v1/balance?user=new").await.expect(200);
+    let wallet = wallets["wallets"][0]["wallet_id"].as_str().expect("an id");
+    let entries = server.get(&format!("/v1/wallets/{wallet}/entries")).await.expect(200);
+    assert_eq!(entries["data"][0]["occurred_at"], "2026-01-01T00:30:00Z");
+    assert_eq!(entries["data"].as_array().map(Vec::len), Some(1));
+}

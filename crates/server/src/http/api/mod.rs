@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod debits;
 pub mod explain;
 pub mod gate;
+pub mod gate_outcomes;
 pub mod gate_rules;
 pub mod grants;
 pub mod holds;
