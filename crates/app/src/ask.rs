@@ -299,6 +299,62 @@ pub struct TenantPriceAsk {
     pub valid_until: Option<String>,
 }
 
+/// `POST /v1/gate/rules`, `PUT /v1/gate/rules/{key}`
+#[derive(Clone, Debug, Default)]
+pub struct GateRuleAsk {
+    /// Its key.
+    pub key: String,
+    /// A host, or `*.` and a domain; any unless said.
+    pub host: Option<String>,
+    /// Segments; `*` for any one, `**` at the end for what is left.
+    pub path: String,
+    /// In capitals; all unless said.
+    pub methods: Vec<String>,
+    /// Lower goes first among rules that are as specific; 0 unless said.
+    pub priority: Option<i32>,
+    /// Whether it is looked at; it is unless said.
+    pub active: Option<bool>,
+    /// `charge` (unless said), `free` or `deny`. What follows is for `charge` alone.
+    pub effect: Option<String>,
+    /// The action that is charged.
+    pub action: Option<String>,
+    /// Decimal text; one unless said.
+    pub quantity: Option<String>,
+    /// The tenant that pays; the user's personal one unless said.
+    pub tenant: Option<String>,
+    /// Instead: the header that names it.
+    pub tenant_header: Option<String>,
+    /// The header that names the user; `X-Purser-User` unless said.
+    pub user_header: Option<String>,
+    /// What is in it: `key` (unless said) or `credential`.
+    pub user_is: Option<String>,
+    /// When the ledger cannot be asked: `closed` (unless said) or `open`.
+    pub fail: Option<String>,
+}
+
+/// `POST /v1/gate/outcomes`
+#[derive(Clone, Debug)]
+pub struct GateOutcomeAsk {
+    /// The proxy's name for the request.
+    pub request_id: String,
+    /// The host it was sent to.
+    pub host: String,
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub uri: String,
+    /// What was in the header that names the user.
+    pub user: Option<String>,
+    /// What was in the header that names the tenant.
+    pub tenant: Option<String>,
+    /// The status that the client got.
+    pub status: u16,
+    /// `deb_…`, where the gate charged it.
+    pub debit: Option<String>,
+    /// RFC 3339; now unless said.
+    pub occurred_at: Option<String>,
+}
+
 /// `POST /v1/actions`
 #[derive(Clone, Debug)]
 pub struct ActionAsk {

@@ -11,6 +11,8 @@ pub enum Scope {
     Read,
     /// Move credits and change the catalogue; includes reading.
     Write,
+    /// Ask at the gate, and nothing else: what a proxy in front of a product needs.
+    Gate,
 }
 
 impl Scope {
@@ -19,12 +21,13 @@ impl Scope {
         match self {
             Scope::Read => "read",
             Scope::Write => "write",
+            Scope::Gate => "gate",
         }
     }
 
     /// The scope with this name.
     pub fn parse(name: &str) -> Option<Scope> {
-        [Scope::Read, Scope::Write].into_iter().find(|scope| scope.name() == name)
+        [Scope::Read, Scope::Write, Scope::Gate].into_iter().find(|scope| scope.name() == name)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::caller::{Caller, Scope};
 use parking_lot::RwLock;
 use purser_core::catalogue::Catalogue;
 use purser_core::decide::Standing;
+use purser_core::gate::{Rule, Table, Unreadable};
 use purser_core::{Key, TenantNo};
 use purser_store::{ActionRow, ConfigRows, UnitRow};
 use rustc_hash::FxHashMap;
@@ -23,8 +24,18 @@ pub struct Config {
     pub units: Vec<UnitRow>,
     /// Actions with their labels, by key.
     pub actions: Vec<ActionRow>,
+    /// All rules of the gate, by key.
+    pub gate_rules: Vec<Arc<Rule>>,
+    gate: Gate,
     keys: FxHashMap<u64, ApiKey>,
     standings: FxHashMap<TenantNo, Standing>,
+}
+
+/// The rules of the gate that are active, ready to be looked up in.
+#[derive(Default)]
+struct Gate {
+    table: Table,
+    rules: Vec<Arc<Rule>>,
 }
 
 struct ApiKey {
@@ -49,14 +60,25 @@ impl Config {
             let scope = Scope::parse(&row.scope)?;
             Some((row.no, ApiKey { hash: row.hash, scope, tenant: row.tenant }))
         });
+        let gate_rules: Vec<Arc<Rule>> = rows.gate_rules.into_iter().map(Arc::new).collect();
         Config {
             epoch: rows.epoch,
             catalogue: Arc::new(catalogue),
             keys: keys.collect(),
             standings: rows.standings.into_iter().collect(),
+            gate: Gate::new(&gate_rules),
+            gate_rules,
             units,
             actions,
         }
+    }
+
+    /// The rule of the gate that a request falls under, if there is one.
+    ///
+    /// # Errors
+    /// What of the request cannot be read.
+    pub fn gate_rule(&self, host: &str, path: &str, method: &str) -> Result<Option<Arc<Rule>>, Unreadable> {
+        Ok(self.gate.table.find(host, path, method)?.map(|place| self.gate.rules[place].clone()))
     }
 
     /// Whether the tenant may spend.
@@ -75,6 +97,14 @@ impl Config {
         let key = self.keys.get(&no)?;
         let same: bool = key.hash.ct_eq(hash).into();
         same.then(|| Caller { key_no: no, scope: key.scope, tenant: key.tenant.clone() })
+    }
+}
+
+impl Gate {
+    fn new(rules: &[Arc<Rule>]) -> Gate {
+        let rules: Vec<Arc<Rule>> = rules.iter().filter(|rule| rule.active).cloned().collect();
+        let table = Table::new(rules.iter().map(|rule| (rule.pattern.clone(), rule.priority)).collect());
+        Gate { table, rules }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::view::Offer;
 use purser_core::Rejection;
+use purser_core::gate::Refusal;
 use std::time::Duration;
 
 /// Why a use case did not do what was asked.
@@ -33,6 +34,9 @@ pub enum AppError {
         /// What can be done.
         offer: Box<Offer>,
     },
+    /// The gate does not let a request pass, for another reason than the ledger's.
+    #[error("refused at the gate: {}", .0.code())]
+    Gate(Refusal),
     /// What is to be read does not exist (or is another tenant's, which is the same to the caller): 404.
     #[error("no such {what}")]
     NotFound {

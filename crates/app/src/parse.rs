@@ -190,7 +190,7 @@ pub(crate) fn usage(measure: &Measure, unit: Option<&Unit>) -> Result<Option<Usa
     }
 }
 
-fn quantity(pointer: &str, text: &str) -> Result<Quantity, AppError> {
+pub(crate) fn quantity(pointer: &str, text: &str) -> Result<Quantity, AppError> {
     let parts = decimal(pointer, text, Quantity::DECIMALS)?;
     if parts < 0 {
         Err(field(pointer, "out_of_range", "a quantity cannot be negative"))

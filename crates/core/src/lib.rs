@@ -19,6 +19,7 @@ pub mod codec;
 pub mod command;
 pub mod decide;
 pub mod entry;
+pub mod gate;
 pub mod id;
 pub mod key;
 pub mod pricing;

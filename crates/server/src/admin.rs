@@ -32,7 +32,7 @@ pub enum Ask {
     KeyCreate {
         /// What it is called.
         name: String,
-        /// `read` or `write`.
+        /// `read`, `write` or `gate`.
         scope: String,
         /// The tenant whose key it is.
         tenant: Option<String>,

@@ -12,6 +12,7 @@ mod mariadb;
 mod pgbouncer;
 mod ports;
 mod postgres;
+mod proxies;
 mod redis;
 
 pub(crate) use galera::Galera;
@@ -36,6 +37,8 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts all of them, beside each other, as each spends most of its time waiting for the disk.
     pub(crate) fn start() -> Result<Self, String> {
+        // Not servers of ours, but whoever runs the tests with ours needs them.
+        proxies::install()?;
         let (pooled, mariadb, redis) = std::thread::scope(|scope| {
             let mariadb = scope.spawn(|| timed("MariaDB", MariaDb::start));
             let redis = scope.spawn(|| timed("Redis", Redis::start));

@@ -2,7 +2,7 @@
 
 use super::{Order, require_reason};
 use crate::App;
-use crate::ask::{DebitAsk, Idempotency, RefundAsk};
+use crate::ask::{DebitAsk, Idempotency, RefundAsk, Remarks};
 use crate::caller::{Caller, Scope};
 use crate::engine::{Outcome, Route};
 use crate::error::AppError;
@@ -67,6 +67,27 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
     caller.require(Scope::Read)?;
     let parsed = parse(app, caller, &ask)?;
     app.return_allowed(parsed.return_url.as_deref())?;
+    let Imagined { decided, wallets, now } = imagine(app, caller, &parsed, ask.settle).await?;
+    let offer = decided.as_ref().err().and_then(|rejection| app.offer(&parsed.subject(), rejection));
+    let quote = decided.as_ref().ok().and_then(|decision| quote_of(app, &parsed, &decision.receipt));
+    let mut answer = outcome(decided, &wallets, now)?;
+    (answer.quote, answer.topup_url) = match offer {
+        Some(offer) => (offer.quote, Some(offer.topup_url)),
+        None => (quote, None),
+    };
+    Ok(answer)
+}
+
+/// What would be decided.
+struct Imagined {
+    decided: Result<decide::Decision, Rejection>,
+    /// The wallets that would be looked at, as they are at `now`.
+    wallets: Vec<Wallet>,
+    now: Timestamp,
+}
+
+/// Decides a debit without making it, on what can be read.
+async fn imagine(app: &App, caller: &Caller, parsed: &Parsed, settle: bool) -> Result<Imagined, AppError> {
     // A user who was never seen has nothing; its wallets are looked at as if they were there, in its tenant if that is.
     let numbers = app.find_user(&parsed.named).await?;
     let (tenant, user) = match numbers {
@@ -75,7 +96,7 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
     };
     let config = app.config();
     let mut wallets = Vec::new();
-    if let Some(id) = wallet_of(&parsed, tenant)? {
+    if let Some(id) = wallet_of(parsed, tenant)? {
         let found = app.wallet_now(WalletKey { tenant, id }).await?;
         let found = found.filter(|found| found.wallet.owner == Owner::User(user));
         wallets.push(found.ok_or(AppError::Rejected(Rejection::WalletNotFound))?.wallet);
@@ -101,21 +122,14 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
         actor: caller.actor(),
         occurred_at: parsed.occurred_at,
         text_digest: None,
-        movement: Movement::Debit(debit_of(&parsed, ask.settle, None)),
+        movement: Movement::Debit(debit_of(parsed, settle, None)),
     };
     let projected: Vec<Wallet> = wallets.iter().map(|wallet| decide::project(wallet, now)).collect();
     let standing = config.standing(tenant);
     let mut state =
         State { catalogue: &config.catalogue, standing, wallets: projected.clone(), history: Vec::new() };
     let decided = decide::decide(&mut state, &command, now);
-    let offer = decided.as_ref().err().and_then(|rejection| app.offer(&parsed.subject(), rejection));
-    let quote = decided.as_ref().ok().and_then(|decision| quote_of(app, &parsed, &decision.receipt));
-    let mut answer = outcome(decided, &projected, now)?;
-    (answer.quote, answer.topup_url) = match offer {
-        Some(offer) => (offer.quote, Some(offer.topup_url)),
-        None => (quote, None),
-    };
-    Ok(answer)
+    Ok(Imagined { decided, wallets: projected, now })
 }
 
 /// The promise of what a debit would have cost just now.
@@ -177,6 +191,24 @@ pub async fn debit(
     queued.answer(app).await
 }
 
+/// Charges a request at the gate, for which the caller was found to have the right. Whoever knocks there may be anybody: a
+/// user who was never seen is refused without being made.
+pub(super) async fn at_the_gate(
+    app: &App,
+    caller: &Caller,
+    ask: DebitAsk,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
+    let parsed = parse(app, caller, &ask)?;
+    if app.find_user(&parsed.named).await?.is_none() {
+        let imagined = imagine(app, caller, &parsed, ask.settle).await?;
+        if let Err(rejection) = imagined.decided {
+            return Err(app.with_offer(&parsed.subject(), rejection.into()));
+        }
+    }
+    enqueue(app, caller, parsed, &ask, &key).await?.answer(app).await
+}
+
 impl Queued {
     /// Waits for what becomes of it.
     async fn answer(self, app: &App) -> Result<Answered, AppError> {
@@ -214,7 +246,17 @@ pub async fn batch(
 
 async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) -> Result<Queued, AppError> {
     caller.require(Scope::Write)?;
-    let parsed = parse(app, caller, ask)?;
+    enqueue(app, caller, parse(app, caller, ask)?, ask, key).await
+}
+
+/// Queues what was parsed; the right to it was looked at.
+async fn enqueue(
+    app: &App,
+    caller: &Caller,
+    parsed: Parsed,
+    ask: &DebitAsk,
+    key: &Idempotency,
+) -> Result<Queued, AppError> {
     let in_time = parse::in_window(parsed.occurred_at, app.now());
     if let Err(error) = in_time.and_then(|()| app.return_allowed(parsed.return_url.as_deref())) {
         let Some((tenant, _)) = app.find_user(&parsed.named).await? else { return Err(error) };
@@ -272,6 +314,28 @@ pub async fn refund(
     let movement = Movement::Refund(Refund { debit, amount });
     let (route, occurred_at) = (Route::Subject(debit), app.now());
     let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &ask.remarks };
+    app.carry_out(caller, order, None).await
+}
+
+/// Gives back all that is left of a debit whose request failed behind the gate. A proxy's key gives back what it took and
+/// nothing else.
+pub(super) async fn give_back_at_the_gate(
+    app: &App,
+    caller: &Caller,
+    debit_id: &str,
+    reason: String,
+    key: Idempotency,
+) -> Result<Answered, AppError> {
+    let (tenant, debit) = parse::id(caller, Prefix::Debit, debit_id, "debit")?;
+    let history = app.read(move |reader| reader.history(tenant, debit)).await?;
+    let charged = history.iter().find(|stored| stored.entry.kind == EntryKind::Debit);
+    if charged.is_none_or(|stored| stored.entry.actor != caller.actor()) {
+        return Err(AppError::NotFound { what: "debit" });
+    }
+    let movement = Movement::Refund(Refund { debit, amount: None });
+    let remarks = Remarks { reason: Some(reason), ..Remarks::default() };
+    let (route, occurred_at) = (Route::Subject(debit), app.now());
+    let order = Order { tenant, user: None, occurred_at, movement, route, key: &key, remarks: &remarks };
     app.carry_out(caller, order, None).await
 }
 

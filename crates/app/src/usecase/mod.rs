@@ -7,6 +7,8 @@ pub mod copy;
 pub mod debit;
 pub mod event;
 pub mod explain;
+pub mod gate;
+pub mod gate_rule;
 pub mod grant;
 pub mod hold;
 pub mod report;

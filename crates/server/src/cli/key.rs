@@ -46,6 +46,8 @@ pub enum ScopeArgument {
     Read,
     /// Read, move credits, change the catalogue.
     Write,
+    /// Ask at the gate and nothing else, as a proxy does.
+    Gate,
 }
 
 /// How often a server that is just starting or stopping is asked again.
@@ -74,6 +76,7 @@ fn ask_of(command: &KeyCommand) -> Ask {
             let scope = match scope {
                 ScopeArgument::Read => "read",
                 ScopeArgument::Write => "write",
+                ScopeArgument::Gate => "gate",
             };
             Ask::KeyCreate { name: name.clone(), scope: scope.to_string(), tenant: tenant.clone() }
         }

@@ -32,6 +32,9 @@ pub struct Reader(pub Caller);
 /// A caller who may move credits and change the catalogue.
 pub struct Writer(pub Caller);
 
+/// A proxy that asks at the gate.
+pub struct Proxy(pub Caller);
+
 /// A strict JSON body of at most `MAX` bytes.
 pub struct JsonBody<const MAX: usize = BODY_MAX>(pub Bytes);
 
@@ -92,6 +95,14 @@ impl FromRequestParts<App> for Writer {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Writer, Problem> {
         caller(parts, app, Scope::Write).await.map(Writer)
+    }
+}
+
+impl FromRequestParts<App> for Proxy {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Proxy, Problem> {
+        caller(parts, app, Scope::Gate).await.map(Proxy)
     }
 }
 

@@ -13,6 +13,7 @@ use purser_app::App;
 use purser_app::error::{AppError, FieldError};
 use purser_app::view::{Offer, QuoteView};
 use purser_core::catalogue::Unit;
+use purser_core::gate::{Refusal, Unreadable};
 use purser_core::{Key, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -229,6 +230,18 @@ impl Problem {
         self
     }
 
+    /// Where credits can be bought, for a lack of them.
+    pub fn topup_url(&self) -> Option<&str> {
+        match &self.more {
+            More::OutOfCredit(_, offer) => Some(&offer.topup_url),
+            More::Nothing
+            | More::Rejected(_)
+            | More::RetryAfter(_)
+            | More::RateLimited { .. }
+            | More::Fault(_) => None,
+        }
+    }
+
     /// Names the field behind a refusal that can come from several: `unit` is what said the unit, `amount` what
     /// said how much.
     pub fn locate(mut self, unit: &str, amount: &str) -> Problem {
@@ -361,6 +374,7 @@ impl From<AppError> for Problem {
                 let problem = Problem::from(rejection.clone());
                 Problem { more: More::OutOfCredit(Box::new(rejection), offer), ..problem }
             }
+            AppError::Gate(refusal) => of_gate(refusal),
             AppError::NotFound { what } => {
                 let problem = Problem::new(StatusCode::NOT_FOUND, "", no_such(what));
                 Problem { code: Cow::Owned(format!("{what}_not_found")), ..problem }
@@ -383,6 +397,25 @@ impl From<AppError> for Problem {
             AppError::Fault(cause) => Problem::fault(cause),
         }
     }
+}
+
+/// What the gate refuses by itself.
+fn of_gate(refusal: Refusal) -> Problem {
+    let status = StatusCode::from_u16(refusal.status()).expect("refusals have HTTP statuses");
+    let detail = match refusal {
+        Refusal::Denied => "The rule that this request falls under lets none pass.",
+        Refusal::NoUser => "The header that names the user is missing or empty.",
+        Refusal::NoRequestId => "The proxy names each request in the header X-Purser-Request-Id.",
+        Refusal::Repeated => {
+            "A request of this name was charged more than a minute ago; a new request has a new name."
+        }
+        Refusal::Unreadable(Unreadable::Host) => "X-Forwarded-Host is not a host.",
+        Refusal::Unreadable(Unreadable::Path) => {
+            "X-Forwarded-Uri has no path that a server would take, or is too long."
+        }
+        Refusal::Unreadable(Unreadable::Method) => "X-Forwarded-Method is not a method in capitals.",
+    };
+    Problem::new(status, refusal.code(), detail)
 }
 
 fn no_such(what: &str) -> String {
@@ -434,6 +467,11 @@ const TITLES: &[(&str, &str)] = &[
     ("cause_repeated", "This was booked before"),
     ("clock_unsafe", "The clock cannot be trusted now"),
     ("deadline_exceeded", "The request waited too long and was not executed"),
+    ("gate_denied", "The gate lets no such request pass"),
+    ("gate_request_id_required", "The proxy has to name the request"),
+    ("gate_request_repeated", "The request was charged long ago"),
+    ("gate_request_unreadable", "The gate cannot read the request"),
+    ("gate_user_required", "The gate has to know the user"),
     ("hold_closed", "The hold was captured or released before"),
     ("hold_expired", "The hold ran out"),
     ("hold_life_exceeded", "A hold lives 24 hours at the most"),

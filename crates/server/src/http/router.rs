@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, events, explain, grants, holds, preflight, prices, reports,
-    stream, tenant_prices, transfers, units, usage_events, wallets,
+    actions, balance, batch, catalogue, debits, events, explain, gate, gate_outcomes, gate_rules, grants,
+    holds, preflight, prices, reports, stream, tenant_prices, transfers, units, usage_events, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -58,6 +58,11 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(catalogue::read, catalogue::put))
         .routes(routes!(events::list))
         .routes(routes!(reports::refusals))
+        .routes(routes!(gate::ask))
+        .routes(routes!(gate::ask_for_nginx))
+        .routes(routes!(gate_outcomes::tell))
+        .routes(routes!(gate_rules::create, gate_rules::list))
+        .routes(routes!(gate_rules::read, gate_rules::put, gate_rules::delete))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

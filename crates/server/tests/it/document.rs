@@ -21,6 +21,10 @@ fn every_operation_says_what_else_it_can_answer() {
                 continue;
             }
             for status in ["401", "403", "422", "429", "500", "503"] {
+                // nginx understands no other refusals than 401 and 403.
+                if (path.as_str(), status) == ("/v1/gate/nginx", "422") {
+                    continue;
+                }
                 let problem = &responses[status]["content"]["application/problem+json"]["schema"]["$ref"];
                 assert_eq!(problem, "#/components/schemas/Problem", "{method} {path} {status}");
             }

@@ -17,6 +17,7 @@ mod commands;
 mod document;
 mod events;
 mod explain;
+mod gate;
 mod limits;
 mod movements;
 mod nodes;

@@ -1,6 +1,7 @@
 //! The catalogue of codes: every refusal and fault the API can answer, with its status.
 
 use purser_app::error::{AppError, FieldError};
+use purser_core::gate::{Refusal, Unreadable};
 use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
 use purser_core::{Amount, Key, Rejection};
@@ -55,6 +56,13 @@ fn every_code_has_one_status() {
         AppError::NotFound { what: "wallet" },
         AppError::Exists { what: "unit" },
         AppError::Exists { what: "action" },
+        AppError::NotFound { what: "gate_rule" },
+        AppError::Exists { what: "gate_rule" },
+        AppError::Gate(Refusal::Denied),
+        AppError::Gate(Refusal::NoUser),
+        AppError::Gate(Refusal::NoRequestId),
+        AppError::Gate(Refusal::Repeated),
+        AppError::Gate(Refusal::Unreadable(Unreadable::Path)),
         unavailable("overloaded"),
         unavailable("deadline_exceeded"),
         unavailable("clock_unsafe"),
@@ -73,8 +81,12 @@ fn every_code_has_one_status() {
     lines.sort();
     lines.dedup();
     insta::assert_snapshot!(lines.join("\n"), @r"
+    400 gate_request_id_required
+    400 gate_request_unreadable
+    401 gate_user_required
     401 unauthenticated
     402 insufficient_credits
+    403 gate_denied
     403 platform_key_required
     403 scope_missing
     403 spending_frozen
@@ -83,12 +95,15 @@ fn every_code_has_one_status() {
     404 action_not_found
     404 cause_not_found
     404 debit_not_found
+    404 gate_rule_not_found
     404 grant_not_found
     404 hold_not_found
     404 wallet_not_found
     409 action_exists
     409 capture_exceeds_hold
     409 cause_repeated
+    409 gate_request_repeated
+    409 gate_rule_exists
     409 hold_closed
     409 hold_expired
     409 hold_life_exceeded

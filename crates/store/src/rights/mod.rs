@@ -74,6 +74,8 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("price", APPEND),
     ("tenant_price", APPEND),
     ("api_key", KEEP),
+    // Written anew where it changes.
+    ("gate_rule", RENEW),
     ("config_epoch", SET),
     ("slot", SET),
     ("meta", KEEP),

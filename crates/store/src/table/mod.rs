@@ -7,6 +7,7 @@ mod action;
 mod api_key;
 mod audit;
 mod catalogue;
+mod gate_rule;
 mod price;
 mod refusal;
 mod secret;
@@ -36,6 +37,7 @@ use crate::hot::rows::number;
 use purser_core::TenantNo;
 use purser_core::catalogue::TenantPrice;
 use purser_core::decide::Standing;
+use purser_core::gate::Rule;
 
 statements! {
     BUMP_CONFIG_EPOCH = "UPDATE config_epoch SET epoch = epoch + 1 WHERE one = 1";
@@ -44,12 +46,13 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 11] = [
+pub(crate) const ALL: [&[(&str, &str)]; 12] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
+    gate_rule::STATEMENTS,
     price::STATEMENTS,
     refusal::STATEMENTS,
     secret::STATEMENTS,
@@ -71,6 +74,8 @@ pub struct ConfigRows {
     pub tenant_prices: Vec<TenantPrice>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
+    /// Rules of the gate, by key.
+    pub gate_rules: Vec<Rule>,
     /// Tenants that may not do everything.
     pub standings: Vec<(TenantNo, Standing)>,
 }
@@ -101,6 +106,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
         api_keys,
+        gate_rules: gate_rule::read_gate_rules(session)?,
         standings: read_standings(session)?,
     })
 }

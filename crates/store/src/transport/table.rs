@@ -19,7 +19,7 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 15] = [
+pub(super) const COLD: [Table; 16] = [
     table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
     table("usage_event", 2, &[("event", Bytes), ("tenant_no", Int), ("debit", Bytes)]),
     table(
@@ -107,6 +107,27 @@ pub(super) const COLD: [Table; 15] = [
             ("tenant_no", Int),
             ("created_at", Int),
             ("revoked_at", Int),
+        ],
+    ),
+    table(
+        "gate_rule",
+        1,
+        &[
+            ("rule_key", Text),
+            ("host", Text),
+            ("path", Text),
+            ("methods", Text),
+            ("priority", Int),
+            ("active", Int),
+            ("effect", Int),
+            ("action_key", Text),
+            ("quantity", Int),
+            ("tenant_key", Text),
+            ("tenant_header", Text),
+            ("user_header", Text),
+            ("user_is", Int),
+            ("fail_open", Int),
+            ("created_at", Int),
         ],
     ),
     table(

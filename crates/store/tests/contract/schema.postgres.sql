@@ -429,3 +429,28 @@ CREATE TABLE refusal_count (
     PRIMARY KEY (tenant_no, quarter, action_no, code)
 );
 CREATE INDEX refusal_count_by_time ON refusal_count (quarter, tenant_no, action_no, code);
+
+-- 0006 gate
+-- Rules of the gate: which requests to somebody's product are charged, and how. What is configured: a rule that changes is
+-- written anew.
+
+-- host is null for any. methods are separated by commas; none means all. effect: 1 charge, 2 free, 3 deny; the columns from
+-- action_key to fail_open are null unless it charges. Without tenant_key and tenant_header each user pays for itself.
+-- user_is: 1 a key, 2 a credential.
+CREATE TABLE gate_rule (
+    rule_key      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    host          TEXT,
+    path          TEXT NOT NULL,
+    methods       TEXT NOT NULL,
+    priority      BIGINT NOT NULL,
+    active        BIGINT NOT NULL,
+    effect        BIGINT NOT NULL,
+    action_key    TEXT COLLATE "C",
+    quantity      BIGINT,
+    tenant_key    TEXT COLLATE "C",
+    tenant_header TEXT,
+    user_header   TEXT,
+    user_is       BIGINT,
+    fail_open     BIGINT,
+    created_at    BIGINT NOT NULL
+);

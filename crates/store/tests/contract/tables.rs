@@ -5,8 +5,9 @@ use crate::home::Home;
 use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::decide::Standing;
 use purser_core::entry::{Actor, ActorKind};
+use purser_core::gate::{Charging, Effect, Pattern, Rule, TenantFrom, UserIs};
 use purser_core::pricing::{Bounds, Model, Rate};
-use purser_core::{Amount, Decimal, Id, Key, Rounding, Scale, TenantNo, Timestamp, UserNo};
+use purser_core::{Amount, Decimal, Id, Key, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo};
 use purser_store::{ActionRow, AuditRow, CatalogueChange, FreshNumbers, Names, NewApiKey, UnitRow};
 
 fn key(text: &str) -> Key {
@@ -224,6 +225,50 @@ fn only_tenants_that_may_not_do_everything_are_part_of_the_configuration(kind: K
     assert_eq!(standings, vec![(TenantNo(2), Standing::Suspended)]);
 }
 
+fn rules_of_the_gate_come_back_as_they_were_written_and_keys_are_taken_once(kind: Kind) {
+    let home = Home::new(kind);
+    let (store, mut writer) = home.open();
+    let charging = Charging {
+        action: key("scan"),
+        quantity: Quantity(2_500_000),
+        tenant: TenantFrom::Fixed(key("acme")),
+        user_header: "X-Who".into(),
+        user_is: UserIs::Credential,
+        open: true,
+    };
+    let rule = |name: &str, host, methods: &[&str], effect| {
+        let pattern = Pattern::parse(host, "/a/*/\u{e9}/**", methods).expect("a pattern");
+        Rule { key: key(name), pattern, priority: -7, active: true, effect, created_at: Timestamp(3) }
+    };
+    let by_header = Charging {
+        tenant: TenantFrom::Header("X-Org".into()),
+        user_is: UserIs::Key,
+        open: false,
+        ..charging.clone()
+    };
+    let personal = Charging { tenant: TenantFrom::Personal, ..by_header.clone() };
+    let mut rules = vec![
+        rule("A", Some("*.example.com"), &["GET", "POST"], Effect::Charge(charging)),
+        rule("a", None, &[], Effect::Charge(by_header)),
+        rule("b", Some("h"), &[], Effect::Charge(personal)),
+        Rule { active: false, ..rule("c", None, &["PUT"], Effect::Free) },
+        rule("d", None, &[], Effect::Deny),
+    ];
+    let mut batch = writer.begin().expect("begin");
+    for rule in rules.iter().rev() {
+        assert!(batch.insert_gate_rule(rule).expect("inserted"));
+    }
+    assert!(!batch.insert_gate_rule(&rules[0]).expect("taken"));
+    batch.commit().expect("commit");
+    assert_eq!(store.read(|reader| reader.config()).expect("read").gate_rules, rules);
+    let mut batch = writer.begin().expect("begin");
+    assert!(batch.delete_gate_rule(&key("d")).expect("deleted"));
+    assert!(!batch.delete_gate_rule(&key("d")).expect("gone already"));
+    batch.commit().expect("commit");
+    rules.pop();
+    assert_eq!(store.read(|reader| reader.config()).expect("read").gate_rules, rules);
+}
+
 fn the_audit_trail_is_read_newest_first(kind: Kind) {
     let home = Home::new(kind);
     let (store, mut writer) = home.open();
@@ -248,5 +293,6 @@ on_every_database! {
     a_catalogue_is_changed_whole_or_not_at_all_once_the_configuration_moved,
     keys_are_found_with_their_tenant_until_they_are_revoked,
     only_tenants_that_may_not_do_everything_are_part_of_the_configuration,
+    rules_of_the_gate_come_back_as_they_were_written_and_keys_are_taken_once,
     the_audit_trail_is_read_newest_first,
 }

@@ -14,6 +14,8 @@ use crate::http::problem::PROBLEM_JSON;
 
 const MALFORMED: (u16, &str) = (400, "The body is not JSON, or the header Idempotency-Key is missing");
 const UNREADABLE: (u16, &str) = (400, "The body is not JSON");
+const UNREADABLE_PASSAGE: (u16, &str) =
+    (400, "The request that is asked about cannot be read, or has no name");
 const UNAUTHENTICATED: (u16, &str) = (401, "No valid key");
 const INSUFFICIENT: (u16, &str) =
     (402, "The balance lacks credits: required, available, shortfall, unit and packages say what is missing");
@@ -36,6 +38,10 @@ pub struct OfQuestions;
 pub struct OfChanges;
 /// Calls that move credits.
 pub struct OfMovements;
+/// Calls at the gate, which may refuse what it is asked about for any reason.
+pub struct OfGate;
+/// The same in the statuses that nginx understands.
+pub struct OfNginx;
 /// The batch, whose debits carry their own refusals.
 pub struct OfBatches;
 
@@ -82,4 +88,6 @@ answers!(OfReads: UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, INVALID, TOO_OFTEN, FAU
 answers!(OfQuestions: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
 answers!(OfChanges: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
 answers!(OfMovements: MALFORMED, UNAUTHENTICATED, INSUFFICIENT, FORBIDDEN, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
+answers!(OfGate: UNREADABLE_PASSAGE, UNAUTHENTICATED, INSUFFICIENT, FORBIDDEN, NOT_FOUND, CONFLICT, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
+answers!(OfNginx: UNAUTHENTICATED, FORBIDDEN, TOO_OFTEN, FAULT, UNAVAILABLE);
 answers!(OfBatches: UNREADABLE, UNAUTHENTICATED, FORBIDDEN, TIMEOUT, TOO_LARGE, NOT_JSON, INVALID, TOO_OFTEN, FAULT, UNAVAILABLE);
