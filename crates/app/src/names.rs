@@ -65,6 +65,12 @@ impl App {
         }
     }
 
+    /// The tenant of a user that was looked up before.
+    pub(crate) fn known_tenant(&self, named: &Named) -> Option<TenantNo> {
+        let key = (named.tenant.clone(), named.user.clone());
+        self.inner.names.numbers.read().get(&key).map(|(tenant, _)| *tenant)
+    }
+
     /// The number of the tenant a request names, if it was ever used. Makes nothing.
     pub(crate) async fn find_tenant(&self, named: &Named) -> Result<Option<TenantNo>, AppError> {
         // A personal tenant is there when its user is.

@@ -10,7 +10,8 @@ use purser_core::catalogue::Unit;
 use purser_core::rejection::Misfit;
 use purser_core::{Amount, Key, Rejection};
 
-use super::{AmountOut, More, Problem, ProblemOut, no_such, title};
+use super::titles::title;
+use super::{AmountOut, More, Problem, ProblemOut, no_such};
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Problem {
