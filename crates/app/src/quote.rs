@@ -13,9 +13,9 @@ use crate::signed::{Content, Parts};
 use crate::view::{Offer, QuoteView};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::command::{Promise, Quote};
-use purser_core::entry::Usage;
+use purser_core::entry::{Charge, Usage};
 use purser_core::time::{DAY, SECOND};
-use purser_core::{Amount, Id, Key, PriceId, Rejection, TenantNo, Timestamp, WalletId};
+use purser_core::{Amount, Id, Key, PriceId, Quantity, Rejection, TenantNo, Timestamp, WalletId};
 
 /// How long a quote binds, in microseconds.
 const LIFE: i64 = 300 * SECOND;
@@ -70,18 +70,14 @@ struct Priced {
     price: PriceId,
     unit: Key,
     amount: Amount,
+    used_before: Option<Quantity>,
 }
 
 impl App {
-    /// A promise of this cost for this request.
-    pub(crate) fn promise(
-        &self,
-        subject: &Subject<'_>,
-        price: PriceId,
-        unit: &Unit,
-        amount: Amount,
-    ) -> QuoteView {
-        self.sign(subject, &Priced { price, unit: unit.code.clone(), amount }, LIFE)
+    /// A promise of what this request would be charged now; none where no price says so.
+    pub(crate) fn promise(&self, subject: &Subject<'_>, charge: &Charge, unit: &Unit) -> Option<QuoteView> {
+        let (unit, amount, used_before) = (unit.code.clone(), charge.cost, charge.used_before);
+        Some(self.sign(subject, &Priced { price: charge.price?, unit, amount, used_before }, LIFE))
     }
 
     fn sign(&self, subject: &Subject<'_>, priced: &Priced, life: i64) -> QuoteView {
@@ -94,6 +90,10 @@ impl App {
             .fixed(&priced.amount.0.to_be_bytes())
             .fixed(&expires_at.0.to_be_bytes())
             .part(priced.unit.as_str().as_bytes());
+        let content = match priced.used_before {
+            Some(used) => content.fixed(&used.0.to_be_bytes()),
+            None => content,
+        };
         QuoteView { token: self.inner.secrets.seal("quote", content.bytes()), expires_at }
     }
 
@@ -110,18 +110,20 @@ impl App {
     /// What a request that was refused for lack of credits can do: buy some, and come back with a quote that is kept for as
     /// long as the link. None where the refusal is another one.
     pub(crate) fn offer(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<Offer> {
-        let Rejection::InsufficientCredits { required, available, unit } = rejection else { return None };
+        let Rejection::InsufficientCredits { required, available, unit, used_before } = rejection else {
+            return None;
+        };
         let locked = subject.promise.filter(|promise| promise.unit == *unit).map(|promise| promise.price);
         let catalogue = self.catalogue();
         // Who was never seen pays what everybody pays.
         let tenant = self.known_tenant(subject.named).unwrap_or(TenantNo(0));
-        let in_force = || {
-            catalogue.price_at(tenant, subject.action, unit, subject.occurred_at).map(|price| price.id)
-        };
+        let in_force =
+            || catalogue.price_at(tenant, subject.action, unit, subject.occurred_at).map(|price| price.id);
         let price = locked.or_else(in_force)?;
         let counted = catalogue.unit(unit).cloned()?;
-        let quote =
-            self.sign(subject, &Priced { price, unit: unit.clone(), amount: *required }, LIFE_WITH_LINK);
+        let (amount, used_before) = (*required, *used_before);
+        let priced = Priced { price, unit: unit.clone(), amount, used_before };
+        let quote = self.sign(subject, &priced, LIFE_WITH_LINK);
         let content = Content::default()
             .fixed(&[VERSION])
             .fixed(&self.inner.ids.id().to_bytes())
@@ -221,7 +223,12 @@ fn read(content: &[u8]) -> Option<([u8; 32], Promise)> {
     let amount = Amount(i64::from_be_bytes(parts.fixed()?));
     let expires_at = Timestamp(i64::from_be_bytes(parts.fixed()?));
     let unit = Key::parse(&parts.text()?)?;
-    Some((digest, Promise { id, price, unit, amount, expires_at, used: false }))
+    // Behind everything else, where the price is metered.
+    let used_before = match parts.0 {
+        [] => None,
+        _ => Some(Quantity(i64::from_be_bytes(parts.fixed()?))),
+    };
+    Some((digest, Promise { id, price, unit, amount, used_before, expires_at, used: false }))
 }
 
 /// Scheme, host and port of an absolute http(s) address, in lower case; none for anything else.

@@ -84,6 +84,8 @@ pub enum Prefix {
     Refund,
     /// `rev_`: a revocation of a grant
     Revocation,
+    /// `lim_`: a limit
+    Limit,
 }
 
 impl Prefix {
@@ -100,6 +102,7 @@ impl Prefix {
             Prefix::Price => "pri_",
             Prefix::Refund => "ref_",
             Prefix::Revocation => "rev_",
+            Prefix::Limit => "lim_",
         }
     }
 }

@@ -3,8 +3,10 @@
 //! A rejection is expected and part of the API: nothing was booked, nothing is stored under the idempotency key, and
 //! the same call may succeed later. Faults (the machine failed) and bugs never take this type.
 
-use crate::amount::Amount;
+use crate::amount::{Amount, Quantity};
+use crate::id::Id;
 use crate::key::Key;
+use crate::time::Timestamp;
 use crate::wallet::HoldState;
 
 /// In what way usage does not fit a price.
@@ -114,6 +116,23 @@ pub enum Rejection {
         available: Amount,
         /// The unit both are counted in.
         unit: Key,
+        /// Where the price is metered, what its counter said: what is needed was computed from there.
+        used_before: Option<Quantity>,
+    },
+    /// A limit on what may be used in a period would be passed.
+    LimitReached {
+        /// Which; of several, the one that lasts longest.
+        limit: Id,
+        /// The most it allows in a period.
+        amount: Amount,
+        /// What counts against it already.
+        used: Amount,
+        /// What the command would add.
+        required: Amount,
+        /// The unit all three are counted in.
+        unit: Key,
+        /// When its next period begins.
+        resets_at: Timestamp,
     },
 }
 
@@ -150,6 +169,7 @@ impl Rejection {
             Rejection::RevokeExceedsUnspent { .. } => "revoke_exceeds_unspent",
             Rejection::CauseRepeated => "cause_repeated",
             Rejection::InsufficientCredits { .. } => "insufficient_credits",
+            Rejection::LimitReached { .. } => "limit_reached",
         }
     }
 
@@ -170,7 +190,10 @@ impl Rejection {
             | Rejection::DebitNotFound
             | Rejection::GrantNotFound
             | Rejection::CauseNotFound => 404,
-            Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed => 403,
+            Rejection::TenantSuspended
+            | Rejection::SpendingFrozen
+            | Rejection::TenantClosed
+            | Rejection::LimitReached { .. } => 403,
             Rejection::QuoteInvalid
             | Rejection::QuoteMismatch
             | Rejection::QuoteUsed

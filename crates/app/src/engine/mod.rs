@@ -12,6 +12,7 @@ mod job;
 mod live;
 mod trouble;
 mod unsaved;
+mod wanted;
 mod work;
 
 pub use behind::{Behind, BehindParts};

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, prices, stream,
+    actions, balance, batch, catalogue, debits, explain, grants, holds, limits, preflight, prices, stream,
     tenant_prices, transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
@@ -55,6 +55,8 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(prices::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(catalogue::read, catalogue::put))
+        .routes(routes!(limits::set, limits::list))
+        .routes(routes!(limits::remove))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

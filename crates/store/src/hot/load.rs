@@ -4,7 +4,7 @@
 
 use super::LoadedWallet;
 use super::rows::{
-    entry_columns, hold_columns, id, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
+    entry_columns, hold_columns, id, int, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
     read_lot, read_wallet_row, wallet_columns,
 };
 use crate::dialect::{Dialect, statements};
@@ -12,7 +12,7 @@ use crate::driver::{Columns, Session, values};
 use crate::error::StoreError;
 use crate::position::Position;
 use purser_core::wallet::{Hold, Lot};
-use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
+use purser_core::{CounterKey, Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 
 statements! {
     WALLET = concat!("SELECT ", wallet_columns!(), " FROM wallet WHERE tenant_no = ?1 AND wallet_id = ?2");
@@ -39,6 +39,8 @@ statements! {
     QUOTES_OVER = "
         SELECT tenant_no, quote_id FROM quote_use WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2";
     FORGET_QUOTE = "DELETE FROM quote_use WHERE tenant_no = ?1 AND quote_id = ?2";
+    COUNTER = "
+        SELECT used FROM counter WHERE tenant_no = ?1 AND subject = ?2 AND rule = ?3 AND period_start = ?4";
     WALLET_OF = "
         SELECT wallet_id FROM entry WHERE subject = ?2 AND tenant_no = ?1 ORDER BY recorded_at, position LIMIT 1";
 }
@@ -150,6 +152,22 @@ pub(crate) fn use_quote(
 ) -> Result<(), StoreError> {
     session.execute(USE_QUOTE, values![tenant.0, &quote.to_bytes(), expires_at.0])?;
     Ok(())
+}
+
+/// What these counters say; those that are not there are left out.
+pub(crate) fn counters(
+    session: Session<'_>,
+    wanted: &[CounterKey],
+) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+    let one = |key: &CounterKey| {
+        let (subject, rule) = (key.subject.to_bytes(), key.rule.to_bytes());
+        let used =
+            session.first(COUNTER, values![key.tenant.0, &subject, &rule, key.period_start.0], |row| {
+                int(row, 0)
+            });
+        used.map(|used| used.map(|used| (*key, used))).transpose()
+    };
+    wanted.iter().filter_map(one).collect()
 }
 
 /// Forgets used quotes whose time was over before `before`, at most so many; whether some are left.

@@ -7,6 +7,7 @@ mod action;
 mod api_key;
 mod audit;
 mod catalogue;
+mod limit;
 mod price;
 mod secret;
 mod tenant;
@@ -34,6 +35,7 @@ use crate::hot::rows::number;
 use purser_core::TenantNo;
 use purser_core::catalogue::TenantPrice;
 use purser_core::decide::Standing;
+use purser_core::limit::Limit;
 
 statements! {
     BUMP_CONFIG_EPOCH = "UPDATE config_epoch SET epoch = epoch + 1 WHERE one = 1";
@@ -42,12 +44,13 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 10] = [
+pub(crate) const ALL: [&[(&str, &str)]; 11] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
+    limit::STATEMENTS,
     price::STATEMENTS,
     secret::STATEMENTS,
     tenant::STATEMENTS,
@@ -66,6 +69,8 @@ pub struct ConfigRows {
     pub actions: Vec<ActionRow>,
     /// Price versions that tenants have for themselves.
     pub tenant_prices: Vec<TenantPrice>,
+    /// Limits on what tenants use.
+    pub limits: Vec<Limit>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
     /// Tenants that may not do everything.
@@ -97,6 +102,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         units: read_units(session)?,
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
+        limits: limit::read_limits(session)?,
         api_keys,
         standings: read_standings(session)?,
     })

@@ -405,3 +405,18 @@ CREATE TABLE quote_use (
     PRIMARY KEY (tenant_no, quote_id)
 );
 CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
+
+-- 0005 limits
+-- Limits: at most so much of a unit in a day, week or month (period 1, 2, 3), for all users of a tenant together (whose 1), for
+-- each of them (2) or for one (3), of one action or of all. What counts against one is in the table counter.
+CREATE TABLE limit_rule (
+    limit_id   BYTEA NOT NULL PRIMARY KEY,
+    tenant_no  BIGINT NOT NULL,
+    whose      BIGINT NOT NULL,
+    user_no    BIGINT,
+    action_no  BIGINT,
+    unit_code  TEXT COLLATE "C" NOT NULL,
+    amount     BIGINT NOT NULL,
+    period     BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);

@@ -390,3 +390,18 @@ CREATE TABLE quote_use (
     PRIMARY KEY (tenant_no, quote_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
+
+-- 0005 limits
+-- Limits: at most so much of a unit in a day, week or month (period 1, 2, 3), for all users of a tenant together (whose 1), for
+-- each of them (2) or for one (3), of one action or of all. What counts against one is in the table counter.
+CREATE TABLE limit_rule (
+    limit_id   BLOB NOT NULL PRIMARY KEY,
+    tenant_no  INTEGER NOT NULL,
+    whose      INTEGER NOT NULL,
+    user_no    INTEGER,
+    action_no  INTEGER,
+    unit_code  TEXT NOT NULL,
+    amount     INTEGER NOT NULL,
+    period     INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

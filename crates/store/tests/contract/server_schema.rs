@@ -5,6 +5,15 @@ use crate::home::{Hand, Home, refusal};
 use crate::world::Account;
 use purser_store::{Store, StoreError, migrate_server};
 
+/// The numbers of all migrations, as their rendered text names them.
+fn migrations() -> Vec<u32> {
+    let text = purser_store::rendered_schema("sqlite").expect("a known system");
+    let number = |line: &str| line.strip_prefix("-- ")?.split_once(' ')?.0.parse().ok();
+    let numbers: Vec<u32> = text.lines().filter_map(number).collect();
+    assert!(numbers.len() > 1 && numbers.iter().copied().eq(1..=numbers.len() as u32), "{numbers:?}");
+    numbers
+}
+
 fn connect(home: &Home) -> StoreError {
     refusal(Store::connect(&home.target(), &home.options, 1))
 }
@@ -22,7 +31,7 @@ fn a_database_without_a_schema_is_refused_and_left_alone(kind: Kind) {
 
 fn an_older_schema_is_refused_until_it_is_migrated(kind: Kind) {
     let home = Home::new(kind);
-    home.hand().must("DELETE FROM refinery_schema_history WHERE version >= 2");
+    home.hand().must("DELETE FROM refinery_schema_history WHERE version > 2");
     let refused = connect(&home);
     assert!(matches!(&refused, StoreError::Older { found, .. } if found == "schema 2"), "{refused}");
 }
@@ -43,7 +52,7 @@ fn ten_nodes_that_migrate_at_once_migrate_once(kind: Kind) {
         nodes.into_iter().map(|node| node.join().expect("no panic").expect("migrated")).collect()
     });
     let mut some: Vec<_> = applied.iter().filter(|applied| !applied.is_empty()).collect();
-    assert_eq!(some.pop(), Some(&vec![1, 2, 3, 4]), "{applied:?}");
+    assert_eq!(some.pop(), Some(&migrations()), "{applied:?}");
     assert!(some.is_empty(), "{applied:?}");
     let (_, mut writer) = home.open();
     let mut batch = writer.begin().expect("begin");
@@ -68,7 +77,7 @@ fn a_migration_that_fails_leaves_nothing_in_the_way_of_the_next(kind: Kind) {
     }
     hand.must("DROP TABLE wallet");
     if kind == Kind::Postgres {
-        assert_eq!(migrate_server(&home.target()).expect("migrated"), [1, 2, 3, 4]);
+        assert_eq!(migrate_server(&home.target()).expect("migrated"), migrations());
     }
 }
 

@@ -10,7 +10,7 @@ use purser_core::catalogue::Unit;
 use purser_core::rejection::Misfit;
 use purser_core::{Amount, Key, Rejection};
 
-use super::{AmountOut, More, Problem, ProblemOut, no_such, title};
+use super::{AmountOut, More, Problem, ProblemOut, TimeOut, no_such, title};
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Problem {
@@ -23,6 +23,7 @@ impl From<Rejection> for Problem {
             | Rejection::CaptureExceedsHold { .. }
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
+            | Rejection::LimitReached { .. }
             | Rejection::HoldClosed { .. } => problem.more = More::Rejected(Box::new(rejection)),
             Rejection::UsageInvalid { misfit } => problem.at(pointer_of(misfit), code),
             Rejection::AmountNotPositive => problem.at("/amount", code),
@@ -57,7 +58,7 @@ impl From<Rejection> for Problem {
 pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: impl Fn(&Key) -> Option<Unit>) {
     let shown = |code: &Key, amount: &Amount| unit_of(code).map(|unit| AmountOut::of(&unit, *amount));
     let counted_in = match rejection {
-        Rejection::InsufficientCredits { required, available, unit } => {
+        Rejection::InsufficientCredits { required, available, unit, .. } => {
             document.required = shown(unit, required);
             document.available = shown(unit, available);
             // What is available already counts the debt, so this does too.
@@ -77,6 +78,13 @@ pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: im
         }
         Rejection::RevokeExceedsUnspent { revocable, unit } => {
             document.revocable = shown(unit, revocable);
+            unit
+        }
+        Rejection::LimitReached { amount, used, required, unit, resets_at, .. } => {
+            document.required = shown(unit, required);
+            document.limit = shown(unit, amount);
+            document.used = shown(unit, used);
+            document.resets_at = Some(TimeOut(*resets_at));
             unit
         }
         Rejection::HoldClosed { state } => return document.state = Some(state.name()),
@@ -113,6 +121,9 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         }
         Rejection::QuoteUsed => "A debit or hold was made with it already; ask for another one.",
         Rejection::QuoteExpired => "Ask for another one: the price may have changed.",
+        Rejection::LimitReached { .. } => {
+            "What may be used in this period is used up; the next one begins at resets_at."
+        }
         Rejection::HoldExpired => {
             "The hold ran out; work that was done is charged by a capture with the mode `settle`."
         }

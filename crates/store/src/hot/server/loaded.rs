@@ -4,7 +4,7 @@ use super::super::{KeyDigest, LoadedWallet, StoredAnswer, load};
 use crate::error::StoreError;
 use crate::position::Position;
 use purser_core::wallet::{Debt, Freeze, Hold, Lot};
-use purser_core::{Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
+use purser_core::{CounterKey, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What the commands of a batch are about, as far as it is known before anything is loaded.
@@ -16,6 +16,8 @@ pub struct Wanted {
     pub subjects: Vec<(TenantNo, Id)>,
     /// The quotes that they bring.
     pub quotes: Vec<(TenantNo, Id)>,
+    /// The counters that they look at.
+    pub counters: Vec<CounterKey>,
     /// The keys they are sent under.
     pub keys: Vec<KeyDigest>,
 }
@@ -28,6 +30,14 @@ impl Wanted {
         wanted
     }
 
+    /// The counters in the order in which every node locks them, each once.
+    pub(super) fn counters_in_lock_order(&self) -> Vec<CounterKey> {
+        let mut keys = self.counters.clone();
+        keys.sort_unstable_by_key(counter_order);
+        keys.dedup();
+        keys
+    }
+
     /// The wallets in the order in which every node locks them, each once.
     pub(super) fn in_lock_order(&self, owners: &[(TenantNo, Id, WalletId)]) -> Vec<WalletKey> {
         let of_subjects = owners.iter().map(|(tenant, _, id)| WalletKey { tenant: *tenant, id: *id });
@@ -37,6 +47,11 @@ impl Wanted {
         keys.dedup();
         keys
     }
+}
+
+/// As the database sorts them: numbers of tenants are signed there.
+pub(super) fn counter_order(key: &CounterKey) -> (i64, Id, Id, Timestamp) {
+    (key.tenant.0 as i64, key.subject, key.rule, key.period_start)
 }
 
 /// The row of a writer's slot, locked.
@@ -70,6 +85,8 @@ pub(super) struct Opened {
     pub(super) answers: Vec<(KeyDigest, StoredAnswer)>,
     /// Of the quotes that were asked for, those that were used.
     pub(super) quotes: Vec<(TenantNo, Id)>,
+    /// The counters that were asked for, locked.
+    pub(super) counters: Vec<(CounterKey, i64)>,
 }
 
 /// What a batch knows of the database.
@@ -82,6 +99,8 @@ pub(super) struct Loaded {
     pub(super) answers: FxHashMap<KeyDigest, Option<StoredAnswer>>,
     /// Quotes that were looked up, and whether they were used.
     pub(super) quotes: FxHashMap<(TenantNo, Id), bool>,
+    /// Counters under lock.
+    pub(super) counters: FxHashMap<CounterKey, i64>,
     /// Lots and holds that have rows.
     pub(super) lots: FxHashSet<(TenantNo, LotId)>,
     pub(super) holds: FxHashSet<(TenantNo, Id)>,
@@ -94,6 +113,7 @@ impl Loaded {
             owners: opened.owners.into_iter().map(|(tenant, subject, id)| ((tenant, subject), id)).collect(),
             answers: wanted.keys.iter().map(|key| (*key, None)).collect(),
             quotes: wanted.quotes.iter().map(|quote| (*quote, false)).collect(),
+            counters: opened.counters.into_iter().collect(),
             lots: FxHashSet::default(),
             holds: FxHashSet::default(),
         };

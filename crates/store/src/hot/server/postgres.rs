@@ -6,8 +6,8 @@
 //! nothing, the COMMIT among them.
 
 use super::super::rows::{
-    array, bytes, id, int, lot_columns, number, read_debt, read_freeze, read_hold, read_lot, read_wallet_row,
-    small, wallet_columns, wallet_key,
+    array, bytes, id, int, lot_columns, number, read_counter, read_debt, read_freeze, read_hold, read_lot,
+    read_wallet_row, small, wallet_columns, wallet_key,
 };
 use super::super::{KeyDigest, StoredAnswer};
 use super::lease::Seal;
@@ -17,7 +17,7 @@ use super::postgres_call::{Call, send};
 use crate::driver::postgres::{PostgresLink, classify};
 use crate::driver::{Columns, unreadable};
 use crate::error::{CommitError, StoreError};
-use purser_core::{Id, TenantNo, Timestamp, WalletId, WalletKey};
+use purser_core::{CounterKey, Id, TenantNo, Timestamp, WalletId, WalletKey};
 use tokio_postgres::Row;
 use tokio_postgres::error::Severity;
 
@@ -79,6 +79,21 @@ const QUOTES: &str = "
      CROSS JOIN LATERAL (
            SELECT 1 FROM quote_use WHERE tenant_no = of_tenant AND quote_id = of_quote OFFSET 0) AS used";
 
+/// A row that is not there cannot be locked: so each is made first, and whoever comes second waits here for the first.
+const MAKE_COUNTERS: &str = "
+    INSERT INTO counter (tenant_no, subject, rule, period_start, used)
+    SELECT of_tenant, of_subject, of_rule, of_period, 0
+      FROM unnest($1, $2, $3, $4) AS asked (of_tenant, of_subject, of_rule, of_period)
+        ON CONFLICT (tenant_no, subject, rule, period_start) DO NOTHING";
+const COUNTERS: &str = "
+    SELECT counter.* FROM unnest($1, $2, $3, $4) AS asked (of_tenant, of_subject, of_rule, of_period)
+     CROSS JOIN LATERAL (
+           SELECT tenant_no, subject, rule, period_start, used FROM counter
+            WHERE tenant_no = of_tenant AND subject = of_subject AND rule = of_rule AND period_start = of_period
+              FOR UPDATE) AS counter";
+const COUNT: &str = "
+    INSERT INTO counter (tenant_no, subject, rule, period_start, used) SELECT * FROM unnest($1, $2, $3, $4, $5)
+        ON CONFLICT (tenant_no, subject, rule, period_start) DO UPDATE SET used = counter.used + excluded.used";
 const INSERT_QUOTES: &str = "
     INSERT INTO quote_use (tenant_no, quote_id, expires_at) SELECT * FROM unnest($1, $2, $3)";
 const INSERT_TEXTS: &str = "
@@ -165,6 +180,10 @@ pub(super) fn open(link: &PostgresLink, slot: u8, wanted: &Wanted) -> Result<Ope
     if !asked.is_empty() {
         calls.extend(loads(&asked));
     }
+    let counted = wanted.counters_in_lock_order();
+    if !counted.is_empty() {
+        calls.extend(counter_loads(&counted));
+    }
     if !wanted.keys.is_empty() {
         calls.push(Call::new(ANSWERS).bytes(wanted.keys.iter().map(|key| key.bytes())));
     }
@@ -180,17 +199,46 @@ pub(super) fn open(link: &PostgresLink, slot: u8, wanted: &Wanted) -> Result<Ope
     let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| classify(&error));
     let slot = read_slot(&next()?)?;
     let rows = if asked.is_empty() { WalletRows::default() } else { read_wallets(&mut next)? };
+    let counters = if counted.is_empty() { Vec::new() } else { read_counters(&mut next)? };
     let answers = if wanted.keys.is_empty() { Vec::new() } else { read_answers(&next()?)? };
     let used = if wanted.quotes.is_empty() { Vec::new() } else { next()? };
     let quotes = used.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?)));
     let quotes = quotes.collect::<Result<_, StoreError>>()?;
-    Ok(Opened { slot, asked, owners, rows, answers, quotes })
+    Ok(Opened { slot, asked, owners, rows, answers, quotes, counters })
 }
 
 /// Wallets under lock, within a transaction.
 pub(super) fn wallets(link: &PostgresLink, asked: &[WalletKey]) -> Result<WalletRows, StoreError> {
     let mut answers = send(link, None, &loads(asked), None)?.into_iter();
     read_wallets(&mut || answers.next().expect("one answer for each call").map_err(|error| classify(&error)))
+}
+
+/// Counters under lock, within a transaction, in the order in which every node locks them.
+pub(super) fn counters(
+    link: &PostgresLink,
+    asked: &[CounterKey],
+) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+    let mut answers = send(link, None, &counter_loads(asked), None)?.into_iter();
+    read_counters(&mut || answers.next().expect("one answer for each call").map_err(|error| classify(&error)))
+}
+
+fn counter_loads(asked: &[CounterKey]) -> Vec<Call<'static>> {
+    [MAKE_COUNTERS, COUNTERS].into_iter().map(|sql| counter_keys(Call::new(sql), asked.iter())).collect()
+}
+
+fn counter_keys<'a, 'k>(call: Call<'a>, keys: impl Iterator<Item = &'k CounterKey> + Clone) -> Call<'a> {
+    call.ints(keys.clone().map(|key| key.tenant.0 as i64))
+        .fixed(keys.clone().map(|key| key.subject.to_bytes()))
+        .fixed(keys.clone().map(|key| key.rule.to_bytes()))
+        .ints(keys.map(|key| key.period_start.0))
+}
+
+fn read_counters(
+    next: &mut impl FnMut() -> Result<Vec<Row>, StoreError>,
+) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+    // The answer to making them.
+    next()?;
+    next()?.iter().map(|row| read_counter(row)).collect()
 }
 
 /// The answers to keys, as committed now.
@@ -372,6 +420,11 @@ fn further_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .fixed(quotes.iter().map(|row| row.quote.to_bytes()))
                 .ints(quotes.iter().map(|row| row.expires_at.0)),
         );
+    }
+    let counts = pending.counts_in_lock_order();
+    if !counts.is_empty() {
+        let call = counter_keys(Call::new(COUNT), counts.iter().map(|(key, _)| key));
+        calls.push(call.ints(counts.iter().map(|(_, change)| *change)));
     }
     let new: Vec<&WalletRow> = pending.wallets.iter().filter(|row| row.before.is_none()).collect();
     if !new.is_empty() {
