@@ -274,6 +274,10 @@ pub struct TierAsk {
 /// A price version.
 #[derive(Clone, Debug)]
 pub struct PriceAsk {
+    /// Free of charge in each period; pointers into it start with `/included`.
+    pub included: Option<IncludedAsk>,
+    /// Whether tiers go by what the tenant used this month, not by the call.
+    pub by_month: bool,
     /// The unit's code; `credit` unless said.
     pub unit: Option<String>,
     /// The arithmetic.
@@ -353,6 +357,34 @@ pub struct GateOutcomeAsk {
     pub debit: Option<String>,
     /// RFC 3339; now unless said.
     pub occurred_at: Option<String>,
+}
+
+/// `POST /v1/limits`
+#[derive(Clone, Debug)]
+pub struct LimitAsk {
+    /// The tenant's key; the user's personal tenant unless said.
+    pub tenant: Option<String>,
+    /// The one user it is for.
+    pub user: Option<String>,
+    /// Whether it is for each user by itself.
+    pub each_user: bool,
+    /// The key of the one action it is for.
+    pub action: Option<String>,
+    /// The unit's code; `credit` unless said.
+    pub unit: Option<String>,
+    /// The most, decimal text.
+    pub amount: String,
+    /// `day`, `week` or `month`.
+    pub period: String,
+}
+
+/// So much of each period is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncludedAsk {
+    /// Decimal text.
+    pub quantity: String,
+    /// `day`, `week` or `month`; `month` unless said.
+    pub period: Option<String>,
 }
 
 /// `POST /v1/actions`

@@ -55,7 +55,8 @@ impl Config {
             units.iter().map(|row| row.unit.clone()),
             actions.iter().map(|row| row.action.clone()),
         )
-        .with_tenant_prices(rows.tenant_prices);
+        .with_tenant_prices(rows.tenant_prices)
+        .with_limits(rows.limits);
         let keys = rows.api_keys.into_iter().filter(|row| row.revoked_at.is_none()).filter_map(|row| {
             let scope = Scope::parse(&row.scope)?;
             Some((row.no, ApiKey { hash: row.hash, scope, tenant: row.tenant }))

@@ -13,9 +13,9 @@ use crate::signed::{Content, Parts};
 use crate::view::{Offer, QuoteView};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::command::{Promise, Quote};
-use purser_core::entry::Usage;
+use purser_core::entry::{Charge, Usage};
 use purser_core::time::{DAY, SECOND};
-use purser_core::{Amount, Id, Key, PriceId, Rejection, TenantNo, Timestamp, WalletId};
+use purser_core::{Amount, Id, Key, PriceId, Quantity, Rejection, TenantNo, Timestamp, WalletId};
 
 /// How long a quote binds, in microseconds.
 const LIFE: i64 = 300 * SECOND;
@@ -71,25 +71,27 @@ struct Terms {
     unit: Key,
     amount: Amount,
     expires_at: Timestamp,
+    used_before: Option<Quantity>,
 }
 
 impl App {
-    /// A promise of this cost for this request.
-    pub(crate) fn promise(
-        &self,
-        subject: &Subject<'_>,
-        price: PriceId,
-        unit: &Unit,
-        amount: Amount,
-    ) -> QuoteView {
+    /// A promise of what this request would be charged now; none where no price says so.
+    pub(crate) fn promise(&self, subject: &Subject<'_>, charge: &Charge, unit: &Unit) -> Option<QuoteView> {
         let (id, expires_at) = (self.inner.ids.id(), self.now().plus(LIFE));
-        self.sign(subject, &Terms { id, price, unit: unit.code.clone(), amount, expires_at })
+        let (unit, amount, used_before) = (unit.code.clone(), charge.cost, charge.used_before);
+        Some(self.sign(subject, &Terms { id, price: charge.price?, unit, amount, expires_at, used_before }))
     }
 
     /// What was refused for lack of credits, to be kept until there are some. A promise that came with the request is
     /// made longer and stays the same promise: it is used once, however often it is refused, and a day after it was first
     /// given it ends.
-    fn keep(&self, subject: &Subject<'_>, price: PriceId, unit: &Unit, amount: Amount) -> QuoteView {
+    fn keep(
+        &self,
+        subject: &Subject<'_>,
+        (price, used_before): (PriceId, Option<Quantity>),
+        unit: &Key,
+        amount: Amount,
+    ) -> QuoteView {
         let until = self.now().plus(LIFE_WITH_LINK);
         let (id, expires_at) = match subject.promise {
             None => (self.inner.ids.id(), until),
@@ -99,7 +101,7 @@ impl App {
                 (promise.id, until.min(given.plus(LIFE_WITH_LINK)).max(promise.expires_at))
             }
         };
-        self.sign(subject, &Terms { id, price, unit: unit.code.clone(), amount, expires_at })
+        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, used_before })
     }
 
     fn sign(&self, subject: &Subject<'_>, terms: &Terms) -> QuoteView {
@@ -111,6 +113,10 @@ impl App {
             .fixed(&terms.amount.0.to_be_bytes())
             .fixed(&terms.expires_at.0.to_be_bytes())
             .part(terms.unit.as_str().as_bytes());
+        let content = match terms.used_before {
+            Some(used) => content.fixed(&used.0.to_be_bytes()),
+            None => content,
+        };
         let token = self.inner.secrets.seal("quote", content.bytes());
         QuoteView { token, expires_at: terms.expires_at }
     }
@@ -128,9 +134,10 @@ impl App {
     /// What a request that was refused for lack of credits can do: buy some, and come back with a quote that is kept for as
     /// long as the link. None where the refusal is another one.
     pub(crate) fn offer(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<Offer> {
-        let Rejection::InsufficientCredits { required, unit, price, .. } = rejection else { return None };
-        let counted = self.catalogue().unit(unit).cloned()?;
-        let quote = price.map(|price| self.keep(subject, price, &counted, *required));
+        let Rejection::InsufficientCredits { required, unit, price, used_before, .. } = rejection else {
+            return None;
+        };
+        let quote = price.map(|price| self.keep(subject, (price, *used_before), unit, *required));
         let Named { tenant, user } = subject.named;
         let refused = Refused { tenant: tenant.as_ref(), user, action: &subject.action.key };
         let topup_url = self.topup_url(&refused, rejection, subject.return_url)?;
@@ -262,7 +269,12 @@ fn read(content: &[u8]) -> Option<([u8; 32], Promise)> {
     let amount = Amount(i64::from_be_bytes(parts.fixed()?));
     let expires_at = Timestamp(i64::from_be_bytes(parts.fixed()?));
     let unit = Key::parse(&parts.text()?)?;
-    Some((digest, Promise { id, price, unit, amount, expires_at, used: false }))
+    // Behind everything else, where the price is metered.
+    let used_before = match parts.0 {
+        [] => None,
+        _ => Some(Quantity(i64::from_be_bytes(parts.fixed()?))),
+    };
+    Some((digest, Promise { id, price, unit, amount, used_before, expires_at, used: false }))
 }
 
 /// Scheme, host and port of an absolute http(s) address, in lower case; none for anything else.

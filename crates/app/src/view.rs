@@ -2,6 +2,7 @@
 
 use purser_core::catalogue::{Price, Unit};
 use purser_core::entry::{Charge, EntryKind, GrantKind};
+use purser_core::limit::Limit;
 use purser_core::pricing::Explanation;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, Hold, Lot};
@@ -37,6 +38,8 @@ pub struct Preflight {
     pub allowed: bool,
     /// Why not.
     pub code: Option<&'static str>,
+    /// When the period is over whose limit is in the way.
+    pub resets_at: Option<Timestamp>,
     /// What it costs.
     pub cost: Amount,
     /// In which unit.
@@ -364,4 +367,19 @@ pub fn title_of(kind: EntryKind) -> &'static str {
         EntryKind::ConvertOut => "Converted to another unit",
         EntryKind::ConvertIn => "Converted from another unit",
     }
+}
+
+/// A limit as lists show it.
+#[derive(Clone, Debug)]
+pub struct LimitView {
+    /// The limit.
+    pub limit: Limit,
+    /// Names of its tenant, user and action.
+    pub names: Names,
+    /// What it counts.
+    pub unit: Unit,
+    /// What counts against it in this period; none where that differs from user to user.
+    pub used: Option<Amount>,
+    /// When the next period begins.
+    pub resets_at: Timestamp,
 }

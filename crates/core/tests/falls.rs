@@ -6,7 +6,6 @@ mod world;
 
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, PlaceHold};
-use purser_core::decide::Standing;
 use purser_core::entry::{Actor, GrantKind, Usage};
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::wallet::{Fall, Owner};
@@ -45,7 +44,7 @@ impl Tale {
         };
         let wallets = vec![Wallet::new(TenantNo(1), Owner::User(UserNo(1)), credit)];
         let catalogue = Catalogue::new([], [action]);
-        let world = World { catalogue, standing: Standing::Active, wallets, entries: Vec::new() };
+        let world = World::new(catalogue, wallets);
         Tale { world, now: 1_000 * SECOND }
     }
 

@@ -7,7 +7,7 @@ mod world;
 
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, PlaceHold};
-use purser_core::decide::{DUE_MAX, Standing, project};
+use purser_core::decide::{DUE_MAX, project};
 use purser_core::entry::{Actor, GrantKind, Usage};
 use purser_core::pricing::Model;
 use purser_core::wallet::Owner;
@@ -32,12 +32,8 @@ fn world() -> World {
         units: vec![Unit::credit().code],
         prices: vec![price],
     };
-    World {
-        catalogue: Catalogue::new([], [action]),
-        standing: Standing::Active,
-        wallets: vec![Wallet::new(TenantNo(1), Owner::User(UserNo(1)), Unit::credit())],
-        entries: Vec::new(),
-    }
+    let wallet = Wallet::new(TenantNo(1), Owner::User(UserNo(1)), Unit::credit());
+    World::new(Catalogue::new([], [action]), vec![wallet])
 }
 
 fn run(world: &mut World, movement: Movement, at: i64) {

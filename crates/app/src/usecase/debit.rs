@@ -12,6 +12,7 @@ use crate::quote::{Subject, check_return};
 use crate::view::{Answered, DebitView, Names, Preflight, QuoteView};
 use purser_core::catalogue::Action;
 use purser_core::command::{Debit, Quote, Refund};
+use purser_core::counter;
 use purser_core::decide::{self, State};
 use purser_core::entry::{EntryKind, Terms, Usage};
 use purser_core::id::Prefix;
@@ -126,8 +127,18 @@ async fn imagine(app: &App, caller: &Caller, parsed: &Parsed, settle: bool) -> R
     };
     let projected: Vec<Wallet> = wallets.iter().map(|wallet| decide::project(wallet, now)).collect();
     let standing = config.standing(tenant);
-    let mut state =
-        State { catalogue: &config.catalogue, standing, wallets: projected.clone(), history: Vec::new() };
+    let asked = counter::looked_at(&config.catalogue, &projected, &command, now);
+    let counters = match asked.is_empty() {
+        true => Vec::new(),
+        false => app.read(move |reader| reader.counters(&asked)).await?,
+    };
+    let mut state = State {
+        catalogue: &config.catalogue,
+        standing,
+        wallets: projected.clone(),
+        history: Vec::new(),
+        counters,
+    };
     let decided = decide::decide(&mut state, &command, now);
     Ok(Imagined { decided, wallets: projected, now })
 }
@@ -135,7 +146,7 @@ async fn imagine(app: &App, caller: &Caller, parsed: &Parsed, settle: bool) -> R
 /// The promise of what a debit would have cost just now.
 fn quote_of(app: &App, parsed: &Parsed, receipt: &Receipt) -> Option<QuoteView> {
     let Detail::Debit { charge } = &receipt.detail else { return None };
-    Some(app.promise(&parsed.subject(), charge.price?, &receipt.unit, charge.cost))
+    app.promise(&parsed.subject(), charge, &receipt.unit)
 }
 
 /// What the answer of a preflight says: of the wallet that would pay, or of the one that was asked first.
@@ -151,6 +162,7 @@ fn outcome(
         Preflight {
             allowed: code.is_none(),
             code,
+            resets_at: None,
             cost,
             unit: wallet.unit.clone(),
             wallet: (wallet.seq > 0).then_some(wallet.key),
@@ -172,6 +184,12 @@ fn outcome(
             };
             let asked = wallets.iter().find(|wallet| wallet.unit.code == *unit);
             Ok(of(asked.expect("the refused wallet was among them"), required, Some(rejection.code())))
+        }
+        Err(Rejection::LimitReached { required, ref unit, resets_at, .. }) => {
+            let asked = wallets.iter().find(|wallet| wallet.unit.code == *unit);
+            let asked = asked.expect("the refused wallet was among them");
+            let refused = of(asked, required, Some("limit_reached"));
+            Ok(Preflight { resets_at: Some(resets_at), ..refused })
         }
         Err(
             rejection @ (Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed),

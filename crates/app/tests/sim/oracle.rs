@@ -271,6 +271,9 @@ impl Oracle {
             standing: tenant.standing,
             accounts: before.clone(),
             causes: tenant.causes.clone(),
+            tenant: command.tenant,
+            // No limits here, and no metered prices.
+            uses: Vec::new(),
         };
         let inside: Vec<usize> = (0..which.len()).collect();
         part.step(&inside, command, now)?;

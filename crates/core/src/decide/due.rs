@@ -136,6 +136,7 @@ pub(super) fn project(wallet: &mut Wallet, now: Timestamp) {
         standing: super::Standing::Active,
         wallets: vec![wallet.clone()],
         history: Vec::new(),
+        counters: Vec::new(),
     };
     book(&mut Draft::new(&mut state, &command, now), 0, usize::MAX);
     *wallet = state.wallets.swap_remove(0);

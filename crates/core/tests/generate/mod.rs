@@ -13,8 +13,10 @@ use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
 };
+use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, Usage};
-use purser_core::pricing::{Bounds, Model, Rate, Tier};
+use purser_core::limit::{Limit, Whose};
+use purser_core::pricing::{Bounds, Meter, Model, Rate, Tier};
 use purser_core::wallet::Owner;
 use purser_core::{
     Amount, Currency, Decimal, Id, Key, Money, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo, Wallet,
@@ -46,8 +48,8 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         maximum: maximum.map(Amount),
         rounding,
     });
-    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16, 0..4_u8).prop_map(
-        |(base, rate, per, bounds, percent, shape)| {
+    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16, 0..9_u8, any_limits()).prop_map(
+        |(base, rate, per, bounds, percent, shape, limits)| {
             let rate = Rate { rate: Decimal(rate), per };
             // The same number of smallest parts a message as a credit has at six decimals.
             let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
@@ -78,12 +80,38 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
                 one(5, flat(1), Overage::Debt),
                 changing,
             ];
-            Catalogue::new([sms()], actions)
+            Catalogue::new([sms()], actions).with_limits(limits)
         },
     )
 }
 
-/// A price by quantity: in proportion, by tiers, by volume or by package.
+/// Most tenants have none.
+fn any_limits() -> impl Strategy<Value = Vec<Limit>> {
+    let whose = prop_oneof![
+        3 => Just(Whose::Everybody), 2 => Just(Whose::Each), 2 => Just(Whose::User(USER)), 1 => Just(Whose::User(UserNo(5)))
+    ];
+    let one = (
+        whose,
+        prop::option::of(1..=3_u64),
+        any::<bool>(),
+        10..120_i64,
+        prop::sample::select(&Period::ALL[..]),
+    );
+    let limit = |(place, (whose, action, second, amount, period)): (usize, _)| Limit {
+        id: Id(0x1111 + place as u128),
+        tenant: TENANT,
+        whose,
+        action,
+        unit: unit_code(second),
+        amount: Amount(amount),
+        period,
+    };
+    let some = prop::collection::vec(one, 1..4);
+    prop::option::weighted(0.5, some)
+        .prop_map(move |limits| limits.into_iter().flatten().enumerate().map(limit).collect())
+}
+
+/// A price by quantity: in proportion, by tiers, by volume or by package, of the call or of a period.
 fn counted(shape: u8, rate: Rate, base: i64, bounds: Bounds) -> Model {
     let tier = |up_to: Option<i64>, per: i64, flat: i64| Tier {
         up_to: up_to.map(Quantity),
@@ -91,7 +119,22 @@ fn counted(shape: u8, rate: Rate, base: i64, bounds: Bounds) -> Model {
         flat: Amount(flat),
     };
     let tiers = vec![tier(Some(1_000_000), 1, 0), tier(Some(2_500_000 * base), 2, base), tier(None, 3, 1)];
+    let metered = |period: Period, included: i64, continued: bool, model: Model| Model::Metered {
+        meter: Meter { period, included: Quantity(included * 1_000_000), continued },
+        model: Box::new(model),
+    };
+    let (open, plain) = (tiers.clone(), Model::PerQuantity { rate, bounds });
     match shape {
+        4 => metered(Period::Month, 0, true, Model::Graduated { tiers: open, bounds }),
+        5 => metered(Period::Day, 0, true, Model::Volume { tiers: open, bounds }),
+        6 => metered(Period::Week, base, false, plain),
+        7 => metered(Period::Day, base, true, Model::Graduated { tiers: open, bounds }),
+        8 => metered(
+            Period::Month,
+            base,
+            false,
+            Model::Package { amount: Amount(base), per: rate.per, bounds },
+        ),
         0 => Model::PerQuantity { rate, bounds },
         1 => Model::Graduated { tiers, bounds },
         2 => Model::Volume { tiers, bounds },

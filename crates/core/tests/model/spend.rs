@@ -1,5 +1,6 @@
 //! Debits, holds and refunds in the model.
 
+use super::limits::Use;
 use super::{
     Account, Answer, Bill, Code, DAY, DebtRecord, Fate, HoldRecord, LotRecord, Model, SECOND, Taken,
 };
@@ -13,7 +14,9 @@ struct Funded {
     wallet: usize,
     cost: i64,
     price: u128,
+    used_before: i64,
     covered: bool,
+    allowed: Answer,
 }
 
 /// What is asked, before a wallet is found for it.
@@ -44,13 +47,15 @@ impl Model {
                 if account.unit != *unit || ask.wallet.is_some_and(|id| id != account.id) {
                     continue;
                 }
+                let used_before = self.used_before(wallet, price, ask.action, now);
                 let cost = match ask.usage {
                     Usage::Amount(amount) if amount.0 <= 0 => return Err("amount_not_positive"),
                     Usage::Amount(amount) => amount.0,
-                    usage => self.cost(price, usage)?,
+                    usage => self.cost(price, usage, used_before)?,
                 };
+                let allowed = self.within_limits(wallet, ask.action, cost, now);
                 let covered = cost == 0 || account.available(now) >= cost;
-                options.push(Funded { wallet, cost, price: price.id.0, covered });
+                options.push(Funded { wallet, cost, price: price.id.0, used_before, covered, allowed });
             }
         }
         if options.is_empty() {
@@ -61,10 +66,12 @@ impl Model {
         } else {
             self.may_spend()?;
         }
-        match options.iter().position(|option| option.covered) {
+        let pays = |option: &Funded| option.covered && (ask.settle || option.allowed.is_ok());
+        match options.iter().position(pays) {
             Some(index) => Ok(options.swap_remove(index)),
             None if ask.settle => Ok(options.swap_remove(0)),
-            None => Err("insufficient_credits"),
+            None if options.iter().any(|option| option.allowed.is_ok()) => Err("insufficient_credits"),
+            None => Err("limit_reached"),
         }
     }
 
@@ -88,6 +95,17 @@ impl Model {
             settle: debit.settle,
         };
         let funded = self.fund(which, &ask, now)?;
+        self.used(Use {
+            id,
+            wallet: funded.wallet,
+            action: debit.action,
+            at: now,
+            amount: funded.cost,
+            quantity: self.quantity(funded.price, debit.action, &debit.usage),
+            back: Vec::new(),
+            is_hold: false,
+            gone: false,
+        });
         let account = &mut self.accounts[funded.wallet];
         let own = account.burn(funded.cost, now);
         account.bill(id, funded.cost, own);
@@ -114,11 +132,23 @@ impl Model {
             settle: false,
         };
         let funded = self.fund(which, &ask, now)?;
+        self.used(Use {
+            id,
+            wallet: funded.wallet,
+            action: place.action,
+            at: now,
+            amount: funded.cost,
+            quantity: self.quantity(funded.price, place.action, &place.usage),
+            back: Vec::new(),
+            is_hold: true,
+            gone: false,
+        });
         let account = &mut self.accounts[funded.wallet];
         let hold = HoldRecord {
             fate: Fate::Active,
             action: place.action,
             price: funded.price,
+            used_before: funded.used_before,
             pins: Vec::new(),
             placed: 0,
             expires: now + place.expires_in,
@@ -148,7 +178,7 @@ impl Model {
             usage => {
                 let action = self.catalogue.action(hold.action).expect("actions are never removed");
                 let price = action.prices.iter().find(|price| price.id.0 == hold.price);
-                self.cost(price.expect("versions are never removed"), usage)
+                self.cost(price.expect("versions are never removed"), usage, hold.used_before)
             }
         }
     }
@@ -167,10 +197,19 @@ impl Model {
             return Err("hold_life_exceeded");
         }
         let more = (wanted - hold.held()).max(0);
+        let began = self.use_of(id).map_or(now, |one| one.at);
+        self.within_limits(wallet, hold.action, more, began)?;
+        let quantity = extend.usage.as_ref().and_then(|usage| self.quantity(hold.price, hold.action, usage));
         let account = &mut self.accounts[wallet];
         if more > 0 && account.available(now) < more {
             return Err("insufficient_credits");
         }
+        if more > 0
+            && let Some(one) = self.use_of(id)
+        {
+            (one.amount, one.quantity) = (one.amount + more, quantity.or(one.quantity));
+        }
+        let account = &mut self.accounts[wallet];
         account.holds.get_mut(&id).expect("just seen").expires = expires;
         account.pin(id, more, now);
         Ok(())
@@ -194,12 +233,19 @@ impl Model {
                     if i128::from(over) * 100 > i128::from(held) * i128::from(percent) {
                         return Err("capture_exceeds_hold");
                     }
+                    let began = self.use_of(id).map_or(now, |one| one.at);
+                    self.within_limits(wallet, hold.action, over, began)?;
                     if self.accounts[wallet].available(now) < over {
                         return Err("insufficient_credits");
                     }
                 }
                 Overage::Debt => {}
             }
+        }
+        let quantity = capture.usage.as_ref().and_then(|usage| self.quantity(hold.price, hold.action, usage));
+        if let Some(one) = self.use_of(id) {
+            (one.amount, one.is_hold, one.gone) = (cost, false, false);
+            one.quantity = quantity.or(one.quantity);
         }
         let account = &mut self.accounts[wallet];
         let record = account.holds.get_mut(&id).expect("just seen");
@@ -230,6 +276,9 @@ impl Model {
 
     pub(super) fn release(&mut self, wallet: usize, hold: u128) -> Answer {
         self.usable(wallet, hold, false)?;
+        if let Some(one) = self.use_of(hold) {
+            one.gone = true;
+        }
         let record = self.accounts[wallet].holds.get_mut(&hold).expect("just seen");
         record.fate = Fate::Released;
         record.pins.clear();
@@ -248,6 +297,10 @@ impl Model {
             return Err("refund_exceeds_debit");
         }
         bill.refunded += amount;
+        if let Some(one) = self.use_of(refund.debit.0) {
+            one.back.push((now, amount));
+        }
+        let account = &mut self.accounts[wallet];
         let mut missing = amount;
         for debt in account
             .debts

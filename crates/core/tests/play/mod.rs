@@ -9,8 +9,10 @@ use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
 };
+use purser_core::counter::Period;
 use purser_core::decide::{Standing, project};
 use purser_core::entry::{Actor, ActorKind, Entry, GrantKind, Usage};
+use purser_core::limit::{Limit, Whose};
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::rejection::Misfit;
 use purser_core::wallet::Owner;
@@ -92,8 +94,7 @@ impl Stage {
             [Owner::User(USER), Owner::Pool(1)].map(|owner| Wallet::new(TENANT, owner, Unit::credit()));
         let messages = Wallet::new(TENANT, Owner::User(USER), sms());
         let wallets = wallets.into_iter().chain([messages]).collect();
-        let world =
-            World { catalogue: catalogue(), standing: Standing::Active, wallets, entries: Vec::new() };
+        let world = World::new(catalogue(), wallets);
         Stage {
             world,
             now: 1_000 * SECOND,
@@ -113,6 +114,7 @@ impl Stage {
             "suspend" => self.world.standing = Standing::Suspended,
             "freeze_spending" => self.world.standing = Standing::Frozen,
             "close" => self.world.standing = Standing::Closed,
+            "limit" => self.limit(&mut words),
             _ => {
                 let (which, movement) = self.movement(verb, &mut words);
                 assert!(words.0.is_empty(), "not understood in {step:?}: {:?}", words.0);
@@ -120,6 +122,18 @@ impl Stage {
             }
         }
         self.left()
+    }
+
+    /// At most so much in a period, of one action where one is named.
+    fn limit(&mut self, words: &mut Words<'_>) {
+        let amount = words.amount().expect("how much");
+        let period = words.after("per").expect("a period");
+        let period = Period::ALL.into_iter().find(|known| known.name() == period).expect("a period");
+        let action = words.after("on").map(number);
+        let (whose, unit) = (Whose::Each, Unit::credit().code);
+        let id = Limit::id_of(TENANT, whose, action, &unit, period);
+        let limit = Limit { id, tenant: TENANT, whose, action, unit, amount, period };
+        self.world.catalogue = self.world.catalogue.clone().with_limits([limit]);
     }
 
     fn ask(&mut self, which: &[usize], movement: Movement) -> String {
@@ -314,6 +328,9 @@ fn refusal(rejection: &Rejection) -> String {
     let numbers = match rejection {
         Rejection::InsufficientCredits { required, available, .. } => {
             format!(" (needs {required:?}, has {available:?})")
+        }
+        Rejection::LimitReached { amount, used, required, .. } => {
+            format!(" (needs {required:?}, used {used:?} of {amount:?})")
         }
         Rejection::CaptureExceedsHold { held, required, capturable, .. } => {
             format!(" (needs {required:?}, holds {held:?}, at most {capturable:?})")

@@ -89,7 +89,7 @@ pub struct ProblemOut {
     errors: Vec<FieldProblem>,
     /// The request, as in the header `X-Request-Id`.
     request_id: String,
-    /// `insufficient_credits`, `capture_exceeds_hold`: what the request needs.
+    /// `insufficient_credits`, `capture_exceeds_hold`, `limit_reached`: what the request needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     required: Option<AmountOut>,
@@ -117,6 +117,18 @@ pub struct ProblemOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     revocable: Option<AmountOut>,
+    /// `limit_reached`: the most that may be used in a period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    limit: Option<AmountOut>,
+    /// `limit_reached`: what counts against it already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    used: Option<AmountOut>,
+    /// `limit_reached`: when the next period begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    resets_at: Option<TimeOut>,
     /// The unit of the problem's amounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -291,6 +303,9 @@ impl Problem {
             capturable: None,
             refundable: None,
             revocable: None,
+            limit: None,
+            used: None,
+            resets_at: None,
             unit: None,
             packages: None,
             topup_url: None,
@@ -461,6 +476,7 @@ mod tests {
             available: Amount(-1_500_000),
             unit: Unit::credit().code,
             price: None,
+            used_before: None,
         };
         let document = serde_json::to_string_pretty(&json(&Problem::from(rejection))).expect("JSON");
         insta::assert_snapshot!(document, @r#"

@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 
 use super::api::{
     actions, balance, batch, catalogue, debits, events, explain, gate, gate_outcomes, gate_rules, grants,
-    holds, preflight, prices, reports, stream, tenant_prices, transfers, units, usage_events, wallets,
+    holds, limits, preflight, prices, reports, stream, tenant_prices, transfers, units, usage_events,
+    wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -63,6 +64,8 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(gate_outcomes::tell))
         .routes(routes!(gate_rules::create, gate_rules::list))
         .routes(routes!(gate_rules::read, gate_rules::put, gate_rules::delete))
+        .routes(routes!(limits::set, limits::list))
+        .routes(routes!(limits::remove))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

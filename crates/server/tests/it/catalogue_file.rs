@@ -29,7 +29,8 @@ async fn stocked() -> Server {
             {"model": "flat", "unit": "MYR", "amount": "0.5"},
             {"model": "free", "unit": "MYR", "valid_from": "2026-02-01T00:00:00Z"}]},
         {"key": "off", "name": "Off", "active": false, "prices": [
-            {"model": "per_quantity", "rate": "0.5", "per": 3, "minimum": "1", "maximum": "100"}]},
+            {"model": "per_quantity", "rate": "0.5", "per": 3, "minimum": "1", "maximum": "100",
+             "included": {"quantity": "10", "period": "week"}}]},
     ]});
     let diff = apply(&server, &body).await.expect(200);
     assert_eq!((&diff["dry_run"], &diff["differs"]), (&json!(false), &json!(true)));

@@ -14,6 +14,7 @@ mod authorization;
 mod catalogue;
 mod catalogue_file;
 mod commands;
+mod counters;
 mod document;
 mod events;
 mod explain;

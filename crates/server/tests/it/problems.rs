@@ -4,7 +4,7 @@ use purser_app::error::{AppError, FieldError};
 use purser_core::gate::{Refusal, Unreadable};
 use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
-use purser_core::{Amount, Key, Rejection};
+use purser_core::{Amount, Id, Key, Rejection, Timestamp};
 use purser_server::http::problem::Problem;
 use std::time::Duration;
 
@@ -40,7 +40,21 @@ fn rejections() -> Vec<Rejection> {
         Rejection::RefundExceedsDebit { refundable: some, unit: unit.clone() },
         Rejection::RevokeExceedsUnspent { revocable: some, unit: unit.clone() },
         Rejection::CauseRepeated,
-        Rejection::InsufficientCredits { required: some, available: some, unit, price: None },
+        Rejection::LimitReached {
+            limit: Id(1),
+            amount: some,
+            used: some,
+            required: some,
+            unit: unit.clone(),
+            resets_at: Timestamp::ZERO,
+        },
+        Rejection::InsufficientCredits {
+            required: some,
+            available: some,
+            unit,
+            price: None,
+            used_before: None,
+        },
     ]
 }
 
@@ -87,6 +101,7 @@ fn every_code_has_one_status() {
     401 unauthenticated
     402 insufficient_credits
     403 gate_denied
+    403 limit_reached
     403 platform_key_required
     403 scope_missing
     403 spending_frozen

@@ -4,6 +4,7 @@
 //! equal the ledger at every commit: what is folded, and the tail walked behind it (`history.rs`). Nothing read here
 //! ever authorises a movement.
 
+mod counters;
 mod every_wallet;
 mod history;
 mod ledger;
@@ -25,7 +26,8 @@ use purser_core::{Id, Key, LotId, TenantNo, UserNo, WalletId};
 
 /// The statements of all reads.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 5] = [
+pub(crate) const ALL: [&[(&str, &str)]; 6] = [
+    counters::STATEMENTS,
     every_wallet::STATEMENTS,
     history::STATEMENTS,
     ledger::STATEMENTS,

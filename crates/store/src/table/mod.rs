@@ -8,6 +8,7 @@ mod api_key;
 mod audit;
 mod catalogue;
 mod gate_rule;
+mod limit;
 mod price;
 mod refusal;
 mod secret;
@@ -38,6 +39,7 @@ use purser_core::TenantNo;
 use purser_core::catalogue::TenantPrice;
 use purser_core::decide::Standing;
 use purser_core::gate::Rule;
+use purser_core::limit::Limit;
 
 statements! {
     BUMP_CONFIG_EPOCH = "UPDATE config_epoch SET epoch = epoch + 1 WHERE one = 1";
@@ -46,13 +48,14 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 12] = [
+pub(crate) const ALL: [&[(&str, &str)]; 13] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
     gate_rule::STATEMENTS,
+    limit::STATEMENTS,
     price::STATEMENTS,
     refusal::STATEMENTS,
     secret::STATEMENTS,
@@ -72,6 +75,8 @@ pub struct ConfigRows {
     pub actions: Vec<ActionRow>,
     /// Price versions that tenants have for themselves.
     pub tenant_prices: Vec<TenantPrice>,
+    /// Limits on what tenants use.
+    pub limits: Vec<Limit>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
     /// Rules of the gate, by key.
@@ -105,6 +110,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         units: read_units(session)?,
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
+        limits: limit::read_limits(session)?,
         api_keys,
         gate_rules: gate_rule::read_gate_rules(session)?,
         standings: read_standings(session)?,

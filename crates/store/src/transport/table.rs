@@ -19,7 +19,7 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 16] = [
+pub(super) const COLD: [Table; 17] = [
     table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
     table("usage_event", 2, &[("event", Bytes), ("tenant_no", Int), ("debit", Bytes)]),
     table(
@@ -49,6 +49,21 @@ pub(super) const COLD: [Table; 16] = [
             ("user_key", Text),
             ("email", Text),
             ("name", Text),
+            ("created_at", Int),
+        ],
+    ),
+    table(
+        "limit_rule",
+        1,
+        &[
+            ("limit_id", Bytes),
+            ("tenant_no", Int),
+            ("whose", Int),
+            ("user_no", Int),
+            ("action_no", Int),
+            ("unit_code", Text),
+            ("amount", Int),
+            ("period", Int),
             ("created_at", Int),
         ],
     ),

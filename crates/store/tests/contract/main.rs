@@ -10,6 +10,7 @@ mod databases;
 mod relay;
 
 mod answers;
+mod counters;
 mod file;
 mod history;
 mod home;

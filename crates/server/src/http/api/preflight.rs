@@ -12,7 +12,7 @@ use super::balance::BalanceOut;
 use super::refusals::OfQuestions;
 use crate::http::extract::{JsonBody, Reader};
 use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, TextIn, measure, measured_at, unit_at};
-use crate::http::outgoing::{AmountOut, IdOut};
+use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::{PackageOut, Problem, QuoteOut};
 use crate::http::reply::Reply;
 
@@ -57,6 +57,10 @@ pub struct PreflightOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     code: Option<&'static str>,
+    /// `limit_reached`: when the next period begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    resets_at: Option<TimeOut>,
     /// What it costs.
     cost: AmountOut,
     /// The code of the unit.
@@ -91,6 +95,7 @@ impl From<Preflight> for PreflightOut {
         PreflightOut {
             allowed: preflight.allowed,
             code: preflight.code,
+            resets_at: preflight.resets_at.map(TimeOut),
             cost: AmountOut::of(unit, preflight.cost),
             wallet_id: preflight.wallet.map(IdOut::wallet),
             balance: BalanceOut::new(unit, &preflight.balance),

@@ -11,7 +11,7 @@ use purser_core::rejection::Misfit;
 use purser_core::{Amount, Key, Rejection};
 
 use super::titles::title;
-use super::{AmountOut, More, Problem, ProblemOut, no_such};
+use super::{AmountOut, More, Problem, ProblemOut, TimeOut, no_such};
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Problem {
@@ -24,6 +24,7 @@ impl From<Rejection> for Problem {
             | Rejection::CaptureExceedsHold { .. }
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
+            | Rejection::LimitReached { .. }
             | Rejection::HoldClosed { .. } => problem.more = More::Rejected(Box::new(rejection)),
             Rejection::UsageInvalid { misfit } => problem.at(pointer_of(misfit), code),
             Rejection::AmountNotPositive => problem.at("/amount", code),
@@ -80,6 +81,13 @@ pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: im
             document.revocable = shown(unit, revocable);
             unit
         }
+        Rejection::LimitReached { amount, used, required, unit, resets_at, .. } => {
+            document.required = shown(unit, required);
+            document.limit = shown(unit, amount);
+            document.used = shown(unit, used);
+            document.resets_at = Some(TimeOut(*resets_at));
+            unit
+        }
         Rejection::HoldClosed { state } => return document.state = Some(state.name()),
         _ => return,
     };
@@ -114,6 +122,9 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         }
         Rejection::QuoteUsed => "A debit or hold was made with it already; ask for another one.",
         Rejection::QuoteExpired => "Ask for another one: the price may have changed.",
+        Rejection::LimitReached { .. } => {
+            "What may be used in this period is used up; the next one begins at resets_at."
+        }
         Rejection::HoldExpired => {
             "The hold ran out; work that was done is charged by a capture with the mode `settle`."
         }

@@ -40,6 +40,7 @@ const TITLES: &[(&str, &str)] = &[
     ("insufficient_credits", "The balance lacks credits"),
     ("internal_error", "The service failed"),
     ("invalid_request", "The request is not acceptable"),
+    ("limit_reached", "A limit on what may be used in a period is reached"),
     ("malformed_json", "The body is not JSON"),
     ("method_not_allowed", "The path does not take this method"),
     ("overloaded", "Too much is waiting already"),
