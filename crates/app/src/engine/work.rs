@@ -195,16 +195,16 @@ impl<'a> Work<'a> {
         let wallets = self.take(keys);
         let asked = counter::looked_at(&self.config.catalogue, &wallets, &command, now);
         let counters = if asked.is_empty() { Ok(Vec::new()) } else { self.batch.counters(&asked) };
-        let mut state = State {
-            catalogue: &self.config.catalogue,
-            standing: self.config.standing(job.command.tenant),
-            wallets,
-            history,
-            counters: match counters {
-                Ok(counters) => counters,
-                Err(error) => return self.fault(error),
-            },
+        let counters = match counters {
+            Ok(counters) => counters,
+            Err(error) => {
+                // The rest of the batch goes on without this command, and may want its wallets.
+                self.put_back(wallets);
+                return self.fault(error);
+            }
         };
+        let standing = self.config.standing(job.command.tenant);
+        let mut state = State { catalogue: &self.config.catalogue, standing, wallets, history, counters };
         let decided = decide(&mut state, &command, now);
         self.put_back(state.wallets);
         let decision = match decided {
