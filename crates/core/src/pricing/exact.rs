@@ -80,6 +80,7 @@ impl Exact {
             .and_then(|value| i64::try_from(value).ok());
         match (scaled, u8::try_from(decimals)) {
             (Some(value), Ok(decimals)) if decimals <= 19 => render_decimal(value, decimals),
+            _ if denominator == 1 => numerator.to_string(),
             _ => format!("{numerator}/{denominator}"),
         }
     }

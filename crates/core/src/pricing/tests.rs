@@ -193,6 +193,10 @@ fn a_maximum_caps_what_no_amount_could_be() {
         assert_eq!((limit, rounded), (Some(Limit::Maximum(Amount(700))), Amount(i64::MAX)), "{model:?}");
         assert_eq!(model.cost(&most, Scale::MAX), Ok(Amount(700)));
     }
+    // As it is told: a number of any length.
+    let thousand = Model::PerQuantity { rate: rate("1000", 1), bounds };
+    let explained = thousand.explain(&Usage::Quantity(Quantity(9_000_000_000_000_000_000)), Scale::MAX);
+    assert_eq!(explained.expect("the maximum").outcome.sum.render(Scale::MAX), "9000000000000000");
 }
 
 #[test]

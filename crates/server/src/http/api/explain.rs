@@ -352,7 +352,9 @@ fn arithmetic(explanation: &Explanation, usage: &Usage, unit: &Unit) -> String {
     if explanation.lines.len() > 1 {
         text.push_str(&format!("; together {}", outcome.sum.render(unit.scale)));
     }
+    // What a maximum caps may be more than any amount: it is not rounded to one.
     if let Some(rounding) = outcome.rounding
+        && outcome.rounded < Amount(i64::MAX)
         && outcome.sum.render(unit.scale) != unit.render(outcome.rounded)
     {
         let way = RoundingWire::from(rounding).name().replace('_', " ");
