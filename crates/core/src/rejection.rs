@@ -4,7 +4,7 @@
 //! the same call may succeed later. Faults (the machine failed) and bugs never take this type.
 
 use crate::amount::Amount;
-use crate::id::PriceId;
+use crate::id::{PriceId, WalletId};
 use crate::key::Key;
 use crate::wallet::HoldState;
 
@@ -119,6 +119,19 @@ pub enum Rejection {
         /// of a cost, as beyond a hold, or no cost at all.
         price: Option<PriceId>,
     },
+    /// It costs more than may be spent without asking, and no quote says that somebody was asked.
+    ConfirmationRequired {
+        /// What it costs.
+        required: Amount,
+        /// What may be spent without asking: the lower of the action's and the user's threshold.
+        above: Amount,
+        /// The unit both are counted in.
+        unit: Key,
+        /// The price version that `required` is the cost of.
+        price: Option<PriceId>,
+        /// The wallet that would pay.
+        wallet: WalletId,
+    },
 }
 
 impl Rejection {
@@ -154,6 +167,7 @@ impl Rejection {
             Rejection::RevokeExceedsUnspent { .. } => "revoke_exceeds_unspent",
             Rejection::CauseRepeated => "cause_repeated",
             Rejection::InsufficientCredits { .. } => "insufficient_credits",
+            Rejection::ConfirmationRequired { .. } => "confirmation_required",
         }
     }
 
@@ -185,7 +199,8 @@ impl Rejection {
             | Rejection::HoldLifeExceeded
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
-            | Rejection::CauseRepeated => 409,
+            | Rejection::CauseRepeated
+            | Rejection::ConfirmationRequired { .. } => 409,
             Rejection::InsufficientCredits { .. } => 402,
         }
     }

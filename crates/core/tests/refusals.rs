@@ -12,6 +12,7 @@ use play::play;
 use purser_core::catalogue::{Action, Overage, Price};
 use purser_core::catalogue::{Catalogue, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, Promise, Quote, Reverse};
+use purser_core::confirm::Thresholds;
 use purser_core::decide::{ALLOCATIONS_MAX, Standing};
 use purser_core::entry::{Actor, GrantKind, LotTerms};
 use purser_core::entry::{Terms, Usage};
@@ -218,7 +219,8 @@ fn ask(wallets: Vec<Wallet>, movement: Movement) -> Result<(), &'static str> {
         movement,
     };
     let catalogue = Catalogue::default();
-    let mut state = State { catalogue: &catalogue, standing: Standing::Active, wallets, history: Vec::new() };
+    let (standing, history) = (Standing::Active, Vec::new());
+    let mut state = State { catalogue: &catalogue, standing, confirm_above: None, wallets, history };
     decide(&mut state, &command, now).map(drop).map_err(|rejection| rejection.code())
 }
 
@@ -299,6 +301,7 @@ fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
         "revoke_exceeds_unspent",
         "cause_repeated",
         "insufficient_credits",
+        "confirmation_required",
     ];
     let missing: Vec<_> = codes.into_iter().filter(|code| !told(code)).collect();
     assert!(missing.is_empty(), "no script tells {missing:?}");
@@ -306,6 +309,21 @@ fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
 
 /// Asks for a debit of an action that costs 5 now, of a wallet with so much, at the instant 1,000,000.
 fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<Decision, Rejection> {
+    asked(standing, has, settle, Some(quote), [None, None])
+}
+
+/// The same with or without a quote, where the action and the user say above how much is asked.
+fn asked(
+    standing: Standing,
+    has: usize,
+    settle: bool,
+    quote: Option<Quote>,
+    above: [Option<i64>; 2],
+) -> Result<Decision, Rejection> {
+    let thresholds = |above: Option<i64>| -> Thresholds {
+        above.into_iter().map(|above| (Unit::credit().code, Amount(above))).collect()
+    };
+    let [of_action, of_user] = above.map(thresholds);
     let credit = Unit::credit().code;
     let price = |id: u128, at, amount| Price {
         id: Id(id),
@@ -317,19 +335,14 @@ fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<
         no: 1,
         key: Key::parse("scan").expect("a key"),
         active: true,
+        confirm_above: of_action,
         overage: Overage::Refuse,
         units: vec![credit.clone()],
         prices: vec![price(70, 0, 3), price(71, 500, 5)],
     };
     let catalogue = Catalogue::new([], [action]);
-    let debit = Debit {
-        action: 1,
-        usage: Usage::Quantity(Quantity::ONE),
-        unit: None,
-        wallet: None,
-        settle,
-        quote: Some(quote),
-    };
+    let debit =
+        Debit { action: 1, usage: Usage::Quantity(Quantity::ONE), unit: None, wallet: None, settle, quote };
     let now = Timestamp(1_000_000);
     let command = Command {
         id: Id::new(1, 1),
@@ -340,8 +353,8 @@ fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<
         text_digest: None,
         movement: Movement::Debit(debit),
     };
-    let mut state =
-        State { catalogue: &catalogue, standing, wallets: vec![crumbs(has)], history: Vec::new() };
+    let (confirm_above, wallets) = (Some(&of_user), vec![crumbs(has)]);
+    let mut state = State { catalogue: &catalogue, standing, confirm_above, wallets, history: Vec::new() };
     decide(&mut state, &command, now)
 }
 
@@ -384,4 +397,57 @@ fn a_bad_quote_is_refused_after_the_standing_and_before_the_lack_of_credits() {
     let good = Quote::Promise(promise());
     assert_eq!(code(Standing::Active, 2, false, &good), Err("insufficient_credits"));
     assert_eq!(code(Standing::Active, 2, true, &good), Ok(()));
+}
+
+#[test]
+fn what_costs_more_than_may_be_spent_without_asking_is_asked_for_its_quote() {
+    let story =
+        "grant 2000 · call work 500 · call work 501 · ask_above 3 · debit 3 · debit 4 · hold 4 · settle 4";
+    assert_snapshot!(play(story), @r"
+    grant 2000    -> 2000 left
+    call work 500 -> 1500 left
+    call work 501 -> confirmation_required (needs 501, asked above 500)
+    ask_above 3   -> 1500 left
+    debit 3       -> 1497 left
+    debit 4       -> confirmation_required (needs 4, asked above 3)
+    hold 4        -> confirmation_required (needs 4, asked above 3)
+    settle 4      -> 1493 left
+    ");
+}
+
+#[test]
+fn the_lower_of_the_two_thresholds_counts_and_the_cost_has_to_be_above_it() {
+    let code = |above| {
+        let decided = asked(Standing::Active, 10, false, None, above);
+        decided.map(drop).map_err(|rejection| rejection.code())
+    };
+    let refused = Err("confirmation_required");
+    assert_eq!(code([None, None]), Ok(()));
+    assert_eq!(code([Some(5), None]), Ok(()));
+    assert_eq!(code([None, Some(5)]), Ok(()));
+    assert_eq!(code([Some(4), None]), refused);
+    assert_eq!(code([None, Some(4)]), refused);
+    assert_eq!(code([Some(4), Some(9)]), refused);
+    assert_eq!(code([Some(9), Some(4)]), refused);
+    let rejection =
+        asked(Standing::Active, 10, false, None, [Some(4), Some(2)]).expect_err("5 is more than 2");
+    let Rejection::ConfirmationRequired { required, above, price, wallet, .. } = rejection else {
+        panic!("{rejection:?}")
+    };
+    assert_eq!((required, above, price), (Amount(5), Amount(2), Some(Id(71))));
+    assert_eq!(wallet, crumbs(1).key.id);
+}
+
+#[test]
+fn a_confirmation_is_asked_for_last_and_not_of_what_brings_its_quote_or_is_done_already() {
+    let code = |standing, has, settle, quote| {
+        let decided = asked(standing, has, settle, quote, [Some(0), Some(0)]);
+        decided.map(drop).map_err(|rejection| rejection.code())
+    };
+    assert_eq!(code(Standing::Suspended, 10, false, None), Err("tenant_suspended"));
+    assert_eq!(code(Standing::Active, 10, false, Some(Quote::Invalid)), Err("quote_invalid"));
+    assert_eq!(code(Standing::Active, 4, false, None), Err("insufficient_credits"));
+    assert_eq!(code(Standing::Active, 5, false, None), Err("confirmation_required"));
+    assert_eq!(code(Standing::Active, 5, false, Some(Quote::Promise(promise()))), Ok(()));
+    assert_eq!(code(Standing::Active, 5, true, None), Ok(()));
 }

@@ -5,6 +5,7 @@
 
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Movement};
+use purser_core::confirm::Thresholds;
 use purser_core::decide::Standing;
 use purser_core::receipt::{Detail, Receipt};
 use purser_core::{Decision, Entry, Id, Rejection, State, Timestamp, Wallet, decide};
@@ -13,6 +14,8 @@ use purser_core::{Decision, Entry, Id, Rejection, State, Timestamp, Wallet, deci
 pub struct World {
     pub catalogue: Catalogue,
     pub standing: Standing,
+    /// Above which cost the user wants to be asked.
+    pub asked_above: Thresholds,
     pub wallets: Vec<Wallet>,
     pub entries: Vec<Entry>,
 }
@@ -25,6 +28,7 @@ impl World {
         let state = || State {
             catalogue: &self.catalogue,
             standing: self.standing,
+            confirm_above: Some(&self.asked_above),
             wallets: wallets.clone(),
             history: history.clone(),
         };

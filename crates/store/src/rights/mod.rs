@@ -70,6 +70,7 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("action_unit", APPEND),
     ("price", APPEND),
     ("tenant_price", APPEND),
+    ("user_preference", KEEP),
     ("api_key", KEEP),
     ("config_epoch", SET),
     ("slot", SET),

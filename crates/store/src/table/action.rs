@@ -1,5 +1,6 @@
 //! Actions, the units they are paid in, and with them their price versions.
 
+use super::preference::{thresholds_from, thresholds_text};
 use super::price::{insert_price, read_prices};
 use crate::dialect::statements;
 use crate::driver::{Session, values};
@@ -13,8 +14,8 @@ use std::collections::HashMap;
 statements! {
     INSERT_ACTION = "
         INSERT INTO action (action_no, action_key, name, unit_label, description, category, active, overage,
-                            overage_percent, created_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                            overage_percent, created_at, confirm_above)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
         ON CONFLICT (action_key) DO NOTHING";
     INSERT_ACTION_UNIT = "INSERT INTO action_unit (action_no, ordinal, unit_code) VALUES (?1, ?2, ?3)";
     ACTION_UNITS = "SELECT action_no, unit_code FROM action_unit ORDER BY action_no, ordinal";
@@ -22,7 +23,8 @@ statements! {
     KNOWN = "SELECT 1 FROM action WHERE action_no = ?1";
     SET_ACTIVE = "UPDATE action SET active = ?2 WHERE action_no = ?1";
     ACTIONS = "
-        SELECT action_no, action_key, name, unit_label, description, category, active, overage, overage_percent
+        SELECT action_no, action_key, name, unit_label, description, category, active, overage, overage_percent,
+               confirm_above
           FROM action ORDER BY created_at, action_key";
 }
 
@@ -76,11 +78,14 @@ pub(crate) fn read_actions(session: Session<'_>) -> Result<Vec<ActionRow>, Store
         let no = number(row, 0)?;
         let overage = overage_from(small(row, 7)?, small(row, 8)?)
             .ok_or_else(|| StoreError::inconsistent("action", no, "its overage is unknown"))?;
+        let confirm_above = thresholds_from(text_option(row, 9)?.as_deref())
+            .ok_or_else(|| StoreError::inconsistent("action", no, "its thresholds cannot be read"))?;
         let action = Action {
             no,
             key: key(row, 1)?,
             active: flag(row, 6)?,
             overage,
+            confirm_above,
             units: units.remove(&no).unwrap_or_default(),
             prices: prices.remove(&no).unwrap_or_default(),
         };
@@ -99,6 +104,7 @@ impl Batch<'_> {
     pub fn insert_action(&mut self, row: &NewAction, now: Timestamp) -> Result<bool, StoreError> {
         let action = &row.action;
         let (overage, percent) = overage_columns(action.overage);
+        let confirm_above = thresholds_text(&action.confirm_above);
         let session = self.session();
         let values = values![
             action.no,
@@ -110,7 +116,8 @@ impl Batch<'_> {
             action.active,
             overage,
             percent,
-            now.0
+            now.0,
+            confirm_above.as_ref()
         ];
         let inserted = session.execute(INSERT_ACTION, values)?;
         if inserted == 0 {

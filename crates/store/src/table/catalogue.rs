@@ -5,6 +5,7 @@
 
 use super::action::overage_columns;
 use super::audit::{AuditRow, insert_audit_rows};
+use super::preference::thresholds_text;
 use super::price::encode_model;
 use super::{ActionRow, UnitRow, read_config_epoch};
 use crate::dialect::statements;
@@ -20,7 +21,7 @@ statements! {
     RENAME_UNIT = "UPDATE unit SET name = ?2 WHERE unit_code = ?1";
     SET_ACTION = "
         UPDATE action SET name = ?2, unit_label = ?3, description = ?4, category = ?5, active = ?6, overage = ?7,
-                          overage_percent = ?8
+                          overage_percent = ?8, confirm_above = ?9
          WHERE action_no = ?1";
 }
 
@@ -46,6 +47,7 @@ const ACTION: Shape = Shape {
         ("overage", Kind::Int),
         ("overage_percent", Kind::Int),
         ("created_at", Kind::Int),
+        ("confirm_above", Kind::Text),
     ],
 };
 const ACTION_UNIT: Shape = Shape {
@@ -139,6 +141,7 @@ impl Batch<'_> {
 
 fn set_action(session: Session<'_>, row: &ActionRow) -> Result<(), StoreError> {
     let (overage, percent) = overage_columns(row.action.overage);
+    let confirm_above = thresholds_text(&row.action.confirm_above);
     let values = values![
         row.action.no,
         &row.name,
@@ -147,7 +150,8 @@ fn set_action(session: Session<'_>, row: &ActionRow) -> Result<(), StoreError> {
         row.category.as_ref(),
         row.action.active,
         overage,
-        percent
+        percent,
+        confirm_above.as_ref()
     ];
     session.execute(SET_ACTION, values).map(|_| ())
 }
@@ -187,6 +191,7 @@ fn action_row(row: &ActionRow, now: Timestamp) -> Row {
         Cell::Int(i64::from(overage)),
         Cell::Int(i64::from(percent)),
         Cell::Int(now.0),
+        text(thresholds_text(&action.confirm_above).as_ref()),
     ]
 }
 

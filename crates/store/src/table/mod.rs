@@ -7,6 +7,7 @@ mod action;
 mod api_key;
 mod audit;
 mod catalogue;
+mod preference;
 mod price;
 mod secret;
 mod tenant;
@@ -17,6 +18,7 @@ pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
 pub use catalogue::CatalogueChange;
+pub use preference::PreferenceRow;
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
 
@@ -42,12 +44,13 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 10] = [
+pub(crate) const ALL: [&[(&str, &str)]; 11] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
+    preference::STATEMENTS,
     price::STATEMENTS,
     secret::STATEMENTS,
     tenant::STATEMENTS,
@@ -66,6 +69,8 @@ pub struct ConfigRows {
     pub actions: Vec<ActionRow>,
     /// Price versions that tenants have for themselves.
     pub tenant_prices: Vec<TenantPrice>,
+    /// What users prefer.
+    pub preferences: Vec<PreferenceRow>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
     /// Tenants that may not do everything.
@@ -97,6 +102,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         units: read_units(session)?,
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
+        preferences: preference::read_preferences(session)?,
         api_keys,
         standings: read_standings(session)?,
     })

@@ -19,7 +19,7 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 13] = [
+pub(super) const COLD: [Table; 14] = [
     table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
     table(
         "tenant",
@@ -46,6 +46,11 @@ pub(super) const COLD: [Table; 13] = [
             ("created_at", Int),
         ],
     ),
+    table(
+        "user_preference",
+        2,
+        &[("tenant_no", Int), ("user_no", Int), ("confirm_above", Text), ("changed_at", Int)],
+    ),
     table("unit", 1, &[("unit_code", Text), ("scale", Int), ("name", Text), ("created_at", Int)]),
     table(
         "action",
@@ -61,6 +66,7 @@ pub(super) const COLD: [Table; 13] = [
             ("overage", Int),
             ("overage_percent", Int),
             ("created_at", Int),
+            ("confirm_above", Text),
         ],
     ),
     table("action_unit", 2, &[("action_no", Int), ("ordinal", Int), ("unit_code", Text)]),
