@@ -48,6 +48,8 @@ pub struct Preflight {
     pub available_after: Amount,
     /// What is missing, debt included.
     pub shortfall: Option<Amount>,
+    /// Whether it costs more than may be spent without asking: a debit needs the quote then.
+    pub confirmation_required: bool,
     /// A promise of the cost, where a debit would be made or only credits are missing.
     pub quote: Option<QuoteView>,
     /// Where credits can be bought, when they are missing.
@@ -71,6 +73,15 @@ pub struct Offer {
     pub quote: Option<QuoteView>,
     /// Where credits can be bought.
     pub topup_url: String,
+}
+
+/// What lets a request go on that somebody has to be asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToConfirm {
+    /// Says that somebody was asked, and locks the cost; none where no price version says it.
+    pub quote: Option<QuoteView>,
+    /// The page that tells whoever is asked what it is about.
+    pub confirm_url: String,
 }
 
 /// A wallet as lists and reads show it.
@@ -229,6 +240,17 @@ pub struct GrantView {
     pub reason: Option<String>,
     /// The product's reference.
     pub reference: Option<String>,
+}
+
+/// What a user prefers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreferencesView {
+    /// The tenant's key; none for a personal tenant.
+    pub tenant: Option<Key>,
+    /// The user's key.
+    pub user: Key,
+    /// Above which costs it wants to be asked first.
+    pub confirm_above: purser_core::confirm::Thresholds,
 }
 
 /// A unit with its name.

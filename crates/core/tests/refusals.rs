@@ -401,17 +401,20 @@ fn a_bad_quote_is_refused_after_the_standing_and_before_the_lack_of_credits() {
 
 #[test]
 fn what_costs_more_than_may_be_spent_without_asking_is_asked_for_its_quote() {
-    let story =
-        "grant 2000 · call work 500 · call work 501 · ask_above 3 · debit 3 · debit 4 · hold 4 · settle 4";
+    let story = "grant 1100 · call work 500 · call work 501 · ask_above 3 · debit 3 · debit 4 · hold 4 · \
+         hold 3 · extend h1 to 4 · capture h1 4 · settle 4";
     assert_snapshot!(play(story), @r"
-    grant 2000    -> 2000 left
-    call work 500 -> 1500 left
-    call work 501 -> confirmation_required (needs 501, asked above 500)
-    ask_above 3   -> 1500 left
-    debit 3       -> 1497 left
-    debit 4       -> confirmation_required (needs 4, asked above 3)
-    hold 4        -> confirmation_required (needs 4, asked above 3)
-    settle 4      -> 1493 left
+    grant 1100     -> 1100 left
+    call work 500  -> 600 left
+    call work 501  -> confirmation_required (needs 501, asked above 500)
+    ask_above 3    -> 600 left
+    debit 3        -> 597 left
+    debit 4        -> confirmation_required (needs 4, asked above 3)
+    hold 4         -> confirmation_required (needs 4, asked above 3)
+    hold 3         -> 594 left, held 3
+    extend h1 to 4 -> 593 left, held 4
+    capture h1 4   -> 593 left
+    settle 4       -> 589 left
     ");
 }
 

@@ -44,6 +44,6 @@ pub use sqlite::LogCopier;
 pub use store::{OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, CatalogueChange, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey,
-    UnitRow,
+    PreferenceRow, UnitRow,
 };
 pub use transport::{CopySource, CopyTarget, Rows};

@@ -3,6 +3,7 @@
 pub mod apply;
 mod plan;
 
+use super::preference::thresholds;
 use crate::App;
 use crate::ask::{ActionAsk, ActionPatchAsk, PageAsk, PriceAsk, UnitAsk};
 use crate::caller::{Caller, Scope};
@@ -11,6 +12,7 @@ use crate::parse::{self, field};
 use crate::view::{ActionView, Page, UnitView};
 use price::price;
 use purser_core::catalogue::{Action, Overage, Price, Unit};
+use purser_core::confirm::Thresholds;
 use purser_core::{Key, Rejection, Scale, Timestamp};
 use purser_store::{ActionRow, AuditRow, CatalogueChange, UnitRow};
 use std::sync::Arc;
@@ -101,10 +103,15 @@ pub async fn add_action(app: &App, caller: &Caller, ask: ActionAsk) -> Result<Ac
         }
         prices.push(price);
     }
-    let units = prices.iter().map(|price| price.unit.clone()).collect();
+    let units: Vec<Key> = prices.iter().map(|price| price.unit.clone()).collect();
+    let catalogue = app.catalogue();
+    let asked = ask.confirm_above.as_ref();
+    let confirm_above = asked
+        .map(|asked| thresholds("/confirm_above", asked, Some(&units), |code| catalogue.unit(code).cloned()));
+    let confirm_above = confirm_above.transpose()?.unwrap_or_default();
     let no = app.inner.ids.number();
     let row = ActionRow {
-        action: Action { no, key: key.clone(), active: true, overage, units, prices },
+        action: Action { no, key: key.clone(), active: true, overage, confirm_above, units, prices },
         name: name("/name", &ask.name)?,
         unit_label: label("/unit_label", &ask.unit_label, NAME_MAX)?,
         description: label("/description", &ask.description, DESCRIPTION_MAX)?,
@@ -142,6 +149,7 @@ fn says_the_same(known: &ActionRow, asked: &ActionRow, asks: &[PriceAsk], now: T
     };
     labels(known) == labels(asked)
         && known.action.overage == asked.action.overage
+        && known.action.confirm_above == asked.action.confirm_above
         && known.action.units == asked.action.units
         && asked.action.prices.iter().zip(asks).all(|(price, ask)| {
             if ask.valid_from.is_none() {
@@ -233,9 +241,17 @@ pub async fn change_action(
         after.category = category.clone().unwrap_or(after.category);
         after.action.active = ask.active.unwrap_or(after.action.active);
         after.action.overage = overage.unwrap_or(after.action.overage);
+        after.action.confirm_above = match &ask.confirm_above {
+            None => after.action.confirm_above,
+            Some(None) => Thresholds::default(),
+            Some(Some(asked)) => {
+                let units = Some(&before.action.units[..]);
+                thresholds("/confirm_above", asked, units, |code| config.catalogue.unit(code).cloned())?
+            }
+        };
         let mut change = CatalogueChange { epoch: config.epoch, ..CatalogueChange::default() };
         if after != *before {
-            change.audit.push(plan::told_of_change(caller, before, &after, now));
+            change.audit.push(plan::told_of_change(caller, before, &after, &config.catalogue, now));
             change.set_actions.push(after);
         }
         Ok(((), change))

@@ -8,6 +8,7 @@ pub mod debit;
 pub mod explain;
 pub mod grant;
 pub mod hold;
+pub mod preference;
 pub mod stream;
 pub mod tenant_price;
 pub mod transfer;

@@ -191,7 +191,7 @@ fn action_row(row: &ActionRow, now: Timestamp) -> Row {
         Cell::Int(i64::from(overage)),
         Cell::Int(i64::from(percent)),
         Cell::Int(now.0),
-        text(thresholds_text(&action.confirm_above).as_ref()),
+        text(thresholds_text(&row.action.confirm_above).as_ref()),
     ]
 }
 

@@ -11,7 +11,7 @@ use purser_core::{Amount, Key, TenantNo, Timestamp, UserNo};
 statements! {
     SET_PREFERENCE = "
         INSERT INTO user_preference (tenant_no, user_no, confirm_above, changed_at) VALUES (?1, ?2, ?3, ?4)
-        ON CONFLICT (tenant_no, user_no) DO UPDATE SET confirm_above = ?3, changed_at = ?4";
+        ON CONFLICT (tenant_no, user_no) DO UPDATE SET confirm_above = excluded.confirm_above, changed_at = excluded.changed_at";
     PREFERENCES = "
         SELECT tenant_no, user_no, confirm_above FROM user_preference WHERE confirm_above IS NOT NULL";
 }

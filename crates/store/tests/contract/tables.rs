@@ -87,6 +87,7 @@ fn scan() -> ActionRow {
         no: u64::MAX - 1,
         key: key("full_scan"),
         active: true,
+        confirm_above: [(key("credit"), Amount(7)), (key("sms"), Amount(0))].into_iter().collect(),
         overage: Overage::Allow { percent: 20 },
         units: vec![key("sms"), key("credit")],
         prices,

@@ -13,6 +13,7 @@ use crate::caller::{Caller, Scope};
 use crate::config::Config;
 use crate::error::AppError;
 use crate::parse::{self, field};
+use crate::usecase::preference::thresholds;
 use crate::view::{CatalogueDiff, CatalogueView, UnitView};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::{Key, Scale, Timestamp};
@@ -159,11 +160,16 @@ fn wanted(
     if order.len() > PRICES_MAX {
         return Err(field(&format!("{at}/prices"), "out_of_range", format!("at most {PRICES_MAX} units")));
     }
+    let asked = action.confirm_above.as_ref();
+    let confirm_above = asked.map(|asked| {
+        thresholds(&format!("{at}/confirm_above"), asked, Some(&order), |code| units.get(code).cloned())
+    });
     let action_row = Action {
         no: 0,
         key,
         active: *active,
         overage: overage.map_err(|error| below(at, error))?,
+        confirm_above: confirm_above.transpose()?.unwrap_or_default(),
         units: order,
         prices: Vec::new(),
     };

@@ -2,6 +2,7 @@
 
 use super::{Caller, audit, view};
 use crate::config::Config;
+use crate::usecase::preference::told;
 use crate::view::{ActionChange, CatalogueDiff, FilePrice, UnitView};
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::{Key, Timestamp};
@@ -57,9 +58,10 @@ pub(super) fn told_of_change(
     caller: &Caller,
     before: &ActionRow,
     after: &ActionRow,
+    catalogue: &Catalogue,
     now: Timestamp,
 ) -> AuditRow {
-    let told = |row: &ActionRow| {
+    let told_of = |row: &ActionRow| {
         let (overage, percent) = match row.action.overage {
             Overage::Refuse => ("refuse", None),
             Overage::Allow { percent } => ("allow", Some(percent)),
@@ -69,11 +71,12 @@ pub(super) fn told_of_change(
             "name": row.name, "unit_label": row.unit_label, "description": row.description,
             "category": row.category, "active": row.action.active, "overage": overage,
             "overage_percent": percent,
+            "confirm_above": told(&row.action.confirm_above, catalogue),
         });
         Some(labels.to_string())
     };
     let line = audit(caller, "action.update", row_key(after), now);
-    AuditRow { before: told(before), after: told(after), ..line }
+    AuditRow { before: told_of(before), after: told_of(after), ..line }
 }
 
 fn row_key(row: &ActionRow) -> &str {
@@ -85,6 +88,11 @@ impl<'a> Plan<'a> {
     pub(super) fn new(config: &'a Config, caller: &'a Caller, now: Timestamp) -> Plan<'a> {
         let change = CatalogueChange { epoch: config.epoch, ..CatalogueChange::default() };
         Plan { config, caller, now, change, diff: CatalogueDiff::default() }
+    }
+
+    /// The units that there will be, to count amounts in.
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::new(self.units().cloned().collect::<Vec<_>>(), [])
     }
 
     /// All units that there will be.
@@ -186,7 +194,7 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         if relabelled {
-            self.change.audit.push(told_of_change(self.caller, known, &after, now));
+            self.change.audit.push(told_of_change(self.caller, known, &after, &self.catalogue(), now));
             self.change.set_actions.push(after.clone());
         }
         for (_, FilePrice { price, .. }) in &changed {
@@ -245,7 +253,7 @@ impl<'a> Plan<'a> {
 
     /// What differs, and what is to be written; `told` is the audit line of the whole.
     pub(super) fn finished(mut self, told: AuditRow) -> (CatalogueDiff, CatalogueChange) {
-        self.diff.catalogue = Catalogue::new(self.units().cloned().collect::<Vec<_>>(), []);
+        self.diff.catalogue = self.catalogue();
         if !self.change.is_empty() {
             let new = self.change.new_actions.len();
             let counts = json!({
