@@ -37,7 +37,7 @@ pub use hot::{
 pub use inspect::{Check, Inspection, Verdict, inspect, inspect_file};
 pub use migrate::{Migrated, migrate_file, migrate_server, migrate_server_for, rendered_schema};
 pub use position::{Heads, Position};
-pub use query::{Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
+pub use query::{Charged, ChargedPage, Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
 pub use rights::{RoleNames, print_roles};
 pub use scratch::ScratchDatabase;
 pub use sqlite::LogCopier;

@@ -7,10 +7,12 @@
 mod every_wallet;
 mod history;
 mod ledger;
+mod usage;
 mod wallets;
 
 pub use history::StoredEntry;
 pub use ledger::{Counts, LedgerEntry};
+pub use usage::{Charged, ChargedPage};
 pub use wallets::{StoredWallet, WalletFilter};
 
 use crate::driver::Session;
@@ -23,8 +25,13 @@ use purser_core::{Id, Key, LotId, TenantNo, UserNo, WalletId};
 
 /// The statements of all reads.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 4] =
-    [every_wallet::STATEMENTS, history::STATEMENTS, ledger::STATEMENTS, wallets::STATEMENTS];
+pub(crate) const ALL: [&[(&str, &str)]; 5] = [
+    every_wallet::STATEMENTS,
+    history::STATEMENTS,
+    ledger::STATEMENTS,
+    usage::STATEMENTS,
+    wallets::STATEMENTS,
+];
 
 /// One snapshot of the database.
 pub struct Reader<'c> {
