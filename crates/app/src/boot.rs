@@ -275,6 +275,7 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         hints,
         watchers,
         looked_at,
+        rehearsals: tokio::sync::Semaphore::new(1),
     };
     Ok(App { inner: Arc::new(inner) })
 }

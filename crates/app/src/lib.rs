@@ -63,6 +63,8 @@ struct Inner {
     watchers: Watchers,
     /// When the configuration was last looked at because somebody was unknown.
     looked_at: AtomicI64,
+    /// Lets one rehearsal of prices run at a time.
+    rehearsals: tokio::sync::Semaphore,
 }
 
 /// How often the database is asked because of callers that this node does not know, at the most, in microseconds.

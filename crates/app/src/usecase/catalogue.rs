@@ -2,6 +2,7 @@
 
 pub mod apply;
 mod plan;
+mod rehearsal;
 
 use super::preference::thresholds;
 use crate::App;
@@ -9,7 +10,7 @@ use crate::ask::{ActionAsk, ActionPatchAsk, PageAsk, PriceAsk, UnitAsk};
 use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
-use crate::view::{ActionView, Page, UnitView};
+use crate::view::{ActionView, Page, PriceRehearsed, UnitView};
 use price::price;
 use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::confirm::Thresholds;
@@ -161,6 +162,34 @@ fn says_the_same(known: &ActionRow, asked: &ActionRow, asks: &[PriceAsk], now: T
         })
 }
 
+/// What a price version would be, and what the usage of the last days would have cost with it. Makes nothing.
+pub async fn rehearse_price(
+    app: &App,
+    caller: &Caller,
+    action: &str,
+    ask: PriceAsk,
+    days: Option<u32>,
+) -> Result<PriceRehearsed, AppError> {
+    platform(caller)?;
+    let days = rehearsal::days(days)?;
+    app.catch_up().await?;
+    let (found, after) = proposed(app, action, &ask)?;
+    let before = found.action.price_at(&after.unit, after.valid_from).cloned();
+    let proposal = rehearsal::Proposal::new([(found.action.no, &after)]);
+    let usage = rehearsal::rehearse(app, days, &proposal).await?;
+    Ok(PriceRehearsed { before, after, usage })
+}
+
+/// The version that is asked for, and its action.
+fn proposed(app: &App, action: &str, ask: &PriceAsk) -> Result<(ActionView, Price), AppError> {
+    let found = find(app, action)?;
+    let price = price(app, "", ask, app.now())?;
+    if !found.action.units.contains(&price.unit) && found.action.units.len() >= PRICES_MAX {
+        return Err(field("/unit", "out_of_range", format!("at most {PRICES_MAX} units")));
+    }
+    Ok((found, price))
+}
+
 /// Adds a price version to an action.
 pub async fn add_price(
     app: &App,
@@ -169,14 +198,9 @@ pub async fn add_price(
     ask: PriceAsk,
 ) -> Result<ActionView, AppError> {
     platform(caller)?;
-    let now = app.now();
-    let found = find(app, action)?;
-    let price = price(app, "", &ask, now)?;
-    if !found.action.units.contains(&price.unit) && found.action.units.len() >= PRICES_MAX {
-        return Err(field("/unit", "out_of_range", format!("at most {PRICES_MAX} units")));
-    }
+    let (found, price) = proposed(app, action, &ask)?;
+    let (no, now) = (found.action.no, app.now());
     let audit = audit(caller, "price.create", action, now);
-    let no = found.action.no;
     let change = move |batch: &mut purser_store::Batch<'_>| {
         batch.insert_price(no, &price, now)?;
         batch.insert_audit(&audit)?;

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, prices, stream,
+    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, reprice, stream,
     tenant_prices, transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
@@ -52,7 +52,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(actions::read, actions::change))
         .routes(routes!(actions::activate))
         .routes(routes!(actions::deactivate))
-        .routes(routes!(prices::create))
+        .routes(routes!(reprice::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(catalogue::read, catalogue::put))
         .routes(routes!(operations::alive))

@@ -3,22 +3,22 @@
 use axum::extract::State;
 use purser_app::App;
 use purser_app::ask::{CatalogueActionAsk, CatalogueAsk, UnitAsk};
-use purser_app::usecase::catalogue::apply;
+use purser_app::usecase::catalogue::apply::{self, How};
 use purser_app::view::{ActionChange, ActionView, CatalogueDiff, FilePrice};
 use purser_core::catalogue::Catalogue;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::actions::{self, OverageWire};
 use super::prices::{PriceIn, PriceOut};
 use super::refusals::{OfChanges, OfReads};
 use super::units::{UnitIn, UnitOut};
+use super::usage::{DryRunQuery, UsageOut};
 use crate::http::extract::{NoQuery, QueriedBody, Query, Reader, Writer};
 use crate::http::incoming::{KeyIn, Owned, TextIn};
 use crate::http::object::Strict;
 use crate::http::outgoing::TimeOut;
 use crate::http::problem::Problem;
-use crate::http::query::{FromQuery, Params};
 use crate::http::reply::Reply;
 
 /// The longest catalogue: 10,000 actions with a page of text each are not meant, with their prices they fit.
@@ -177,6 +177,10 @@ pub struct DiffOut {
     not_in_file: Vec<String>,
     /// Scheduled versions of the actions and units named that are not named themselves, and come into force all the same.
     scheduled_not_in_file: Vec<ScheduledOut>,
+    /// What the usage of the last days would have cost, where `days` are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    usage: Option<UsageOut>,
 }
 
 /// How many actions are made, changed, switched off, as they should be, or left alone.
@@ -277,7 +281,7 @@ pub struct ScheduledOut {
 }
 
 /// A price as a catalogue names it: without its id, and without the instant of what is in force.
-fn file_price(price: &FilePrice, catalogue: &Catalogue) -> Result<serde_json::Value, Problem> {
+pub fn file_price(price: &FilePrice, catalogue: &Catalogue) -> Result<serde_json::Value, Problem> {
     let shown = PriceOut::new(&price.price, catalogue)?;
     let mut shown = serde_json::to_value(shown).map_err(|error| Problem::fault(error.to_string()))?;
     if let Some(fields) = shown.as_object_mut() {
@@ -308,7 +312,8 @@ impl CatalogueActionOut {
 
 impl DiffOut {
     fn new(diff: CatalogueDiff, dry_run: bool) -> Result<DiffOut, Problem> {
-        let CatalogueDiff { units, actions, unchanged, not_in_file, scheduled_not_in_file, catalogue } = diff;
+        let CatalogueDiff { units, actions, unchanged, not_in_file, scheduled_not_in_file, catalogue, usage } =
+            diff;
         let actions: Vec<ActionChangeOut> = actions
             .iter()
             .map(|action| ActionChangeOut::new(action, &catalogue))
@@ -336,6 +341,7 @@ impl DiffOut {
             actions,
             not_in_file: not_in_file.iter().map(ToString::to_string).collect(),
             scheduled_not_in_file: scheduled_not_in_file.into_iter().map(scheduled).collect(),
+            usage: usage.map(UsageOut::from),
         })
     }
 }
@@ -382,27 +388,6 @@ fn fields(before: &ActionView, after: &ActionView) -> Vec<FieldChangeOut> {
         .collect()
 }
 
-/// Whether a catalogue is applied, or only compared.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct ApplyQuery {
-    /// Only says what would change.
-    #[param(nullable = false)]
-    dry_run: Option<bool>,
-}
-
-impl FromQuery for ApplyQuery {
-    fn from_query(params: &mut Params) -> Result<ApplyQuery, Problem> {
-        let dry_run = match params.take("dry_run").as_deref() {
-            None => None,
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some(_) => return Err(Problem::field("?dry_run", "malformed", "true or false")),
-        };
-        Ok(ApplyQuery { dry_run })
-    }
-}
-
 /// Reads the whole catalogue
 ///
 /// As `PUT` takes it: units, and actions with the prices that are in force or scheduled. To apply what was read changes nothing.
@@ -426,18 +411,19 @@ pub async fn read(
 /// Applies a catalogue, whole or not at all
 ///
 /// Labels change in place; a price that differs becomes a new version, and history never changes. What is not named is left
-/// alone unless `prune` is set.
+/// alone unless `prune` is set. With `dry_run` nothing changes, and `days` of usage are charged again at the new prices.
 #[utoipa::path(put, path = "/v1/catalogue", tag = "catalogue", operation_id = "apply_catalogue",
-    params(ApplyQuery), request_body = CatalogueIn,
+    params(DryRunQuery), request_body = CatalogueIn,
     responses((status = 200, description = "What differed", body = DiffOut), OfChanges))]
 pub async fn put(
     Writer(caller): Writer,
     State(app): State<App>,
-    Query(query): Query<ApplyQuery>,
+    Query(query): Query<DryRunQuery>,
     body: QueriedBody<CATALOGUE_BODY_MAX>,
 ) -> Result<Reply<DiffOut>, Problem> {
     let ask = body.parse::<CatalogueIn<'_>>()?.into_ask()?;
     let dry_run = query.dry_run.unwrap_or(false);
-    let diff = apply::apply(&app, &caller, ask, dry_run).await?;
+    let how = if dry_run { How::DryRun { days: query.days } } else { How::Apply };
+    let diff = apply::apply(&app, &caller, ask, how).await?;
     Ok(Reply::ok(DiffOut::new(diff, dry_run)?))
 }

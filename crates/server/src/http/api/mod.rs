@@ -14,10 +14,12 @@ pub mod holds;
 pub mod preflight;
 pub mod prices;
 pub mod refusals;
+pub mod reprice;
 pub mod stream;
 pub mod tenant_prices;
 pub mod transfers;
 pub mod units;
+pub mod usage;
 pub mod wallets;
 
 use purser_app::view::Page;
