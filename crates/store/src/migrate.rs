@@ -28,7 +28,7 @@ statements! {
 const WAITS_MAX: usize = 24;
 
 /// Number, name and text of each migration of a database.
-fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 4] {
+fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 5] {
     let append_only = match dialect {
         Dialect::Sqlite => include_str!("../migrations/0002_append_only.sqlite.sql"),
         Dialect::Postgres => include_str!("../migrations/0002_append_only.postgres.sql"),
@@ -39,6 +39,7 @@ fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 4] {
         (2, "append_only", append_only),
         (3, "overrides", include_str!("../migrations/0003_overrides.sql")),
         (4, "quotes", include_str!("../migrations/0004_quotes.sql")),
+        (5, "confirmation", include_str!("../migrations/0005_confirmation.sql")),
     ]
 }
 

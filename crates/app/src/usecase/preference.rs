@@ -23,7 +23,7 @@ const UNITS_MAX: usize = 256;
 /// What a user prefers. Makes nobody.
 pub async fn read(app: &App, caller: &Caller, whose: &Whose) -> Result<PreferencesView, AppError> {
     caller.require(Scope::Read)?;
-    let named = app.named(caller, whose.tenant.as_deref(), &whose.user)?;
+    let named = named(app, caller, whose)?;
     let found = app.find_user(&named).await?;
     let config = app.config();
     let own = found.and_then(|(tenant, user)| config.asked_above(tenant, user)).cloned();
@@ -33,7 +33,7 @@ pub async fn read(app: &App, caller: &Caller, whose: &Whose) -> Result<Preferenc
 /// Sets what a user prefers; the user is made where absent, so that it can be said before first use.
 pub async fn set(app: &App, caller: &Caller, ask: PreferencesAsk) -> Result<PreferencesView, AppError> {
     caller.require(Scope::Write)?;
-    let named = app.named(caller, ask.whose.tenant.as_deref(), &ask.whose.user)?;
+    let named = named(app, caller, &ask.whose)?;
     let wanted = match &ask.confirm_above {
         None => Thresholds::default(),
         Some(asked) => {
@@ -68,6 +68,14 @@ pub async fn set(app: &App, caller: &Caller, ask: PreferencesAsk) -> Result<Pref
     };
     app.inner.engine.change(change).await?;
     Ok(view(named, wanted))
+}
+
+/// The user of a path: what no user can be called is not there.
+fn named(app: &App, caller: &Caller, whose: &Whose) -> Result<Named, AppError> {
+    if Key::parse(&whose.user).is_none() {
+        return Err(AppError::NotFound { what: "user" });
+    }
+    app.named(caller, whose.tenant.as_deref(), &whose.user)
 }
 
 fn view(named: Named, confirm_above: Thresholds) -> PreferencesView {

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod body;
+pub mod confirm;
 pub mod docs;
 pub mod edge;
 pub mod extract;

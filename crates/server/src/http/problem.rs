@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use purser_app::App;
 use purser_app::error::{AppError, FieldError};
-use purser_app::view::{Offer, QuoteView};
+use purser_app::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::Unit;
 use purser_core::{Key, Rejection};
 use serde::Serialize;
@@ -53,6 +53,8 @@ enum More {
     Rejected(Box<Rejection>),
     /// The amounts of a lack of credits, and what can be done about it.
     OutOfCredit(Box<Rejection>, Box<Offer>),
+    /// What it costs, and with what it goes on once somebody was asked.
+    Unconfirmed(Box<Rejection>, Box<ToConfirm>),
     RetryAfter(Duration),
     /// Too many calls.
     RateLimited {
@@ -87,7 +89,7 @@ pub struct ProblemOut {
     errors: Vec<FieldProblem>,
     /// The request, as in the header `X-Request-Id`.
     request_id: String,
-    /// `insufficient_credits`, `capture_exceeds_hold`: what the request needs.
+    /// `insufficient_credits`, `capture_exceeds_hold`: what the request needs; `confirmation_required`: what it costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     required: Option<AmountOut>,
@@ -127,7 +129,16 @@ pub struct ProblemOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     topup_url: Option<String>,
-    /// `insufficient_credits`: the promise with which the refused request can be made, at this price, once there are credits.
+    /// `confirmation_required`: what may be spent without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    confirm_above: Option<AmountOut>,
+    /// `confirmation_required`: a page that tells whoever is asked what it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    confirm_url: Option<String>,
+    /// `insufficient_credits`: the promise with which the refused request can be made, at this price, once there are credits;
+    /// `confirmation_required`: that with which it is made once somebody was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     quote: Option<QuoteOut>,
@@ -252,6 +263,7 @@ impl Problem {
             More::Nothing
             | More::Rejected(_)
             | More::OutOfCredit(..)
+            | More::Unconfirmed(..)
             | More::RetryAfter(_)
             | More::RateLimited { .. } => {
                 tracing::debug!(request_id, code = &*self.code, "a request was refused");
@@ -279,6 +291,8 @@ impl Problem {
             unit: None,
             packages: None,
             topup_url: None,
+            confirm_above: None,
+            confirm_url: None,
             quote: None,
             state: None,
         };
@@ -288,6 +302,11 @@ impl Problem {
                 refused::tell(&mut document, rejection, unit_of);
                 document.topup_url = Some(offer.topup_url.clone());
                 document.quote = offer.quote.clone().map(QuoteOut::from);
+            }
+            More::Unconfirmed(rejection, ask) => {
+                refused::tell(&mut document, rejection, unit_of);
+                document.confirm_url = Some(ask.confirm_url.clone());
+                document.quote = ask.quote.clone().map(QuoteOut::from);
             }
             More::Nothing | More::RetryAfter(_) | More::RateLimited { .. } | More::Fault(_) => {}
         }
@@ -312,7 +331,11 @@ impl Problem {
                 headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(0));
                 headers.insert(RATE_LIMIT_RESET, seconds(*reset_after));
             }
-            More::Nothing | More::Rejected(_) | More::OutOfCredit(..) | More::Fault(_) => {}
+            More::Nothing
+            | More::Rejected(_)
+            | More::OutOfCredit(..)
+            | More::Unconfirmed(..)
+            | More::Fault(_) => {}
         }
         response
     }
@@ -359,6 +382,10 @@ impl From<AppError> for Problem {
             AppError::OutOfCredit { rejection, offer } => {
                 let problem = Problem::from(rejection.clone());
                 Problem { more: More::OutOfCredit(Box::new(rejection), offer), ..problem }
+            }
+            AppError::Unconfirmed { rejection, ask } => {
+                let problem = Problem::from(rejection.clone());
+                Problem { more: More::Unconfirmed(Box::new(rejection), ask), ..problem }
             }
             AppError::NotFound { what } => {
                 let problem = Problem::new(StatusCode::NOT_FOUND, "", no_such(what));
@@ -432,6 +459,7 @@ const TITLES: &[(&str, &str)] = &[
     ("capture_exceeds_hold", "The work cost more than was held and than the action allows beyond it"),
     ("cause_repeated", "This was booked before"),
     ("clock_unsafe", "The clock cannot be trusted now"),
+    ("confirmation_required", "Somebody has to be asked first"),
     ("deadline_exceeded", "The request waited too long and was not executed"),
     ("hold_closed", "The hold was captured or released before"),
     ("hold_expired", "The hold ran out"),

@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, explain, grants, holds, preflight, reprice, stream,
-    tenant_prices, transfers, units, wallets,
+    actions, balance, batch, catalogue, debits, explain, grants, holds, preferences, preflight, reprice,
+    stream, tenant_prices, transfers, units, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -47,6 +47,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(grants::read))
         .routes(routes!(grants::revoke))
         .routes(routes!(transfers::create))
+        .routes(routes!(preferences::read, preferences::set))
         .routes(routes!(units::create, units::list))
         .routes(routes!(actions::create, actions::list))
         .routes(routes!(actions::read, actions::change))

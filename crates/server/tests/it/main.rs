@@ -14,6 +14,7 @@ mod authorization;
 mod catalogue;
 mod catalogue_file;
 mod commands;
+mod confirm;
 mod document;
 mod explain;
 mod limits;

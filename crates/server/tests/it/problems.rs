@@ -3,7 +3,7 @@
 use purser_app::error::{AppError, FieldError};
 use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
-use purser_core::{Amount, Key, Rejection};
+use purser_core::{Amount, Id, Key, Rejection, WalletId};
 use purser_server::http::problem::Problem;
 use std::time::Duration;
 
@@ -39,7 +39,14 @@ fn rejections() -> Vec<Rejection> {
         Rejection::RefundExceedsDebit { refundable: some, unit: unit.clone() },
         Rejection::RevokeExceedsUnspent { revocable: some, unit: unit.clone() },
         Rejection::CauseRepeated,
-        Rejection::InsufficientCredits { required: some, available: some, unit, price: None },
+        Rejection::InsufficientCredits { required: some, available: some, unit: unit.clone(), price: None },
+        Rejection::ConfirmationRequired {
+            required: some,
+            above: some,
+            unit,
+            price: None,
+            wallet: WalletId(Id(1)),
+        },
     ]
 }
 
@@ -53,6 +60,7 @@ fn every_code_has_one_status() {
         AppError::PlatformOnly,
         AppError::Invalid(vec![field]),
         AppError::NotFound { what: "wallet" },
+        AppError::NotFound { what: "user" },
         AppError::Exists { what: "unit" },
         AppError::Exists { what: "action" },
         unavailable("overloaded"),
@@ -85,10 +93,12 @@ fn every_code_has_one_status() {
     404 debit_not_found
     404 grant_not_found
     404 hold_not_found
+    404 user_not_found
     404 wallet_not_found
     409 action_exists
     409 capture_exceeds_hold
     409 cause_repeated
+    409 confirmation_required
     409 hold_closed
     409 hold_expired
     409 hold_life_exceeded

@@ -14,6 +14,7 @@ use super::prices::{PriceIn, PriceOut};
 use super::refusals::{OfChanges, OfReads};
 use super::units::{UnitIn, UnitOut};
 use super::usage::{DryRunQuery, UsageOut};
+use crate::http::confirm::{ConfirmIn, ConfirmOut};
 use crate::http::extract::{NoQuery, QueriedBody, Query, Reader, Writer};
 use crate::http::incoming::{KeyIn, Owned, TextIn};
 use crate::http::object::Strict;
@@ -74,6 +75,10 @@ pub struct CatalogueActionIn<'a> {
     #[serde(default)]
     #[schema(maximum = 1000)]
     overage_percent: Option<u16>,
+    /// Above which costs a debit or hold needs its quote, by unit; nobody is asked unless said.
+    #[serde(borrow, default)]
+    #[schema(nullable = false)]
+    confirm_above: Option<ConfirmIn<'a>>,
     /// For each unit, in the order in which the units are tried, the price from now on, and those from an instant ahead on. An
     /// instant that is over counts as now. A price that is in force already stays the version that it is; another one is a
     /// new version.
@@ -109,6 +114,7 @@ impl CatalogueActionIn<'_> {
             category: self.category.owned(),
             overage: self.overage.map(|overage| overage.name().to_string()),
             overage_percent: self.overage_percent,
+            confirm_above: self.confirm_above.map(ConfirmIn::into_ask),
             prices: self.prices.into_iter().enumerate().map(price).collect::<Result<_, _>>()?,
             single: false,
         };
@@ -154,6 +160,10 @@ pub struct CatalogueActionOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     overage_percent: Option<u16>,
+    /// Above which costs a debit or hold needs its quote, by unit.
+    #[serde(skip_serializing_if = "ConfirmOut::is_empty")]
+    #[schema(required = false)]
+    confirm_above: ConfirmOut,
     /// For each unit the price in force, and those scheduled with their `valid_from`.
     #[schema(value_type = Vec<PriceIn<'static>>)]
     prices: Vec<serde_json::Value>,
@@ -305,6 +315,7 @@ impl CatalogueActionOut {
             active: view.action.active,
             overage,
             overage_percent,
+            confirm_above: ConfirmOut::new(&view.action.confirm_above, catalogue)?,
             prices: prices.iter().map(|price| file_price(price, catalogue)).collect::<Result<_, _>>()?,
         })
     }
@@ -362,17 +373,25 @@ impl ActionChangeOut {
                 Some(_) if change.pruned => ChangeWire::Deactivated,
                 Some(_) => ChangeWire::Changed,
             },
-            fields: change.before.as_ref().map_or_else(Vec::new, |before| fields(before, &change.after)),
+            fields: match &change.before {
+                None => Vec::new(),
+                Some(before) => fields(before, &change.after, catalogue)?,
+            },
             prices: change.prices.iter().map(price).collect::<Result<_, Problem>>()?,
         })
     }
 }
 
 /// The fields in which an action differs.
-fn fields(before: &ActionView, after: &ActionView) -> Vec<FieldChangeOut> {
+fn fields(
+    before: &ActionView,
+    after: &ActionView,
+    catalogue: &Catalogue,
+) -> Result<Vec<FieldChangeOut>, Problem> {
     let shown = |view: &ActionView| {
         let (overage, percent) = actions::overage(view.action.overage);
-        [
+        let confirm_above = ConfirmOut::new(&view.action.confirm_above, catalogue)?.text();
+        Ok::<_, Problem>([
             ("name", Some(view.name.clone())),
             ("unit_label", view.unit_label.clone()),
             ("description", view.description.clone()),
@@ -380,12 +399,14 @@ fn fields(before: &ActionView, after: &ActionView) -> Vec<FieldChangeOut> {
             ("active", Some(view.action.active.to_string())),
             ("overage", Some(overage.name().to_string())),
             ("overage_percent", percent.map(|percent| percent.to_string())),
-        ]
+            ("confirm_above", confirm_above),
+        ])
     };
-    let both = shown(before).into_iter().zip(shown(after));
-    both.filter(|((_, before), (_, after))| before != after)
+    let both = shown(before)?.into_iter().zip(shown(after)?);
+    Ok(both
+        .filter(|((_, before), (_, after))| before != after)
         .map(|((field, before), (_, after))| FieldChangeOut { field, before, after })
-        .collect()
+        .collect())
 }
 
 /// Reads the whole catalogue

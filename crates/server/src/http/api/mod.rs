@@ -11,6 +11,7 @@ pub mod debits;
 pub mod explain;
 pub mod grants;
 pub mod holds;
+pub mod preferences;
 pub mod preflight;
 pub mod prices;
 pub mod refusals;
