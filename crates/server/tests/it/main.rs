@@ -26,6 +26,7 @@ mod operations;
 mod problems;
 mod quotes;
 mod reads;
+mod rehearsal;
 mod server;
 mod shapes;
 mod streams;

@@ -68,12 +68,7 @@ impl Reader<'_> {
     }
 
     /// The debits and captures among the next `limit` entries of a slot, behind `after` and not behind `until`.
-    pub fn charged(
-        &self,
-        after: Position,
-        until: Position,
-        limit: usize,
-    ) -> Result<ChargedPage, StoreError> {
+    pub fn charged(&self, after: Position, until: Position, limit: usize) -> Result<ChargedPage, StoreError> {
         let rows = self.session.all(CHARGES, values![after.to_sql(), until.to_sql(), limit], read)?;
         let last = rows.last().map(|(position, _)| *position).filter(|_| rows.len() == limit);
         Ok(ChargedPage { charged: rows.into_iter().filter_map(|(_, charged)| charged).collect(), last })

@@ -23,4 +23,5 @@ mod server_schema;
 mod server_slots;
 mod server_writers;
 mod tables;
+mod usage;
 mod world;

@@ -113,6 +113,7 @@ type Payers = FxHashMap<(Key, TenantNo), (Option<UserNo>, Sum)>;
 /// The sums so far.
 #[derive(Default)]
 struct Tally {
+    /// Charges that were looked at, of whatever action.
     seen: u64,
     own_price: u64,
     stated_amount: u64,
@@ -123,7 +124,6 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, catalogue: &Catalogue, proposal: &Proposal, charged: &Charged) {
-        self.seen += 1;
         let charge = &charged.charge;
         let Some(action) = catalogue.action(charge.action) else { return };
         // The price version tells the unit.
@@ -167,21 +167,13 @@ pub(super) async fn rehearse(app: &App, days: u32, proposal: &Proposal) -> Resul
     // What was charged up to here was charged at prices that are known from now on.
     app.catch_up().await?;
     let catalogue = app.catalogue();
-    let (mut tally, mut last, mut truncated) = (Tally::default(), from, false);
-    while !truncated && fill(app, &mut cursors).await? {
-        while let Some(charged) = next(&mut cursors) {
-            if charged.recorded_at < from {
-                continue;
-            }
-            if tally.seen == DEBITS_MAX {
-                truncated = true;
-                break;
-            }
-            last = last.max(charged.recorded_at);
-            tally.add(&catalogue, proposal, &charged);
-        }
-        truncated |= app.monotonic() - started >= TIME_MAX && cursors.iter().any(|cursor| !cursor.is_done());
+    let mut walk = Walk { from, last: from, most: DEBITS_MAX, truncated: false, tally: Tally::default() };
+    while !walk.truncated && fill(app, &mut cursors).await? {
+        walk.on(&mut cursors, |tally, charged| tally.add(&catalogue, proposal, charged));
+        let late = app.monotonic() - started >= TIME_MAX;
+        walk.truncated |= late && cursors.iter().any(|cursor| !cursor.is_done());
     }
+    let Walk { last, truncated, tally, .. } = walk;
     let until = if truncated { last } else { until };
     let units = summed(app, &catalogue, &tally).await?;
     Ok(Rehearsal {
@@ -194,6 +186,36 @@ pub(super) async fn rehearse(app: &App, days: u32, proposal: &Proposal) -> Resul
         not_priceable: tally.not_priceable,
         units,
     })
+}
+
+/// How far the charges were gone through, in the order in which they were recorded.
+struct Walk {
+    from: Timestamp,
+    /// The last one that counts.
+    last: Timestamp,
+    /// How many count, at the most.
+    most: u64,
+    /// Whether there was one more.
+    truncated: bool,
+    tally: Tally,
+}
+
+impl Walk {
+    /// Goes through what is in hand.
+    fn on(&mut self, cursors: &mut [Cursor], mut add: impl FnMut(&mut Tally, &Charged)) {
+        while let Some(charged) = next(cursors) {
+            if charged.recorded_at < self.from {
+                continue;
+            }
+            if self.tally.seen == self.most {
+                self.truncated = true;
+                return;
+            }
+            self.tally.seen += 1;
+            self.last = self.last.max(charged.recorded_at);
+            add(&mut self.tally, &charged);
+        }
+    }
 }
 
 /// The days that are asked for, if they may be.
@@ -277,4 +299,94 @@ fn most_affected(code: &Key, payers: &Payers) -> Vec<(TenantNo, Option<UserNo>, 
     affected.sort_by_key(|(tenant, _, sum)| (std::cmp::Reverse(sum.difference().unsigned_abs()), *tenant));
     affected.truncate(TENANTS_MAX);
     affected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use purser_core::Quantity;
+    use purser_core::catalogue::{Action, Overage, TenantPrice};
+    use purser_core::confirm::Thresholds;
+    use purser_core::id::Id;
+
+    fn price(id: u128, valid_from: i64, amount: i64) -> Price {
+        let model = Model::Flat { amount: Amount(amount) };
+        Price { id: Id(id), unit: Unit::credit().code, valid_from: Timestamp(valid_from), model }
+    }
+
+    /// One action that costs 5; the tenant 9 pays 4 of its own.
+    fn catalogue() -> Catalogue {
+        let action = Action {
+            no: 1,
+            key: Key::parse("scan").expect("a key"),
+            active: true,
+            overage: Overage::Refuse,
+            confirm_above: Thresholds::default(),
+            units: vec![Unit::credit().code],
+            prices: vec![price(1, 0, 5)],
+        };
+        let own = TenantPrice { tenant: TenantNo(9), action: 1, price: price(2, 0, 4), valid_until: None };
+        Catalogue::new([], [action]).with_tenant_prices([own])
+    }
+
+    fn charged(at: i64, tenant: u64, price: u128, usage: Usage) -> Charged {
+        let cost = Amount(if price == 2 { 4 } else { 5 });
+        let charge = Charge { action: 1, price: Some(Id(price)), usage, cost, settle: false };
+        Charged { tenant: TenantNo(tenant), user: None, recorded_at: Timestamp(at), charge }
+    }
+
+    fn one(at: i64) -> Charged {
+        charged(at, 1, 1, Usage::Quantity(Quantity::ONE))
+    }
+
+    fn cursor(more: bool, read: impl IntoIterator<Item = i64>) -> Cursor {
+        let after = more.then_some(Position::NONE);
+        Cursor { after, until: Position::NONE, read: read.into_iter().map(one).collect() }
+    }
+
+    #[test]
+    fn the_last_of_several_prices_counts_and_what_it_cannot_change_stays() {
+        let proposal = Proposal::new([(1, &price(3, 20, 7)), (1, &price(4, 10, 6))]);
+        let mut tally = Tally::default();
+        let usages = [
+            (1, 1, Usage::Quantity(Quantity::ONE)),
+            (1, 1, Usage::Amount(Amount(5))),
+            (1, 1, Usage::Quantity(Quantity(2 * Quantity::ONE.0))),
+            (9, 2, Usage::Quantity(Quantity::ONE)),
+        ];
+        for (tenant, price, usage) in usages {
+            tally.add(&catalogue(), &proposal, &charged(1, tenant, price, usage));
+        }
+        let sum = tally.actions[&(Unit::credit().code, 1)];
+        assert_eq!((sum.debits, sum.before, sum.after), (4, 19, 21));
+        assert_eq!((tally.own_price, tally.stated_amount, tally.not_priceable), (1, 1, 1));
+        let affected = most_affected(&Unit::credit().code, &tally.payers);
+        assert_eq!(affected.iter().map(|(tenant, ..)| tenant.0).collect::<Vec<_>>(), vec![1]);
+    }
+
+    #[test]
+    fn slots_are_gone_through_in_the_order_of_time_as_far_as_it_is_known() {
+        let walk = |most| {
+            let tally = Tally::default();
+            Walk { from: Timestamp(2), last: Timestamp(2), most, truncated: false, tally }
+        };
+        let seen = |walk: &mut Walk, cursors: &mut [Cursor]| {
+            let mut times = Vec::new();
+            walk.on(cursors, |_, charged| times.push(charged.recorded_at.0));
+            times
+        };
+        // What the first slot has behind 4 is not in hand: the rest of the second has to wait for it.
+        let mut cursors = [cursor(true, [1, 4]), cursor(false, [2, 3, 5])];
+        let mut whole = walk(9);
+        assert_eq!(seen(&mut whole, &mut cursors), vec![2, 3, 4]);
+        cursors[0].after = None;
+        assert_eq!(seen(&mut whole, &mut cursors), vec![5]);
+        assert!(!whole.truncated && cursors.iter().all(Cursor::is_done));
+        let mut cut = walk(2);
+        assert_eq!(seen(&mut cut, &mut [cursor(false, [2, 3, 4])]), vec![2, 3]);
+        assert_eq!((cut.truncated, cut.last), (true, Timestamp(3)));
+        let mut just = walk(3);
+        seen(&mut just, &mut [cursor(false, [2, 3, 4])]);
+        assert!(!just.truncated, "all of them were looked at");
+    }
 }
