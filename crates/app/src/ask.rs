@@ -124,6 +124,8 @@ pub struct HoldAsk {
     pub action: String,
     /// The expected measure, or an amount.
     pub measure: Measure,
+    /// Instead of a measure: an amount by what past captures of the action have cost.
+    pub by_history: bool,
     /// Pay in this unit only.
     pub unit: Option<String>,
     /// `wal_…`: pay from this wallet only.

@@ -14,6 +14,7 @@ pub mod database;
 pub mod elsewhere;
 pub mod engine;
 pub mod error;
+mod history;
 pub mod litellm;
 mod metrics;
 mod names;
@@ -32,6 +33,7 @@ use crate::clock::{Ids, SafeClock};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Engine, Live};
 use crate::error::AppError;
+use crate::history::History;
 use crate::names::NameCache;
 use crate::secret::Secrets;
 use crate::watch::Watchers;
@@ -65,6 +67,7 @@ struct Inner {
     looked_at: AtomicI64,
     /// Lets one rehearsal of prices run at a time.
     rehearsals: tokio::sync::Semaphore,
+    history: History,
 }
 
 /// How often the database is asked because of callers that this node does not know, at the most, in microseconds.

@@ -115,6 +115,12 @@ impl App {
         QuoteView { token, expires_at: terms.expires_at }
     }
 
+    /// The amount that a quote of ours promises, for whatever request it was given.
+    pub(crate) fn promised_amount(&self, token: &str) -> Option<Amount> {
+        let content = self.inner.secrets.open("quote", token)?;
+        read(&content).map(|(_, promise)| promise.amount)
+    }
+
     /// What the quote that came with a request is worth. Whether it is honoured is the rule book's to say.
     pub(crate) fn quoted(&self, subject: &Subject<'_>, token: &str) -> Quote {
         let Some(content) = self.inner.secrets.open("quote", token) else { return Quote::Invalid };

@@ -16,6 +16,7 @@ mod catalogue_file;
 mod commands;
 mod confirm;
 mod document;
+mod estimates;
 mod explain;
 mod limits;
 mod movements;

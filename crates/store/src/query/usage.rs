@@ -21,6 +21,9 @@ statements! {
     CHARGES = "
         SELECT position, kind, tenant_no, user_no, recorded_at, terms FROM entry
          WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3";
+    NEWEST_CHARGES = "
+        SELECT position, kind, tenant_no, user_no, recorded_at, terms FROM entry
+         WHERE position > ?1 AND position <= ?2 ORDER BY position DESC LIMIT ?3";
 }
 
 /// By how much an entry may be recorded before one that stands in front of it in its slot, in microseconds.
@@ -37,12 +40,14 @@ pub struct Charged {
     pub recorded_at: Timestamp,
     /// What was consumed and what it cost.
     pub charge: Charge,
+    /// Whether a hold was captured.
+    pub captured: bool,
 }
 
 /// A piece of one slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChargedPage {
-    /// The debits and captures in it, in order.
+    /// The debits and captures in it, in the order in which it was read.
     pub charged: Vec<Charged>,
     /// The last entry that was read, to go on behind; none at the end.
     pub last: Option<Position>,
@@ -70,18 +75,32 @@ impl Reader<'_> {
     /// The debits and captures among the next `limit` entries of a slot, behind `after` and not behind `until`.
     pub fn charged(&self, after: Position, until: Position, limit: usize) -> Result<ChargedPage, StoreError> {
         let rows = self.session.all(CHARGES, values![after.to_sql(), until.to_sql(), limit], read)?;
-        let last = rows.last().map(|(position, _)| *position).filter(|_| rows.len() == limit);
-        Ok(ChargedPage { charged: rows.into_iter().filter_map(|(_, charged)| charged).collect(), last })
+        Ok(page(rows, limit))
     }
+
+    /// The debits and captures among the last `limit` entries of a slot up to `until`, newest first.
+    pub fn newest_charged(&self, until: Position, limit: usize) -> Result<ChargedPage, StoreError> {
+        let bounds = values![until.at(0).to_sql(), until.to_sql(), limit];
+        let rows = self.session.all(NEWEST_CHARGES, bounds, read)?;
+        Ok(page(rows, limit))
+    }
+}
+
+fn page(rows: Vec<(Position, Option<Charged>)>, limit: usize) -> ChargedPage {
+    let last = rows.last().map(|(position, _)| *position).filter(|_| rows.len() == limit);
+    ChargedPage { charged: rows.into_iter().filter_map(|(_, charged)| charged).collect(), last }
 }
 
 fn read(row: &dyn Columns) -> Result<(Position, Option<Charged>), StoreError> {
     let (position, kind) = (position(row, 0)?, small::<u8>(row, 1)?);
-    if !matches!(EntryKind::from_number(kind), Some(EntryKind::Debit | EntryKind::Capture)) {
-        return Ok((position, None));
-    }
+    let captured = match EntryKind::from_number(kind) {
+        Some(EntryKind::Debit) => false,
+        Some(EntryKind::Capture) => true,
+        _ => return Ok((position, None)),
+    };
     let unreadable = || StoreError::inconsistent("entry", position, "its terms cannot be read");
     let Ok(Terms::Charge(charge)) = decode_terms(bytes(row, 5)?) else { return Err(unreadable()) };
     let (tenant, user) = (TenantNo(number(row, 2)?), row.int(3)?.map(|no| UserNo(no as u64)));
-    Ok((position, Some(Charged { tenant, user, recorded_at: Timestamp(int(row, 4)?), charge })))
+    let recorded_at = Timestamp(int(row, 4)?);
+    Ok((position, Some(Charged { tenant, user, recorded_at, charge, captured })))
 }

@@ -66,6 +66,18 @@ fn only_debits_and_captures_are_read_whatever_the_piece(kind: Kind) {
             Ok(charged)
         });
         let charged = charged.expect("read");
+        let newest = store.read(|reader| {
+            let mut until = reader.heads()?.written().next();
+            let mut charged = Vec::new();
+            while let Some(place) = until {
+                let page = reader.newest_charged(place, piece)?;
+                charged.extend(page.charged);
+                until = page.last.and_then(Position::before);
+            }
+            charged.reverse();
+            Ok(charged)
+        });
+        assert_eq!(newest.expect("read"), charged, "backwards it is the same");
         assert_eq!(charged.len(), wanted.len(), "in pieces of {piece}");
         for (charged, entry) in charged.iter().zip(&wanted) {
             assert_eq!((charged.tenant, charged.user), (entry.wallet.tenant, entry.user));

@@ -332,7 +332,7 @@ mod tests {
     fn charged(at: i64, tenant: u64, price: u128, usage: Usage) -> Charged {
         let cost = Amount(if price == 2 { 4 } else { 5 });
         let charge = Charge { action: 1, price: Some(Id(price)), usage, cost, settle: false };
-        Charged { tenant: TenantNo(tenant), user: None, recorded_at: Timestamp(at), charge }
+        Charged { tenant: TenantNo(tenant), user: None, recorded_at: Timestamp(at), charge, captured: false }
     }
 
     fn one(at: i64) -> Charged {
