@@ -10,7 +10,7 @@ use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
 use crate::view::{ActionView, Page, UnitView};
-use price::price;
+use price::{behind, price};
 use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::confirm::Thresholds;
 use purser_core::{Key, Rejection, Scale, Timestamp};
@@ -171,7 +171,8 @@ pub async fn add_price(
     platform(caller)?;
     let now = app.now();
     let found = find(app, action)?;
-    let price = price(app, "", &ask, now)?;
+    let mut price = price(app, "", &ask, now)?;
+    price.id = behind(price.id, found.action.prices.iter().map(|known| known.id));
     if !found.action.units.contains(&price.unit) && found.action.units.len() >= PRICES_MAX {
         return Err(field("/unit", "out_of_range", format!("at most {PRICES_MAX} units")));
     }

@@ -390,3 +390,15 @@ CREATE TABLE quote_use (
     PRIMARY KEY (tenant_no, quote_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
+
+-- 0005 confirmation
+-- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
+-- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
+ALTER TABLE action ADD COLUMN confirm_above TEXT;
+CREATE TABLE user_preference (
+    tenant_no     INTEGER NOT NULL,
+    user_no       INTEGER NOT NULL,
+    confirm_above TEXT,
+    changed_at    INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+) STRICT, WITHOUT ROWID;
