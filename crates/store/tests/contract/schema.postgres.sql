@@ -409,7 +409,11 @@ CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
 -- 0005 confirmation
 -- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
 -- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
-ALTER TABLE action ADD COLUMN confirm_above TEXT;
+-- A table beside `action`, as a column cannot be added twice where a migration is taken up again.
+CREATE TABLE action_confirm (
+    action_no     BIGINT NOT NULL PRIMARY KEY,
+    confirm_above TEXT
+);
 CREATE TABLE user_preference (
     tenant_no     BIGINT NOT NULL,
     user_no       BIGINT NOT NULL,
