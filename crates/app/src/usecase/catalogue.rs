@@ -11,7 +11,7 @@ use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
 use crate::view::{ActionView, Page, PriceRehearsed, UnitView};
-use price::price;
+use price::{behind, price};
 use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::confirm::Thresholds;
 use purser_core::{Key, Rejection, Scale, Timestamp};
@@ -183,7 +183,8 @@ pub async fn rehearse_price(
 /// The version that is asked for, and its action.
 fn proposed(app: &App, action: &str, ask: &PriceAsk) -> Result<(ActionView, Price), AppError> {
     let found = find(app, action)?;
-    let price = price(app, "", ask, app.now())?;
+    let mut price = price(app, "", ask, app.now())?;
+    price.id = behind(price.id, found.action.prices.iter().map(|known| known.id));
     if !found.action.units.contains(&price.unit) && found.action.units.len() >= PRICES_MAX {
         return Err(field("/unit", "out_of_range", format!("at most {PRICES_MAX} units")));
     }

@@ -161,7 +161,7 @@ fn a_preference_counts_at_once_on_every_node(kind: Kind) {
         let [first, second] = &nodes;
         second.post("/v1/debits", scan("ann")).await.expect(201);
         for _ in 0..10 {
-            prefer(first, "ann", json!({"confirm_above": {"credit": "1"}})).await;
+            prefer(first, "ann", json!({"confirm_above": {"credit": "0.5"}})).await;
             let refused = second.post("/v1/debits", scan("ann")).await.problem(409, "confirmation_required");
             let quoted = with(scan("ann"), "quote", refused["quote"]["token"].clone());
             first.post("/v1/debits", quoted.clone()).await.expect(201);

@@ -67,6 +67,7 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("users", KEEP),
     ("unit", KEEP),
     ("action", KEEP),
+    ("action_confirm", KEEP),
     ("action_unit", APPEND),
     ("price", APPEND),
     ("tenant_price", APPEND),

@@ -3,7 +3,7 @@
 //! What differs is worked out beforehand, beside the writer. The change only looks that nothing has moved since, under the
 //! lock of the configuration's epoch, which whoever changes the catalogue takes as well.
 
-use super::action::overage_columns;
+use super::action::{overage_columns, set_confirm};
 use super::audit::{AuditRow, insert_audit_rows};
 use super::preference::thresholds_text;
 use super::price::encode_model;
@@ -21,7 +21,7 @@ statements! {
     RENAME_UNIT = "UPDATE unit SET name = ?2 WHERE unit_code = ?1";
     SET_ACTION = "
         UPDATE action SET name = ?2, unit_label = ?3, description = ?4, category = ?5, active = ?6, overage = ?7,
-                          overage_percent = ?8, confirm_above = ?9
+                          overage_percent = ?8
          WHERE action_no = ?1";
 }
 
@@ -47,9 +47,10 @@ const ACTION: Shape = Shape {
         ("overage", Kind::Int),
         ("overage_percent", Kind::Int),
         ("created_at", Kind::Int),
-        ("confirm_above", Kind::Text),
     ],
 };
+const ACTION_CONFIRM: Shape =
+    Shape { table: "action_confirm", columns: &[("action_no", Kind::Int), ("confirm_above", Kind::Text)] };
 const ACTION_UNIT: Shape = Shape {
     table: "action_unit",
     columns: &[("action_no", Kind::Int), ("ordinal", Kind::Int), ("unit_code", Kind::Text)],
@@ -114,6 +115,8 @@ impl Batch<'_> {
         }
         let actions: Vec<Row> = change.new_actions.iter().map(|row| action_row(row, now)).collect();
         session.insert_rows(&ACTION, &actions)?;
+        let confirms: Vec<Row> = change.new_actions.iter().filter_map(confirm_row).collect();
+        session.insert_rows(&ACTION_CONFIRM, &confirms)?;
         for row in &change.set_actions {
             set_action(session, row)?;
         }
@@ -141,7 +144,6 @@ impl Batch<'_> {
 
 fn set_action(session: Session<'_>, row: &ActionRow) -> Result<(), StoreError> {
     let (overage, percent) = overage_columns(row.action.overage);
-    let confirm_above = thresholds_text(&row.action.confirm_above);
     let values = values![
         row.action.no,
         &row.name,
@@ -150,10 +152,10 @@ fn set_action(session: Session<'_>, row: &ActionRow) -> Result<(), StoreError> {
         row.category.as_ref(),
         row.action.active,
         overage,
-        percent,
-        confirm_above.as_ref()
+        percent
     ];
-    session.execute(SET_ACTION, values).map(|_| ())
+    session.execute(SET_ACTION, values)?;
+    set_confirm(session, &row.action, false)
 }
 
 /// Unsigned numbers are kept by their bits.
@@ -191,8 +193,12 @@ fn action_row(row: &ActionRow, now: Timestamp) -> Row {
         Cell::Int(i64::from(overage)),
         Cell::Int(i64::from(percent)),
         Cell::Int(now.0),
-        text(thresholds_text(&row.action.confirm_above).as_ref()),
     ]
+}
+
+fn confirm_row(row: &ActionRow) -> Option<Row> {
+    let text = thresholds_text(&row.action.confirm_above)?;
+    Some(vec![int(row.action.no), Cell::Text(text)])
 }
 
 fn price_row(action: u64, price: &Price, now: Timestamp) -> Row {

@@ -19,7 +19,7 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 14] = [
+pub(super) const COLD: [Table; 15] = [
     table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
     table(
         "tenant",
@@ -66,9 +66,9 @@ pub(super) const COLD: [Table; 14] = [
             ("overage", Int),
             ("overage_percent", Int),
             ("created_at", Int),
-            ("confirm_above", Text),
         ],
     ),
+    table("action_confirm", 1, &[("action_no", Int), ("confirm_above", Text)]),
     table("action_unit", 2, &[("action_no", Int), ("ordinal", Int), ("unit_code", Text)]),
     table(
         "price",

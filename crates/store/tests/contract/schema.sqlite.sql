@@ -390,3 +390,19 @@ CREATE TABLE quote_use (
     PRIMARY KEY (tenant_no, quote_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
+
+-- 0005 confirmation
+-- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
+-- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
+-- A table beside `action`, as a column cannot be added twice where a migration is taken up again.
+CREATE TABLE action_confirm (
+    action_no     INTEGER NOT NULL PRIMARY KEY,
+    confirm_above TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE user_preference (
+    tenant_no     INTEGER NOT NULL,
+    user_no       INTEGER NOT NULL,
+    confirm_above TEXT,
+    changed_at    INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+) STRICT, WITHOUT ROWID;

@@ -1,5 +1,6 @@
 //! Comparing the catalogue in force with what a file says, action by action. Pure: no store, no clock.
 
+use super::price::behind;
 use super::{Caller, audit, view};
 use crate::config::Config;
 use crate::usecase::preference::told;
@@ -160,7 +161,10 @@ impl<'a> Plan<'a> {
         let Wanted { row, prices } = wanted;
         self.new_units_of(known, &row)?;
         let now = self.now;
-        let wanted = timeline(&row.action.units, prices, now);
+        let mut wanted = timeline(&row.action.units, prices, now);
+        for wanted in &mut wanted {
+            wanted.price.id = behind(wanted.price.id, known.action.prices.iter().map(|known| known.id));
+        }
         let mut changed = Vec::new();
         for price in &wanted {
             let FilePrice { price: version, scheduled } = price;
