@@ -106,7 +106,7 @@ impl PartialSchema for ConfirmIn<'_> {
 
 impl ToSchema for ConfirmIn<'_> {
     fn name() -> Cow<'static, str> {
-        Cow::Borrowed("ConfirmAboveRequest")
+        Cow::Borrowed("Thresholds")
     }
 }
 

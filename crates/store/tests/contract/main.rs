@@ -16,6 +16,7 @@ mod home;
 mod ledger;
 mod lifecycle;
 mod literals;
+mod quotes;
 mod recovery;
 mod server_connections;
 mod server_mysql;
