@@ -253,9 +253,14 @@ impl PurserClient {
         &self,
         catalogue: &serde_json::Value,
         dry_run: bool,
+        days: Option<u32>,
     ) -> Result<Answered<serde_json::Value>, RemoteError> {
-        let path = if dry_run { "/v1/catalogue?dry_run=true" } else { "/v1/catalogue" };
-        answered(&self.http.put(path, json(catalogue)).await?)
+        let path = match (dry_run, days) {
+            (false, _) => "/v1/catalogue".to_string(),
+            (true, None) => "/v1/catalogue?dry_run=true".to_string(),
+            (true, Some(days)) => format!("/v1/catalogue?dry_run=true&days={days}"),
+        };
+        answered(&self.http.put(&path, json(catalogue)).await?)
     }
 
     /// All actions, by key.

@@ -198,6 +198,10 @@ impl<'a> Work<'a> {
         let mut state = State {
             catalogue: &self.config.catalogue,
             standing: self.config.standing(job.command.tenant),
+            confirm_above: job
+                .command
+                .user
+                .and_then(|user| self.config.asked_above(job.command.tenant, user)),
             wallets,
             history,
             counters: match counters {
@@ -264,7 +268,8 @@ impl<'a> Work<'a> {
                 let wallets = self.take(std::slice::from_ref(key));
                 let (catalogue, standing) = (&*self.config.catalogue, self.config.standing(key.tenant));
                 let (history, counters) = (Vec::new(), Vec::new());
-                let mut state = State { catalogue, standing, wallets, history, counters };
+                let mut state =
+                    State { catalogue, standing, confirm_above: None, wallets, history, counters };
                 let swept =
                     decide(&mut state, &sweep, now).expect("a sweep of a loaded wallet is never refused");
                 self.put_back(state.wallets);

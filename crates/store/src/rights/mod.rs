@@ -71,10 +71,12 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("users", KEEP),
     ("unit", KEEP),
     ("action", KEEP),
+    ("action_confirm", KEEP),
     ("action_unit", APPEND),
     ("price", APPEND),
     ("tenant_price", APPEND),
     ("limit_rule", RENEW),
+    ("user_preference", KEEP),
     ("api_key", KEEP),
     // Written anew where it changes.
     ("gate_rule", RENEW),

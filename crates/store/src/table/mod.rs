@@ -9,6 +9,7 @@ mod audit;
 mod catalogue;
 mod gate_rule;
 mod limit;
+mod preference;
 mod price;
 mod refusal;
 mod secret;
@@ -20,6 +21,7 @@ pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
 pub use catalogue::CatalogueChange;
+pub use preference::PreferenceRow;
 pub use refusal::{RefusalFilter, RefusalKey, RefusalRow};
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
@@ -48,7 +50,7 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 13] = [
+pub(crate) const ALL: [&[(&str, &str)]; 14] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
@@ -56,6 +58,7 @@ pub(crate) const ALL: [&[(&str, &str)]; 13] = [
     catalogue::STATEMENTS,
     gate_rule::STATEMENTS,
     limit::STATEMENTS,
+    preference::STATEMENTS,
     price::STATEMENTS,
     refusal::STATEMENTS,
     secret::STATEMENTS,
@@ -77,6 +80,8 @@ pub struct ConfigRows {
     pub tenant_prices: Vec<TenantPrice>,
     /// Limits on what tenants use.
     pub limits: Vec<Limit>,
+    /// What users prefer.
+    pub preferences: Vec<PreferenceRow>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
     /// Rules of the gate, by key.
@@ -111,6 +116,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
         limits: limit::read_limits(session)?,
+        preferences: preference::read_preferences(session)?,
         api_keys,
         gate_rules: gate_rule::read_gate_rules(session)?,
         standings: read_standings(session)?,

@@ -454,3 +454,19 @@ CREATE TABLE limit_rule (
     period     INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- 0008 confirmation
+-- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
+-- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
+-- A table beside `action`, as a column cannot be added twice where a migration is taken up again.
+CREATE TABLE action_confirm (
+    action_no     INTEGER NOT NULL PRIMARY KEY,
+    confirm_above TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE user_preference (
+    tenant_no     INTEGER NOT NULL,
+    user_no       INTEGER NOT NULL,
+    confirm_above TEXT,
+    changed_at    INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+) STRICT, WITHOUT ROWID;

@@ -21,6 +21,7 @@ impl From<Rejection> for Problem {
         let mut problem = Problem::new(status, code, explained(&rejection));
         match &rejection {
             Rejection::InsufficientCredits { .. }
+            | Rejection::ConfirmationRequired { .. }
             | Rejection::CaptureExceedsHold { .. }
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
@@ -65,6 +66,11 @@ pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: im
             // What is available already counts the debt, so this does too.
             document.shortfall = shown(unit, &(*required - *available));
             document.packages = Some(Vec::new());
+            unit
+        }
+        Rejection::ConfirmationRequired { required, above, unit, .. } => {
+            document.required = shown(unit, required);
+            document.confirm_above = shown(unit, above);
             unit
         }
         Rejection::CaptureExceedsHold { held, required, capturable, unit } => {
@@ -115,6 +121,9 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         }
         Rejection::ActionNotFound => {
             "There is no such action, or it is switched off, or it had no price when the work happened."
+        }
+        Rejection::ConfirmationRequired { .. } => {
+            "It costs more than may be spent without asking: ask, and send the same with the quote of this answer."
         }
         Rejection::QuoteInvalid => "Give the quote's token exactly as it was answered.",
         Rejection::QuoteMismatch => {
