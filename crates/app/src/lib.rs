@@ -14,6 +14,7 @@ pub mod database;
 pub mod elsewhere;
 pub mod engine;
 pub mod error;
+pub mod gate_log;
 mod history;
 pub mod litellm;
 mod metrics;

@@ -131,6 +131,51 @@ impl Price {
     }
 }
 
+/// `POST /v1/gate/outcomes`
+#[derive(Clone, Debug, Serialize)]
+pub struct GateOutcome {
+    /// The proxy's name for the request.
+    pub request_id: String,
+    /// The host it was sent to.
+    pub host: String,
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub uri: String,
+    /// What was in the header that names the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What was in the header that names the tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The status that the client got.
+    pub status: u16,
+    /// `deb_…`, where it was charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debit: Option<String>,
+    /// RFC 3339.
+    pub occurred_at: String,
+}
+
+/// What was done about an outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateOutcomeDone {
+    /// There was nothing to do.
+    Nothing,
+    /// A debit was given back.
+    Refunded,
+    /// A request was charged.
+    Settled,
+}
+
+/// The answer to an outcome, as far as it is used.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GateAnswer {
+    /// What was done.
+    pub done: GateOutcomeDone,
+}
+
 /// What a problem document says.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Problem {
@@ -235,6 +280,17 @@ impl PurserClient {
     /// When there is no answer; a refusal is one.
     pub async fn create_action(&self, action: &ActionRequest<'_>) -> Result<Answered<Action>, RemoteError> {
         answered(&self.http.post("/v1/actions", json(action), None).await?)
+    }
+
+    /// Tells what became of a request that passed the gate.
+    ///
+    /// # Errors
+    /// When there is no answer; a refusal is one.
+    pub async fn tell_gate_outcome(
+        &self,
+        outcome: &GateOutcome,
+    ) -> Result<Answered<GateAnswer>, RemoteError> {
+        answered(&self.http.post("/v1/gate/outcomes", json(outcome), None).await?)
     }
 
     /// The whole catalogue, as [`PurserClient::apply_catalogue`] takes it.

@@ -13,7 +13,6 @@ use purser_app::App;
 use purser_app::error::{AppError, FieldError};
 use purser_app::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::Unit;
-use purser_core::gate::{Refusal, Unreadable};
 use purser_core::{Key, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -414,7 +413,7 @@ impl From<AppError> for Problem {
                 let problem = Problem::from(rejection.clone());
                 Problem { more: More::OutOfCredit(Box::new(rejection), offer), ..problem }
             }
-            AppError::Gate(refusal) => of_gate(refusal),
+            AppError::Gate(refusal) => refused::at_the_gate(refusal),
             AppError::Unconfirmed { rejection, ask } => {
                 let problem = Problem::from(rejection.clone());
                 Problem { more: More::Unconfirmed(Box::new(rejection), ask), ..problem }
@@ -441,25 +440,6 @@ impl From<AppError> for Problem {
             AppError::Fault(cause) => Problem::fault(cause),
         }
     }
-}
-
-/// What the gate refuses by itself.
-fn of_gate(refusal: Refusal) -> Problem {
-    let status = StatusCode::from_u16(refusal.status()).expect("refusals have HTTP statuses");
-    let detail = match refusal {
-        Refusal::Denied => "The rule that this request falls under lets none pass.",
-        Refusal::NoUser => "The header that names the user is missing or empty.",
-        Refusal::NoRequestId => "The proxy names each request in the header X-Purser-Request-Id.",
-        Refusal::Repeated => {
-            "A request of this name was charged more than a minute ago; a new request has a new name."
-        }
-        Refusal::Unreadable(Unreadable::Host) => "X-Forwarded-Host is not a host.",
-        Refusal::Unreadable(Unreadable::Path) => {
-            "X-Forwarded-Uri has no path that a server would take, or is too long."
-        }
-        Refusal::Unreadable(Unreadable::Method) => "X-Forwarded-Method is not a method in capitals.",
-    };
-    Problem::new(status, refusal.code(), detail)
 }
 
 fn no_such(what: &str) -> String {
