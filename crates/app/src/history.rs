@@ -117,7 +117,7 @@ fn gathered(mut found: Vec<Charged>, unit: impl Fn(&Charged) -> Option<Key>) -> 
 }
 
 /// The smallest cost that 95 of 100 do not pass; never nothing, as nothing cannot be held.
-fn usual(sorted: &Vec<Amount>) -> Option<Amount> {
+fn usual(sorted: &[Amount]) -> Option<Amount> {
     if sorted.len() < CAPTURES_MIN {
         return None;
     }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(usual(&upto(21)), Some(Amount(20)));
         assert_eq!(usual(&upto(100)), Some(Amount(95)));
         assert_eq!(usual(&upto(1_000)), Some(Amount(950)));
-        assert_eq!(usual(&vec![Amount(0); 30]), Some(Amount(1)));
+        assert_eq!(usual(&[Amount(0); 30]), Some(Amount(1)));
     }
 
     #[test]
