@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(usual(&upto(21)), Some(Amount(20)));
         assert_eq!(usual(&upto(100)), Some(Amount(95)));
         assert_eq!(usual(&upto(1_000)), Some(Amount(950)));
-        assert_eq!(usual(&vec![Amount(0); 30]), Some(Amount(1)));
+        assert_eq!(usual(&[Amount(0); 30]), Some(Amount(1)));
     }
 
     #[test]
