@@ -8,6 +8,7 @@ mod api_key;
 mod audit;
 mod catalogue;
 mod gate_rule;
+mod ledger_id;
 mod price;
 mod refusal;
 mod secret;
@@ -19,6 +20,7 @@ pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
 pub use catalogue::CatalogueChange;
+pub(crate) use refusal::prune_refusals;
 pub use refusal::{RefusalFilter, RefusalKey, RefusalRow};
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
@@ -46,13 +48,14 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 12] = [
+pub(crate) const ALL: [&[(&str, &str)]; 13] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
     gate_rule::STATEMENTS,
+    ledger_id::STATEMENTS,
     price::STATEMENTS,
     refusal::STATEMENTS,
     secret::STATEMENTS,
