@@ -24,8 +24,8 @@ impl KeyDigest {
         KeyDigest::with_lead(key, &hasher)
     }
 
-    /// The digest of an event that names itself by its source and its id there. The lead is the id's: sources are the same for
-    /// many events, and what makes ids that begin with a time is young.
+    /// The digest of an event that names itself by its source and its id there. The lead is the time of an id that is a UUID
+    /// of version 7, and zeros of any other: what is kept for ever says nothing that may be personal.
     pub fn of_event(tenant: TenantNo, source: &str, id: &str) -> KeyDigest {
         let mut hasher = blake3::Hasher::new();
         // The length keeps the source from running into the id.
