@@ -84,8 +84,21 @@ fn check(app: &App, caller: &Caller, ask: &UsageEventAsk) -> Result<Parsed, Refu
     let named = app.named(caller, whose.tenant.as_deref(), &whose.user)?;
     let parsed = debit::parse(app, caller, &ask.debit)
         .and_then(|parsed| parse::in_window(parsed.occurred_at, app.now()).map(|()| parsed));
-    // It may have come in time before, and while there was what it names.
-    parsed.map_err(|error| Refused { error, unless_known: Some(named) })
+    parsed.map_err(|error| {
+        let unless_known = is_well_formed(&error).then_some(named);
+        Refused { error, unless_known }
+    })
+}
+
+/// Whether an event is refused for its time or for what it names and is not there: it may have come in time before, and while that was
+/// there.
+fn is_well_formed(error: &AppError) -> bool {
+    match error {
+        AppError::Invalid(fields) => {
+            fields.iter().all(|field| matches!(field.code, "out_of_range" | "unknown_unit"))
+        }
+        _ => true,
+    }
 }
 
 /// Makes the users that were never seen, all at once, so that they share a transaction: one after the other, a batch of strangers would

@@ -150,7 +150,7 @@ async fn what_was_charged_is_answered_so_whatever_it_says_by_then() {
     for other in [
         of_acme("type", json!("gone")),
         of_acme("data", json!({"unit": "gold"})),
-        of_acme("data", json!({"quantity": "-1"})),
+        of_acme("data", json!({"quantity": 2})),
         with(of_acme("type", json!("gone")), "subject", "nobody"),
         of_acme("time", json!("2020-01-01T00:00:00Z")),
     ] {
@@ -158,6 +158,7 @@ async fn what_was_charged_is_answered_so_whatever_it_says_by_then() {
         assert_eq!(again.header("idempotent-replayed"), Some("true"), "{other}");
         assert_eq!(again.expect(201), made[0]["debit"]);
     }
+    one(&server, &of_acme("data", json!({"quantity": "x"}))).await.invalid("/data/quantity", "malformed");
     server.clock.advance(32 * DAY);
     let mut late = first.clone();
     late[998] = with(early("new".into()), "time", "2026-02-01T12:00:00Z");
