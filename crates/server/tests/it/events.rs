@@ -5,6 +5,7 @@ use crate::nodes::{run, scan, two};
 use crate::server::{Home, Server};
 use purser_app::caller::Scope;
 use purser_app::usecase::api_key;
+use purser_app::usecase::copy::copy;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -187,6 +188,30 @@ async fn a_cursor_of_another_database_or_ahead_of_a_restored_one_is_refused() {
     let restored = server.beside().await;
     restored.get(&format!("/v1/events?cursor={late}")).await.problem(410, "cursor_unknown");
     assert!(told(&restored, "", Some(&early)).await.0.is_empty(), "one that is not ahead is good");
+}
+
+/// A copy is another database, whatever its positions: they may mean other entries there.
+#[tokio::test]
+async fn a_cursor_does_not_move_with_a_copy() {
+    let (from, to) = (Home::new(Kind::Sqlite), Home::new(Kind::Sqlite));
+    let mut server = Server::start_on(from.clone(), from.settings()).await;
+    server.grant("ann", "100").await;
+    let (_, cursor) = told(&server, "", None).await;
+    server.stop().await;
+    let (source, target) = (from.url(), to.url());
+    let copied = tokio::task::spawn_blocking(move || copy(&source, &target, |_, _, _| ())).await;
+    copied.expect("no panic").expect("a copy");
+    let secret = |home: &Home| home.path().with_extension("db.secret");
+    std::fs::copy(secret(&from), secret(&to)).expect("the secret");
+    let mut again = Server::run(to.clone(), to.settings(), server.clock.clone()).await;
+    again.key.clone_from(&server.key);
+    again.get(&format!("/v1/events?cursor={cursor}")).await.problem(410, "cursor_unknown");
+    let (all, anew) = told(&again, "", None).await;
+    assert_eq!(types(&all), ["wallet.grant"]);
+    assert!(told(&again, "", Some(&anew)).await.0.is_empty());
+    // The database it was copied from has not changed.
+    let source = server.beside().await;
+    assert!(told(&source, "", Some(&cursor)).await.0.is_empty());
 }
 
 /// While two nodes write, a reader of one of them follows both.

@@ -184,6 +184,14 @@ async fn what_was_charged_is_answered_so_whatever_it_says_by_then() {
     one(&server, &with(early("x".into()), "tenant", "late-tenant")).await.invalid("/time", "out_of_range");
     let before = "/v1/wallets?tenant=late-tenant";
     assert_eq!(server.get(before).await.expect(200)["data"], json!([]));
+    // Nothing of that takes a writer.
+    server.app.shutdown().await;
+    let results = all(&server, &first[..500]).await;
+    assert!(
+        results.iter().zip(&made).all(|(again, made)| again["debit"] == made["debit"]),
+        "{:?}",
+        results[0]
+    );
 }
 
 #[tokio::test]
