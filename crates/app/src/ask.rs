@@ -135,6 +135,8 @@ pub struct HoldAsk {
     pub action: String,
     /// The expected measure, or an amount.
     pub measure: Measure,
+    /// Instead of a measure: an amount by what past captures of the action have cost.
+    pub by_history: bool,
     /// Pay in this unit only.
     pub unit: Option<String>,
     /// `wal_…`: pay from this wallet only.
@@ -274,6 +276,10 @@ pub struct TierAsk {
 /// A price version.
 #[derive(Clone, Debug)]
 pub struct PriceAsk {
+    /// Free of charge in each period; pointers into it start with `/included`.
+    pub included: Option<IncludedAsk>,
+    /// Whether tiers go by what the tenant used this month, not by the call.
+    pub by_month: bool,
     /// The unit's code; `credit` unless said.
     pub unit: Option<String>,
     /// The arithmetic.
@@ -355,6 +361,52 @@ pub struct GateOutcomeAsk {
     pub occurred_at: Option<String>,
 }
 
+/// `POST /v1/limits`
+#[derive(Clone, Debug)]
+pub struct LimitAsk {
+    /// The tenant's key; the user's personal tenant unless said.
+    pub tenant: Option<String>,
+    /// The one user it is for.
+    pub user: Option<String>,
+    /// Whether it is for each user by itself.
+    pub each_user: bool,
+    /// The key of the one action it is for.
+    pub action: Option<String>,
+    /// The unit's code; `credit` unless said.
+    pub unit: Option<String>,
+    /// The most, decimal text.
+    pub amount: String,
+    /// `day`, `week` or `month`.
+    pub period: String,
+}
+
+/// So much of each period is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncludedAsk {
+    /// Decimal text.
+    pub quantity: String,
+    /// `day`, `week` or `month`; `month` unless said.
+    pub period: Option<String>,
+}
+
+/// Costs above which somebody is asked first, as they arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfirmAsk {
+    /// Decimal text in the only unit there is.
+    One(String),
+    /// Codes of units and decimal texts.
+    ByUnit(Vec<(String, String)>),
+}
+
+/// `PUT /v1/users/{key}/preferences`
+#[derive(Clone, Debug)]
+pub struct PreferencesAsk {
+    /// Whose.
+    pub whose: Whose,
+    /// Above which costs the user wants to be asked first; none for never.
+    pub confirm_above: Option<ConfirmAsk>,
+}
+
 /// `POST /v1/actions`
 #[derive(Clone, Debug)]
 pub struct ActionAsk {
@@ -372,6 +424,8 @@ pub struct ActionAsk {
     pub overage: Option<String>,
     /// With `allow`: percent of the hold, 0-1000.
     pub overage_percent: Option<u16>,
+    /// Above which costs a strict debit or hold needs its quote.
+    pub confirm_above: Option<ConfirmAsk>,
     /// One per unit, in the order in which units are tried. Pointers into it start with `/prices/N`, or with `/price`
     /// where the request has a single `price`.
     pub prices: Vec<PriceAsk>,
@@ -396,6 +450,8 @@ pub struct ActionPatchAsk {
     pub overage: Option<String>,
     /// With `allow`: percent of the hold, 0-1000.
     pub overage_percent: Option<u16>,
+    /// Above which costs a strict debit or hold needs its quote; none inside takes it away.
+    pub confirm_above: Option<Option<ConfirmAsk>>,
 }
 
 /// `PUT /v1/catalogue`

@@ -3,6 +3,7 @@
 use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Behind, BehindParts, Engine, Funnel, FunnelParts, Live};
+use crate::history::History;
 use crate::names::NameCache;
 use crate::rate::Rate;
 use crate::refusals::Refusals;
@@ -282,6 +283,8 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         watchers,
         refusals: Refusals::default(),
         looked_at,
+        rehearsals: tokio::sync::Semaphore::new(1),
+        history: History::default(),
     };
     Ok(App { inner: Arc::new(inner) })
 }

@@ -1,6 +1,6 @@
 //! The three kinds of errors, never mixed: rejections (the business says no), faults (the machine failed), bugs (panics).
 
-use crate::view::Offer;
+use crate::view::{Offer, ToConfirm};
 use purser_core::Rejection;
 use purser_core::gate::Refusal;
 use std::time::Duration;
@@ -37,6 +37,14 @@ pub enum AppError {
     /// The gate does not let a request pass, for another reason than the ledger's.
     #[error("refused at the gate: {}", .0.code())]
     Gate(Refusal),
+    /// It costs more than may be spent without asking, and so somebody is asked: 409.
+    #[error("refused: {}", .rejection.code())]
+    Unconfirmed {
+        /// What the business says.
+        rejection: Rejection,
+        /// With what it goes on.
+        ask: Box<ToConfirm>,
+    },
     /// What is to be read does not exist (or is another tenant's, which is the same to the caller): 404.
     #[error("no such {what}")]
     NotFound {

@@ -15,6 +15,8 @@ pub mod database;
 pub mod elsewhere;
 pub mod engine;
 pub mod error;
+pub mod gate_log;
+mod history;
 pub mod litellm;
 mod metrics;
 mod names;
@@ -34,6 +36,7 @@ use crate::clock::{Ids, SafeClock};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Engine, Live};
 use crate::error::AppError;
+use crate::history::History;
 use crate::names::NameCache;
 use crate::refusals::Refusals;
 use crate::secret::Secrets;
@@ -69,6 +72,9 @@ struct Inner {
     refusals: Refusals,
     /// When the configuration was last looked at because somebody was unknown.
     looked_at: AtomicI64,
+    /// Lets one rehearsal of prices run at a time.
+    rehearsals: tokio::sync::Semaphore,
+    history: History,
 }
 
 /// How often the database is asked because of callers that this node does not know, at the most, in microseconds.

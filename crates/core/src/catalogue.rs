@@ -1,11 +1,13 @@
-//! The catalogue as decisions see it: units, actions and their price versions.
+//! The catalogue as decisions see it: units, actions and their price versions, and the limits on their use.
 //!
 //! A catalogue is a value: it is replaced as a whole when the configuration changes, and a decision uses the one it
 //! is given. Versions are never edited once made; a debit names the version it used.
 
 use crate::amount::{Amount, Scale};
+use crate::confirm::Thresholds;
 use crate::id::{PriceId, TenantNo};
 use crate::key::Key;
+use crate::limit::Limit;
 use crate::pricing::Model;
 use crate::time::Timestamp;
 use std::collections::HashMap;
@@ -74,6 +76,8 @@ pub struct Action {
     pub active: bool,
     /// What captures may take beyond the hold.
     pub overage: Overage,
+    /// Above which cost a strict debit or hold is asked for its quote first.
+    pub confirm_above: Thresholds,
     /// The units it is paid in, in the order they are tried.
     pub units: Vec<Key>,
     /// All versions, by unit in no order, by `valid_from` ascending within a unit.
@@ -115,6 +119,9 @@ pub struct Catalogue {
     actions: HashMap<u64, Arc<Action>>,
     numbers: HashMap<Key, u64>,
     tenant_prices: HashMap<(TenantNo, u64), Vec<TenantPrice>>,
+    limits: HashMap<TenantNo, Vec<Limit>>,
+    /// Whether any price is metered.
+    has_meters: bool,
 }
 
 impl Catalogue {
@@ -128,6 +135,7 @@ impl Catalogue {
             catalogue.units.insert(unit.code.clone(), unit);
         }
         for action in actions {
+            catalogue.has_meters |= action.prices.iter().any(|price| price.model.meter().is_some());
             catalogue.numbers.insert(action.key.clone(), action.no);
             catalogue.actions.insert(action.no, Arc::new(action));
         }
@@ -137,9 +145,29 @@ impl Catalogue {
     /// The same with prices that tenants have for themselves.
     pub fn with_tenant_prices(mut self, prices: impl IntoIterator<Item = TenantPrice>) -> Catalogue {
         for price in prices {
+            self.has_meters |= price.price.model.meter().is_some();
             self.tenant_prices.entry((price.tenant, price.action)).or_default().push(price);
         }
         self
+    }
+
+    /// The same with limits on what tenants use.
+    pub fn with_limits(mut self, limits: impl IntoIterator<Item = Limit>) -> Catalogue {
+        for limit in limits {
+            self.limits.entry(limit.tenant).or_default().push(limit);
+        }
+        self.limits.values_mut().for_each(|limits| limits.sort_by_key(|limit| limit.id));
+        self
+    }
+
+    /// Whether anything that a tenant does is counted: most do without, and pay nothing for it.
+    pub fn counts(&self, tenant: TenantNo) -> bool {
+        self.has_meters || (!self.limits.is_empty() && self.limits.contains_key(&tenant))
+    }
+
+    /// The limits of a tenant, by id.
+    pub fn limits(&self, tenant: TenantNo) -> &[Limit] {
+        self.limits.get(&tenant).map_or(&[], Vec::as_slice)
     }
 
     /// All versions that a tenant has for itself of an action.

@@ -5,6 +5,7 @@
 //! never deleted; a mistake is answered by a further entry.
 
 use crate::amount::{Amount, Money, Quantity};
+use crate::counter::Counted;
 use crate::id::{CauseId, EntryId, Id, LotId, PriceId, UserNo, WalletId};
 use crate::time::Timestamp;
 use crate::wallet::WalletKey;
@@ -232,6 +233,10 @@ pub struct Charge {
     pub cost: Amount,
     /// Recorded after the fact: it could not be refused for lack of credit.
     pub settle: bool,
+    /// Where the price is metered, what its counter said before this charge: the arithmetic begins there.
+    pub used_before: Option<Quantity>,
+    /// The counters that it counts in.
+    pub counted: Vec<Counted>,
 }
 
 /// The terms of a hold, after it was placed or extended.

@@ -89,6 +89,8 @@ pub enum Prefix {
     Refund,
     /// `rev_`: a revocation of a grant
     Revocation,
+    /// `lim_`: a limit
+    Limit,
 }
 
 impl Prefix {
@@ -105,6 +107,7 @@ impl Prefix {
             Prefix::Price => "pri_",
             Prefix::Refund => "ref_",
             Prefix::Revocation => "rev_",
+            Prefix::Limit => "lim_",
         }
     }
 }

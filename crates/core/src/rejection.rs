@@ -3,9 +3,10 @@
 //! A rejection is expected and part of the API: nothing was booked, nothing is stored under the idempotency key, and
 //! the same call may succeed later. Faults (the machine failed) and bugs never take this type.
 
-use crate::amount::Amount;
-use crate::id::PriceId;
+use crate::amount::{Amount, Quantity};
+use crate::id::{Id, PriceId, WalletId};
 use crate::key::Key;
+use crate::time::Timestamp;
 use crate::wallet::HoldState;
 
 /// In what way usage does not fit a price.
@@ -118,6 +119,38 @@ pub enum Rejection {
         /// The price version that `required` is the cost of, so that a quote can promise both; none where it is a part
         /// of a cost, as beyond a hold, or no cost at all.
         price: Option<PriceId>,
+        /// Where the price is metered, what its counter said: what is needed was computed from there.
+        used_before: Option<Quantity>,
+    },
+    /// A limit on what may be used in a period would be passed.
+    LimitReached {
+        /// Which; of several, the one that lasts longest.
+        limit: Id,
+        /// The most it allows in a period.
+        amount: Amount,
+        /// What counts against it already.
+        used: Amount,
+        /// What the command would add.
+        required: Amount,
+        /// The unit all three are counted in.
+        unit: Key,
+        /// When its next period begins.
+        resets_at: Timestamp,
+    },
+    /// It costs more than may be spent without asking, and no quote says that somebody was asked.
+    ConfirmationRequired {
+        /// What it costs.
+        required: Amount,
+        /// What may be spent without asking: the lower of the action's and the user's threshold.
+        above: Amount,
+        /// The unit both are counted in.
+        unit: Key,
+        /// The price version that `required` is the cost of.
+        price: Option<PriceId>,
+        /// Where the price is metered, what its counter said.
+        used_before: Option<Quantity>,
+        /// The wallet that would pay.
+        wallet: WalletId,
     },
 }
 
@@ -154,6 +187,8 @@ impl Rejection {
             Rejection::RevokeExceedsUnspent { .. } => "revoke_exceeds_unspent",
             Rejection::CauseRepeated => "cause_repeated",
             Rejection::InsufficientCredits { .. } => "insufficient_credits",
+            Rejection::LimitReached { .. } => "limit_reached",
+            Rejection::ConfirmationRequired { .. } => "confirmation_required",
         }
     }
 
@@ -174,7 +209,10 @@ impl Rejection {
             | Rejection::DebitNotFound
             | Rejection::GrantNotFound
             | Rejection::CauseNotFound => 404,
-            Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed => 403,
+            Rejection::TenantSuspended
+            | Rejection::SpendingFrozen
+            | Rejection::TenantClosed
+            | Rejection::LimitReached { .. } => 403,
             Rejection::QuoteInvalid
             | Rejection::QuoteMismatch
             | Rejection::QuoteUsed
@@ -185,7 +223,8 @@ impl Rejection {
             | Rejection::HoldLifeExceeded
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
-            | Rejection::CauseRepeated => 409,
+            | Rejection::CauseRepeated
+            | Rejection::ConfirmationRequired { .. } => 409,
             Rejection::InsufficientCredits { .. } => 402,
         }
     }

@@ -6,6 +6,7 @@ use purser_core::codec::{
     decode_allocations, decode_charge, decode_hold_terms, decode_receipt, decode_terms, encode_allocations,
     encode_charge, encode_hold_terms, encode_receipt, encode_terms,
 };
+use purser_core::counter::{Counted, Measure, Span};
 use purser_core::entry::{Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Usage};
 use purser_core::receipt::{Detail, Receipt};
 use purser_core::wallet::HoldState;
@@ -50,8 +51,26 @@ fn usage() -> impl Strategy<Value = Usage> {
 }
 
 fn charge() -> impl Strategy<Value = Charge> {
-    (any::<u64>(), prop::option::of(id()), usage(), amount(), any::<bool>())
-        .prop_map(|(action, price, usage, cost, settle)| Charge { action, price, usage, cost, settle })
+    let used_before = prop::option::of(any::<i64>().prop_map(Quantity));
+    let counted = prop::option::weighted(0.3, prop::collection::vec(counted(), 0..4));
+    let parts =
+        (any::<u64>(), prop::option::of(id()), usage(), amount(), any::<bool>(), used_before, counted);
+    parts.prop_map(|(action, price, usage, cost, settle, used_before, counted)| {
+        // Most charges count in nothing.
+        let used_before = used_before.filter(|_| counted.is_some());
+        let counted = counted.unwrap_or_default();
+        Charge { action, price, usage, cost, settle, used_before, counted }
+    })
+}
+
+fn counted() -> impl Strategy<Value = Counted> {
+    let measure = prop::sample::select(vec![Measure::Amount, Measure::Quantity]);
+    (id(), id(), time(), time(), measure).prop_map(|(rule, subject, from, until, measure)| Counted {
+        rule,
+        subject,
+        span: Span { from, until },
+        measure,
+    })
 }
 
 fn lot() -> impl Strategy<Value = LotTerms> {
@@ -174,6 +193,36 @@ fn receipt() -> impl Strategy<Value = Receipt> {
     )
 }
 
+/// What was hashed before there were counters: byte for byte.
+#[test]
+fn a_charge_that_counts_nowhere_is_written_as_it_always_was() {
+    let mut bytes = vec![1, 2];
+    bytes.extend(7_u64.to_le_bytes());
+    bytes.push(1);
+    bytes.extend(9_u128.to_le_bytes());
+    bytes.push(1);
+    bytes.extend(1_000_000_i64.to_le_bytes());
+    bytes.extend(5_i64.to_le_bytes());
+    bytes.push(1);
+    let charge = Charge {
+        action: 7,
+        price: Some(Id(9)),
+        usage: Usage::Quantity(Quantity::ONE),
+        cost: Amount(5),
+        settle: true,
+        used_before: None,
+        counted: Vec::new(),
+    };
+    assert_eq!(encode_terms(&Terms::Charge(charge.clone())), bytes);
+    assert_eq!(decode_terms(&bytes), Ok(Terms::Charge(charge.clone())));
+    // The later layout is for charges that count; one that says that it does and then does not is no charge.
+    let later = [&[2], &bytes[1..], &[0, 0, 0, 0, 0]].concat();
+    assert!(decode_terms(&later).is_err());
+    let counted = Charge { used_before: Some(Quantity(3)), ..charge };
+    let written = encode_terms(&Terms::Charge(counted.clone()));
+    assert_eq!((written[0], decode_terms(&written)), (2, Ok(Terms::Charge(counted))));
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(
@@ -221,9 +270,9 @@ proptest! {
     /// There is one encoding of each value: bytes that can be read are the bytes that would be written.
     #[test]
     fn arbitrary_bytes_are_refused_or_are_the_encoding_of_what_they_say(
-        noise in prop::collection::vec(any::<u8>(), 0..120), kind in 0_u8..12
+        noise in prop::collection::vec(any::<u8>(), 0..120), version in 1_u8..=2, kind in 0_u8..12
     ) {
-        let bytes = [&[1, kind], &noise[..]].concat();
+        let bytes = [&[version, kind], &noise[..]].concat();
         if let Ok(terms) = decode_terms(&bytes) {
             prop_assert_eq!(encode_terms(&terms), bytes.clone());
         }

@@ -6,7 +6,6 @@ mod world;
 
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, PlaceHold};
-use purser_core::decide::Standing;
 use purser_core::entry::{Actor, GrantKind, Usage};
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::wallet::{Fall, Owner};
@@ -40,12 +39,13 @@ impl Tale {
             key: Key::parse("piece").expect("a key"),
             active: true,
             overage: Overage::Refuse,
+            confirm_above: Default::default(),
             units: vec![credit.code.clone()],
             prices: vec![price],
         };
         let wallets = vec![Wallet::new(TenantNo(1), Owner::User(UserNo(1)), credit)];
         let catalogue = Catalogue::new([], [action]);
-        let world = World { catalogue, standing: Standing::Active, wallets, entries: Vec::new() };
+        let world = World::new(catalogue, wallets);
         Tale { world, now: 1_000 * SECOND }
     }
 

@@ -50,6 +50,9 @@ proptest! {
         steps in any_steps(40),
         sweeps in prop::collection::vec((any::<bool>(), 0_i64..=100), 40),
     ) {
+        // What ran out in another wallet counts against limits and in metered prices until it is booked there.
+        let counts = catalogue.actions().flat_map(|action| &action.prices).any(|price| price.model.meter().is_some());
+        let count = if counts || !catalogue.limits(generate::TENANT).is_empty() { 1 } else { count };
         let mut idle = Story::new(catalogue.clone(), count);
         let mut swept = Story::new(catalogue, count);
         for (step, (sweep, percent)) in steps.iter().zip(sweeps) {
@@ -83,7 +86,7 @@ fn the_stories_meet_every_kind_of_entry_and_every_refusal() {
     let mut runner = TestRunner::deterministic();
     let strategy = (any_catalogue(), any_steps(60));
     let mut met: BTreeMap<&'static str, u32> = BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..800 {
         let (catalogue, steps) = strategy.new_tree(&mut runner).expect("a story").current();
         let mut story = Story::new(catalogue, 3);
         for step in &steps {

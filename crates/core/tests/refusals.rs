@@ -12,13 +12,17 @@ use play::play;
 use purser_core::catalogue::{Action, Overage, Price};
 use purser_core::catalogue::{Catalogue, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, Promise, Quote, Reverse};
+use purser_core::confirm::Thresholds;
+use purser_core::counter::Period;
 use purser_core::decide::{ALLOCATIONS_MAX, Standing};
 use purser_core::entry::{Actor, GrantKind, LotTerms};
 use purser_core::entry::{Terms, Usage};
+use purser_core::limit::{Limit, Whose};
 use purser_core::pricing::Model;
 use purser_core::wallet::{Lot, Owner};
 use purser_core::{
-    Amount, Decision, Id, Key, Quantity, Rejection, State, TenantNo, Timestamp, Wallet, WalletId, decide,
+    Amount, CounterKey, Decision, Id, Key, Quantity, Rejection, State, TenantNo, Timestamp, Wallet, WalletId,
+    decide,
 };
 
 #[test]
@@ -205,6 +209,78 @@ fn unknown_things_are_told_before_the_standing_and_that_before_the_balance() {
     ");
 }
 
+#[test]
+fn limits_refuse_strict_spending_and_count_what_is_settled() {
+    let story = "grant 100 · limit 10 per day · debit 4 · hold 6 · debit 1 · settle 3 · release h1 · debit 4 · \
+         debit 3 · refund d1 · debit 5 · debit 4 · wait 1d · debit 10 · call gift · debit 1";
+    assert_snapshot!(play(story), @r"
+    grant 100        -> 100 left
+    limit 10 per day -> 100 left
+    debit 4          -> 96 left
+    hold 6           -> 90 left, held 6
+    debit 1          -> limit_reached (needs 1, used 10 of 10)
+    settle 3         -> 87 left, held 6
+    release h1       -> 93 left
+    debit 4          -> limit_reached (needs 4, used 7 of 10)
+    debit 3          -> 90 left
+    refund d1        -> 94 left
+    debit 5          -> limit_reached (needs 5, used 6 of 10)
+    debit 4          -> 90 left
+    wait 1d          -> 90 left
+    debit 10         -> 80 left
+    call gift        -> 80 left
+    debit 1          -> limit_reached (needs 1, used 10 of 10)
+    ");
+}
+
+#[test]
+fn a_limit_of_one_action_concerns_no_other() {
+    let story = "grant 100 · limit 9 per week on scan · call scan · call scan · debit 20 · wait 6d · call scan · wait 1d · call scan";
+    assert_snapshot!(play(story), @r"
+    grant 100                -> 100 left
+    limit 9 per week on scan -> 100 left
+    call scan                -> 95 left
+    call scan                -> limit_reached (needs 5, used 5 of 9)
+    debit 20                 -> 75 left
+    wait 6d                  -> 75 left
+    call scan                -> 70 left
+    wait 1d                  -> 70 left
+    call scan                -> limit_reached (needs 5, used 5 of 9)
+    ");
+}
+
+#[test]
+fn limits_are_told_after_the_standing_and_before_the_balance_and_another_wallet_may_pay() {
+    let story = "limit 3 per month · suspend · debit 4 · active · debit 4 · debit 3 · grant 9 to sms · call text · grant 9 · call text in credit";
+    assert_snapshot!(play(story), @r"
+    limit 3 per month   -> 0 left
+    suspend             -> 0 left
+    debit 4             -> tenant_suspended
+    active              -> 0 left
+    debit 4             -> limit_reached (needs 4, used 0 of 3)
+    debit 3             -> insufficient_credits (needs 3, has 0)
+    grant 9 to sms      -> 0 left; sms 9 left
+    call text           -> 0 left; sms 8 left
+    grant 9             -> 9 left; sms 8 left
+    call text in credit -> limit_reached (needs 4, used 0 of 3)
+    ");
+}
+
+#[test]
+fn a_hold_that_ran_out_counts_for_nothing() {
+    let story = "grant 100 · limit 10 per day · hold 8 for 60s · debit 3 · wait 61s · debit 10 · capture h1 settle · debit 1";
+    assert_snapshot!(play(story), @r"
+    grant 100         -> 100 left
+    limit 10 per day  -> 100 left
+    hold 8 for 60s    -> 92 left, held 8
+    debit 3           -> limit_reached (needs 3, used 8 of 10)
+    wait 61s          -> 100 left
+    debit 10          -> 90 left [hold_expire 8]
+    capture h1 settle -> 82 left
+    debit 1           -> limit_reached (needs 1, used 18 of 10)
+    ");
+}
+
 /// Decides for a tenant with these wallets, at a time when nothing is due.
 fn ask(wallets: Vec<Wallet>, movement: Movement) -> Result<(), &'static str> {
     let now = Timestamp(1_000_000);
@@ -218,7 +294,14 @@ fn ask(wallets: Vec<Wallet>, movement: Movement) -> Result<(), &'static str> {
         movement,
     };
     let catalogue = Catalogue::default();
-    let mut state = State { catalogue: &catalogue, standing: Standing::Active, wallets, history: Vec::new() };
+    let mut state = State {
+        catalogue: &catalogue,
+        standing: Standing::Active,
+        confirm_above: None,
+        wallets,
+        history: Vec::new(),
+        counters: Vec::new(),
+    };
     decide(&mut state, &command, now).map(drop).map_err(|rejection| rejection.code())
 }
 
@@ -299,6 +382,8 @@ fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
         "revoke_exceeds_unspent",
         "cause_repeated",
         "insufficient_credits",
+        "limit_reached",
+        "confirmation_required",
     ];
     let missing: Vec<_> = codes.into_iter().filter(|code| !told(code)).collect();
     assert!(missing.is_empty(), "no script tells {missing:?}");
@@ -306,6 +391,43 @@ fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
 
 /// Asks for a debit of an action that costs 5 now, of a wallet with so much, at the instant 1,000,000.
 fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<Decision, Rejection> {
+    decided_for(None, standing, has, settle, Some(quote), [None, None])
+}
+
+/// The same where no more than this may be spent in a month.
+fn limited(
+    most: Option<i64>,
+    standing: Standing,
+    has: usize,
+    settle: bool,
+    quote: Quote,
+) -> Result<Decision, Rejection> {
+    decided_for(most, standing, has, settle, Some(quote), [None, None])
+}
+
+/// The same with or without a quote, where the action and the user say above how much is asked.
+fn asked(
+    standing: Standing,
+    has: usize,
+    settle: bool,
+    quote: Option<Quote>,
+    above: [Option<i64>; 2],
+) -> Result<Decision, Rejection> {
+    decided_for(None, standing, has, settle, quote, above)
+}
+
+fn decided_for(
+    most: Option<i64>,
+    standing: Standing,
+    has: usize,
+    settle: bool,
+    quote: Option<Quote>,
+    above: [Option<i64>; 2],
+) -> Result<Decision, Rejection> {
+    let thresholds = |above: Option<i64>| -> Thresholds {
+        above.into_iter().map(|above| (Unit::credit().code, Amount(above))).collect()
+    };
+    let [of_action, of_user] = above.map(thresholds);
     let credit = Unit::credit().code;
     let price = |id: u128, at, amount| Price {
         id: Id(id),
@@ -317,19 +439,23 @@ fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<
         no: 1,
         key: Key::parse("scan").expect("a key"),
         active: true,
+        confirm_above: of_action,
         overage: Overage::Refuse,
         units: vec![credit.clone()],
         prices: vec![price(70, 0, 3), price(71, 500, 5)],
     };
-    let catalogue = Catalogue::new([], [action]);
-    let debit = Debit {
-        action: 1,
-        usage: Usage::Quantity(Quantity::ONE),
-        unit: None,
-        wallet: None,
-        settle,
-        quote: Some(quote),
-    };
+    let limit = most.map(|most| Limit {
+        id: Id(8),
+        tenant: TenantNo(1),
+        whose: Whose::Everybody,
+        action: None,
+        unit: credit,
+        amount: Amount(most),
+        period: Period::Month,
+    });
+    let catalogue = Catalogue::new([], [action]).with_limits(limit);
+    let debit =
+        Debit { action: 1, usage: Usage::Quantity(Quantity::ONE), unit: None, wallet: None, settle, quote };
     let now = Timestamp(1_000_000);
     let command = Command {
         id: Id::new(1, 1),
@@ -340,15 +466,21 @@ fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<
         text_digest: None,
         movement: Movement::Debit(debit),
     };
-    let mut state =
-        State { catalogue: &catalogue, standing, wallets: vec![crumbs(has)], history: Vec::new() };
+    let mut state = State {
+        catalogue: &catalogue,
+        standing,
+        confirm_above: Some(&of_user),
+        wallets: vec![crumbs(has)],
+        history: Vec::new(),
+        counters: Vec::new(),
+    };
     decide(&mut state, &command, now)
 }
 
 /// A promise of 3 until just after now.
 fn promise() -> Promise {
     let (unit, expires_at) = (Unit::credit().code, Timestamp(1_000_001));
-    Promise { id: Id(9), price: Id(70), unit, amount: Amount(3), expires_at, used: false }
+    Promise { id: Id(9), price: Id(70), unit, amount: Amount(3), used_before: None, expires_at, used: false }
 }
 
 #[test]
@@ -384,4 +516,79 @@ fn a_bad_quote_is_refused_after_the_standing_and_before_the_lack_of_credits() {
     let good = Quote::Promise(promise());
     assert_eq!(code(Standing::Active, 2, false, &good), Err("insufficient_credits"));
     assert_eq!(code(Standing::Active, 2, true, &good), Ok(()));
+}
+
+#[test]
+fn a_limit_is_refused_after_a_bad_quote_and_before_the_lack_of_credits() {
+    let code = |most, has, settle, quote: Quote| {
+        let decided = limited(Some(most), Standing::Active, has, settle, quote);
+        decided.map(drop).map_err(|rejection| rejection.code())
+    };
+    let good = || Quote::Promise(promise());
+    assert_eq!(code(2, 10, false, Quote::Invalid), Err("quote_invalid"));
+    assert_eq!(code(2, 10, false, good()), Err("limit_reached"));
+    assert_eq!(code(2, 0, false, good()), Err("limit_reached"));
+    assert_eq!(code(2, 0, true, good()), Ok(()));
+    assert_eq!(code(3, 2, false, good()), Err("insufficient_credits"));
+    assert_eq!(code(3, 3, false, good()), Ok(()));
+    let decision = limited(Some(3), Standing::Active, 3, false, good()).expect("as much as may be");
+    let month = Period::Month.around(Timestamp(1_000_000));
+    let key = CounterKey { tenant: TenantNo(1), subject: Id(0), rule: Id(8), period_start: month.from };
+    assert_eq!(decision.counts, [(key, 3)]);
+}
+
+#[test]
+fn what_costs_more_than_may_be_spent_without_asking_is_asked_for_its_quote() {
+    let story = "grant 1100 · call work 500 · call work 501 · ask_above 3 · debit 3 · debit 4 · hold 4 · \
+         hold 3 · extend h1 to 4 · capture h1 4 · settle 4";
+    assert_snapshot!(play(story), @r"
+    grant 1100     -> 1100 left
+    call work 500  -> 600 left
+    call work 501  -> confirmation_required (needs 501, asked above 500)
+    ask_above 3    -> 600 left
+    debit 3        -> 597 left
+    debit 4        -> confirmation_required (needs 4, asked above 3)
+    hold 4         -> confirmation_required (needs 4, asked above 3)
+    hold 3         -> 594 left, held 3
+    extend h1 to 4 -> 593 left, held 4
+    capture h1 4   -> 593 left
+    settle 4       -> 589 left
+    ");
+}
+
+#[test]
+fn the_lower_of_the_two_thresholds_counts_and_the_cost_has_to_be_above_it() {
+    let code = |above| {
+        let decided = asked(Standing::Active, 10, false, None, above);
+        decided.map(drop).map_err(|rejection| rejection.code())
+    };
+    let refused = Err("confirmation_required");
+    assert_eq!(code([None, None]), Ok(()));
+    assert_eq!(code([Some(5), None]), Ok(()));
+    assert_eq!(code([None, Some(5)]), Ok(()));
+    assert_eq!(code([Some(4), None]), refused);
+    assert_eq!(code([None, Some(4)]), refused);
+    assert_eq!(code([Some(4), Some(9)]), refused);
+    assert_eq!(code([Some(9), Some(4)]), refused);
+    let rejection =
+        asked(Standing::Active, 10, false, None, [Some(4), Some(2)]).expect_err("5 is more than 2");
+    let Rejection::ConfirmationRequired { required, above, price, wallet, .. } = rejection else {
+        panic!("{rejection:?}")
+    };
+    assert_eq!((required, above, price), (Amount(5), Amount(2), Some(Id(71))));
+    assert_eq!(wallet, crumbs(1).key.id);
+}
+
+#[test]
+fn a_confirmation_is_asked_for_last_and_not_of_what_brings_its_quote_or_is_done_already() {
+    let code = |standing, has, settle, quote| {
+        let decided = asked(standing, has, settle, quote, [Some(0), Some(0)]);
+        decided.map(drop).map_err(|rejection| rejection.code())
+    };
+    assert_eq!(code(Standing::Suspended, 10, false, None), Err("tenant_suspended"));
+    assert_eq!(code(Standing::Active, 10, false, Some(Quote::Invalid)), Err("quote_invalid"));
+    assert_eq!(code(Standing::Active, 4, false, None), Err("insufficient_credits"));
+    assert_eq!(code(Standing::Active, 5, false, None), Err("confirmation_required"));
+    assert_eq!(code(Standing::Active, 5, false, Some(Quote::Promise(promise()))), Ok(()));
+    assert_eq!(code(Standing::Active, 5, true, None), Ok(()));
 }

@@ -7,7 +7,8 @@ mod world;
 
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, PlaceHold};
-use purser_core::decide::{DUE_MAX, Standing, project};
+use purser_core::confirm::Thresholds;
+use purser_core::decide::{DUE_MAX, project};
 use purser_core::entry::{Actor, GrantKind, Usage};
 use purser_core::pricing::Model;
 use purser_core::wallet::Owner;
@@ -28,16 +29,13 @@ fn world() -> World {
         no: 1,
         key: Key::parse("scan").expect("a valid key"),
         active: true,
+        confirm_above: Thresholds::default(),
         overage: Overage::Debt,
         units: vec![Unit::credit().code],
         prices: vec![price],
     };
-    World {
-        catalogue: Catalogue::new([], [action]),
-        standing: Standing::Active,
-        wallets: vec![Wallet::new(TenantNo(1), Owner::User(UserNo(1)), Unit::credit())],
-        entries: Vec::new(),
-    }
+    let wallet = Wallet::new(TenantNo(1), Owner::User(UserNo(1)), Unit::credit());
+    World::new(Catalogue::new([], [action]), vec![wallet])
 }
 
 fn run(world: &mut World, movement: Movement, at: i64) {

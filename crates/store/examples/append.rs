@@ -64,6 +64,8 @@ impl Account {
             usage: Usage::Quantity(Quantity::ONE),
             cost: Amount(5),
             settle: false,
+            used_before: None,
+            counted: Vec::new(),
         };
         let allocation = Allocation { amount: Amount(-5), ..Allocation::lot(self.lot) };
         self.entry(EntryKind::Debit, subject, allocation, Terms::Charge(charge), now)

@@ -9,7 +9,8 @@ use super::known::{known_answer, stored_unit};
 use super::live::Live;
 use super::trouble::Trouble;
 use super::unsaved::{Behind, Unsaved};
-use super::work::{Work, Working, fault, unavailable, wanted};
+use super::wanted::wanted;
+use super::work::{Work, Working, fault, unavailable};
 use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use crate::error::AppError;
@@ -147,7 +148,7 @@ impl Funnel {
         if in_time.is_empty() {
             return Attempt::Done(all(jobs, || unavailable("deadline_exceeded", 1)));
         }
-        let wanted = if alone { Wanted::default() } else { wanted(&in_time, &config) };
+        let wanted = if alone { Wanted::default() } else { wanted(&in_time, &config, now) };
         let batch = match self.parts.writer.begin_for(&wanted) {
             Ok(batch) => batch,
             Err(error) => return given_up(jobs, &error),

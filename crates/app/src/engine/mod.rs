@@ -13,6 +13,7 @@ mod known;
 mod live;
 mod trouble;
 mod unsaved;
+mod wanted;
 mod work;
 
 pub use behind::{Behind, BehindParts};

@@ -6,11 +6,12 @@ use super::live::{Live, LiveWallet};
 use crate::config::Config;
 use crate::error::AppError;
 use purser_core::codec::encode_receipt;
+use purser_core::counter;
 use purser_core::decide::{DUE_MAX, State, due_count};
 use purser_core::entry::{Actor, ActorKind, EntryKind, Target};
 use purser_core::wallet::Owner;
 use purser_core::{Command, Entry, Id, Movement, Rejection, Timestamp, Wallet, WalletKey, decide};
-use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched, Wanted};
+use purser_store::{Batch, NewAnswer, Position, Recording, StoreError, Touched};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -191,11 +192,22 @@ impl<'a> Work<'a> {
         let now = self.instant(keys);
         self.sweep_first(keys, now)?;
         let command = self.with_quote(&job.command)?;
+        let wallets = self.take(keys);
+        let asked = counter::looked_at(&self.config.catalogue, &wallets, &command, now);
+        let counters = if asked.is_empty() { Ok(Vec::new()) } else { self.batch.counters(&asked) };
         let mut state = State {
             catalogue: &self.config.catalogue,
             standing: self.config.standing(job.command.tenant),
-            wallets: self.take(keys),
+            confirm_above: job
+                .command
+                .user
+                .and_then(|user| self.config.asked_above(job.command.tenant, user)),
+            wallets,
             history,
+            counters: match counters {
+                Ok(counters) => counters,
+                Err(error) => return self.fault(error),
+            },
         };
         let decided = decide(&mut state, &command, now);
         self.put_back(state.wallets);
@@ -214,6 +226,7 @@ impl<'a> Work<'a> {
         let event = event_of(&job.command.movement);
         let (entries, falls) = (&decision.entries[..], &decision.falls[..]);
         self.record(&Recording { entries, event, falls, text: job.text.as_ref(), answer })?;
+        self.batch.count(&decision.counts)?;
         if let Some(promise) = command.movement.promise() {
             self.batch.use_quote(job.command.tenant, promise.id, promise.expires_at)?;
         }
@@ -254,7 +267,9 @@ impl<'a> Work<'a> {
                 };
                 let wallets = self.take(std::slice::from_ref(key));
                 let (catalogue, standing) = (&*self.config.catalogue, self.config.standing(key.tenant));
-                let mut state = State { catalogue, standing, wallets, history: Vec::new() };
+                let (history, counters) = (Vec::new(), Vec::new());
+                let mut state =
+                    State { catalogue, standing, confirm_above: None, wallets, history, counters };
                 let swept =
                     decide(&mut state, &sweep, now).expect("a sweep of a loaded wallet is never refused");
                 self.put_back(state.wallets);
@@ -265,6 +280,7 @@ impl<'a> Work<'a> {
                     text: None,
                     answer: None,
                 })?;
+                self.batch.count(&swept.counts)?;
             }
         }
         Ok(())
@@ -479,45 +495,6 @@ impl<'a> Work<'a> {
             load_lots(&self.batch, wallet, &lots)?;
         }
         Ok(history)
-    }
-}
-
-/// What is known to be needed for these jobs before anything is loaded.
-pub(super) fn wanted(jobs: &[&Job], config: &Config) -> Wanted {
-    let mut wanted = Wanted::default();
-    for job in jobs {
-        wanted.keys.extend(job.key.as_ref().map(|(key, _)| *key));
-        wanted.events.extend(job.event.map(|event| (job.command.tenant, event)));
-        wanted.quotes.extend(job.command.movement.promise().map(|promise| (job.command.tenant, promise.id)));
-        want(&mut wanted, &job.route, &job.command, config);
-    }
-    wanted
-}
-
-fn want(wanted: &mut Wanted, route: &Route, command: &Command, config: &Config) {
-    let tenant = command.tenant;
-    let mut owned = |owner: Owner, unit: &purser_core::Key| {
-        wanted.wallets.extend(config.catalogue.unit(unit).map(|unit| WalletKey::derive(tenant, owner, unit)));
-    };
-    match route {
-        Route::Action(owner) => {
-            let no = match &command.movement {
-                Movement::Debit(debit) => debit.action,
-                Movement::PlaceHold(place) => place.action,
-                _ => return,
-            };
-            let units = config.catalogue.action(no).map(|action| &action.units);
-            units.into_iter().flatten().for_each(|unit| owned(*owner, unit));
-        }
-        Route::Owned(owner, unit) => owned(*owner, unit),
-        Route::Wallet(key, _) => wanted.wallets.push(*key),
-        Route::Subject(subject) => wanted.subjects.push((tenant, *subject)),
-        Route::Pair(pair) => {
-            want(wanted, &pair.0, command, config);
-            want(wanted, &pair.1, command, config);
-        }
-        // Which wallets a purchase reached is found out under way.
-        Route::Origin(_, buyer) => wanted.wallets.extend(*buyer),
     }
 }
 

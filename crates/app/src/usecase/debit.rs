@@ -12,6 +12,7 @@ use crate::quote::{Subject, check_return};
 use crate::view::{Answered, DebitView, Names, Preflight, QuoteView};
 use purser_core::catalogue::Action;
 use purser_core::command::{Debit, Quote, Refund};
+use purser_core::counter;
 use purser_core::decide::{self, State};
 use purser_core::entry::{EntryKind, Terms, Usage};
 use purser_core::id::Prefix;
@@ -69,7 +70,11 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
     app.return_allowed(parsed.return_url.as_deref())?;
     let Imagined { decided, wallets, now } = imagine(app, caller, &parsed, ask.settle).await?;
     let offer = decided.as_ref().err().and_then(|rejection| app.offer(&parsed.subject(), rejection));
-    let quote = decided.as_ref().ok().and_then(|decision| quote_of(app, &parsed, &decision.receipt));
+    let quote = match &decided {
+        Ok(decision) => quote_of(app, &parsed, &decision.receipt),
+        // With the quote, nothing is asked any more.
+        Err(rejection) => app.confirming(&parsed.subject(), rejection),
+    };
     let mut answer = outcome(decided, &wallets, now)?;
     (answer.quote, answer.topup_url) = match offer {
         Some(offer) => (offer.quote, Some(offer.topup_url)),
@@ -126,8 +131,19 @@ async fn imagine(app: &App, caller: &Caller, parsed: &Parsed, settle: bool) -> R
     };
     let projected: Vec<Wallet> = wallets.iter().map(|wallet| decide::project(wallet, now)).collect();
     let standing = config.standing(tenant);
-    let mut state =
-        State { catalogue: &config.catalogue, standing, wallets: projected.clone(), history: Vec::new() };
+    let asked = counter::looked_at(&config.catalogue, &projected, &command, now);
+    let counters = match asked.is_empty() {
+        true => Vec::new(),
+        false => app.read(move |reader| reader.counters(&asked)).await?,
+    };
+    let mut state = State {
+        catalogue: &config.catalogue,
+        standing,
+        confirm_above: config.asked_above(tenant, user),
+        wallets: projected.clone(),
+        history: Vec::new(),
+        counters,
+    };
     let decided = decide::decide(&mut state, &command, now);
     Ok(Imagined { decided, wallets: projected, now })
 }
@@ -135,7 +151,7 @@ async fn imagine(app: &App, caller: &Caller, parsed: &Parsed, settle: bool) -> R
 /// The promise of what a debit would have cost just now.
 fn quote_of(app: &App, parsed: &Parsed, receipt: &Receipt) -> Option<QuoteView> {
     let Detail::Debit { charge } = &receipt.detail else { return None };
-    Some(app.promise(&parsed.subject(), charge.price?, &receipt.unit, charge.cost))
+    app.promise(&parsed.subject(), charge, &receipt.unit)
 }
 
 /// What the answer of a preflight says: of the wallet that would pay, or of the one that was asked first.
@@ -151,11 +167,13 @@ fn outcome(
         Preflight {
             allowed: code.is_none(),
             code,
+            resets_at: None,
             cost,
             unit: wallet.unit.clone(),
             wallet: (wallet.seq > 0).then_some(wallet.key),
             balance,
             available_after,
+            confirmation_required: false,
             shortfall: missing.then_some(-available_after),
             quote: None,
             topup_url: None,
@@ -166,12 +184,23 @@ fn outcome(
             let paying = wallets.iter().find(|wallet| wallet.key.id == decision.receipt.wallet);
             Ok(of(paying.expect("the paying wallet was among them"), decision.receipt.amount, None))
         }
+        Err(Rejection::ConfirmationRequired { required, wallet, .. }) => {
+            let paying = wallets.iter().find(|known| known.key.id == wallet);
+            let paying = of(paying.expect("the paying wallet was among them"), required, None);
+            Ok(Preflight { confirmation_required: true, ..paying })
+        }
         Err(rejection @ Rejection::InsufficientCredits { required, .. }) => {
             let Rejection::InsufficientCredits { unit, .. } = &rejection else {
                 unreachable!("matched above")
             };
             let asked = wallets.iter().find(|wallet| wallet.unit.code == *unit);
             Ok(of(asked.expect("the refused wallet was among them"), required, Some(rejection.code())))
+        }
+        Err(Rejection::LimitReached { required, ref unit, resets_at, .. }) => {
+            let asked = wallets.iter().find(|wallet| wallet.unit.code == *unit);
+            let asked = asked.expect("the refused wallet was among them");
+            let refused = of(asked, required, Some("limit_reached"));
+            Ok(Preflight { resets_at: Some(resets_at), ..refused })
         }
         Err(
             rejection @ (Rejection::TenantSuspended | Rejection::SpendingFrozen | Rejection::TenantClosed),

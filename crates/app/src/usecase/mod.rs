@@ -11,6 +11,8 @@ pub mod gate;
 pub mod gate_rule;
 pub mod grant;
 pub mod hold;
+pub mod limit;
+pub mod preference;
 pub mod report;
 pub mod stream;
 pub mod tenant_price;

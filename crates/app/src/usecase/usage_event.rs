@@ -32,14 +32,14 @@ struct Queued {
 
 /// An event that is not charged.
 struct Refused {
-    error: AppError,
+    error: Box<AppError>,
     /// Whose it is, where the refusal is none if it was charged before: it is answered as then.
     unless_known: Option<Named>,
 }
 
 impl From<AppError> for Refused {
     fn from(error: AppError) -> Refused {
-        Refused { error, unless_known: None }
+        Refused { error: Box::new(error), unless_known: None }
     }
 }
 
@@ -86,7 +86,7 @@ fn check(app: &App, caller: &Caller, ask: &UsageEventAsk) -> Result<Parsed, Refu
         .and_then(|parsed| parse::in_window(parsed.occurred_at, app.now()).map(|()| parsed));
     parsed.map_err(|error| {
         let unless_known = is_well_formed(&error).then_some(named);
-        Refused { error, unless_known }
+        Refused { error: Box::new(error), unless_known }
     })
 }
 
@@ -153,7 +153,7 @@ async fn look_back(
 ) -> Vec<Result<Answered, AppError>> {
     let wanted: Vec<_> = asks.iter().zip(&outcomes).map(|(ask, outcome)| wanted(ask, outcome)).collect();
     if wanted.iter().all(Option::is_none) {
-        return outcomes.into_iter().map(|outcome| outcome.map_err(|refused| refused.error)).collect();
+        return outcomes.into_iter().map(|outcome| outcome.map_err(|refused| *refused.error)).collect();
     }
     let found = app.read(move |reader| {
         let find =
@@ -168,7 +168,7 @@ async fn look_back(
     for (outcome, entry) in outcomes.into_iter().zip(found) {
         answers.push(match (outcome, entry) {
             (Ok(answered), _) => Ok(answered),
-            (Err(refused), None) => Err(refused.error),
+            (Err(refused), None) => Err(*refused.error),
             (Err(_), Some(entry)) => as_before(app, &entry).await,
         });
     }
@@ -177,8 +177,8 @@ async fn look_back(
 
 /// What names an event that may have been charged before.
 fn wanted(ask: &UsageEventAsk, outcome: &Result<Answered, Refused>) -> Option<(Named, String, String)> {
-    let named = outcome.as_ref().err()?.unless_known.clone()?;
-    Some((named, ask.source.clone(), ask.id.clone()))
+    let named = outcome.as_ref().err()?.unless_known.as_ref()?;
+    Some((named.clone(), ask.source.clone(), ask.id.clone()))
 }
 
 /// The entry of the debit that was made of an event.
@@ -206,7 +206,7 @@ fn unanswered(outcomes: Vec<Result<Answered, Refused>>, error: &AppError) -> Vec
     tracing::warn!(%error, "events that may be known were not looked up");
     let unknown = |refused: Refused| match refused.unless_known {
         Some(_) => crate::engine::unavailable("store_unavailable", 1),
-        None => refused.error,
+        None => *refused.error,
     };
     outcomes.into_iter().map(|outcome| outcome.map_err(unknown)).collect()
 }

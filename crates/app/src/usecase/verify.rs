@@ -1,8 +1,11 @@
-//! Verification: rebuilds every wallet from entries alone and compares it with what is stored.
+//! Verification: rebuilds every wallet, and every counter, from entries alone and compares them with what is stored.
 //!
 //! Works on one snapshot, beside a running server or without one, and writes nothing. The ledger is read on one thread and
 //! replayed on another.
 
+mod counters;
+
+use counters::Counters;
 use purser_core::audit;
 use purser_core::id::{Prefix, render};
 use purser_core::{Entry, Timestamp, Wallet, WalletKey};
@@ -150,6 +153,7 @@ fn read_all(
 /// Wallets as far as their entries have been replayed, beside their stored state.
 struct Rebuild {
     wallets: FxHashMap<WalletKey, Rebuilt>,
+    counters: Counters,
 }
 
 struct Rebuilt {
@@ -165,10 +169,11 @@ impl Rebuild {
     /// first hash of their chain.
     fn of(reader: &Reader<'_>) -> Result<Rebuild, StoreError> {
         let mut wallets = FxHashMap::default();
+        let counters = Counters::of(reader)?;
         let mut after = None;
         loop {
             let rows = reader.every_wallet(after, STEP)?;
-            let Some(last) = rows.last() else { return Ok(Rebuild { wallets }) };
+            let Some(last) = rows.last() else { return Ok(Rebuild { wallets, counters }) };
             after = Some(last.loaded.wallet.key);
             for StoredWallet { loaded, .. } in rows {
                 let stored = loaded.wallet;
@@ -188,19 +193,20 @@ impl Rebuild {
         for chunk in chunks {
             done += chunk.len() as u64;
             for LedgerEntry { entry, .. } in chunk {
+                let counters = &mut self.counters;
                 let known = self.wallets.get_mut(&entry.wallet);
                 let rebuilt = known
                     .ok_or_else(|| broken(entry.wallet, entry.seq, "the entry's wallet does not exist"))?;
                 if entry.seq > rebuilt.wallet.seq + 1 {
                     rebuilt.early.insert(entry.seq, entry);
                     if rebuilt.early.len() > EARLY_MAX {
-                        rebuilt.give_up_waiting()?;
+                        rebuilt.give_up_waiting(counters)?;
                     }
                     continue;
                 }
-                rebuilt.replay(&entry)?;
+                rebuilt.replay(&entry, counters)?;
                 while let Some(next) = rebuilt.next_early() {
-                    rebuilt.replay(&next)?;
+                    rebuilt.replay(&next, counters)?;
                 }
             }
             progress(done);
@@ -210,7 +216,7 @@ impl Rebuild {
 
     fn finish(mut self, entries: u64) -> Result<Verified, VerifyError> {
         for rebuilt in self.wallets.values_mut() {
-            rebuilt.give_up_waiting()?;
+            rebuilt.give_up_waiting(&mut self.counters)?;
             rebuilt.compare_when_reached()?;
             let (reached, stored) = (rebuilt.wallet.seq, rebuilt.stored.seq);
             if !rebuilt.compared {
@@ -218,13 +224,15 @@ impl Rebuild {
                 return Err(broken(rebuilt.stored.key, reached, what));
             }
         }
+        self.counters.finish()?;
         Ok(Verified { entries, wallets: self.wallets.len() as u64 })
     }
 }
 
 impl Rebuilt {
-    fn replay(&mut self, entry: &Entry) -> Result<(), VerifyError> {
+    fn replay(&mut self, entry: &Entry, counters: &mut Counters) -> Result<(), VerifyError> {
         self.compare_when_reached()?;
+        counters.replay(&self.wallet, entry);
         audit::replay(&mut self.wallet, entry).map_err(|what| broken(entry.wallet, entry.seq, what))?;
         if self.wallet.holds.len() > HOLDS_MAX {
             self.wallet.forget_final_holds();
@@ -233,9 +241,9 @@ impl Rebuilt {
     }
 
     /// The entry before those that came early is missing, which the first of them shows.
-    fn give_up_waiting(&mut self) -> Result<(), VerifyError> {
+    fn give_up_waiting(&mut self, counters: &mut Counters) -> Result<(), VerifyError> {
         let first = self.early.pop_first();
-        first.map_or(Ok(()), |(_, entry)| self.replay(&entry))
+        first.map_or(Ok(()), |(_, entry)| self.replay(&entry, counters))
     }
 
     /// The entry whose turn it is now, if it came before.

@@ -12,7 +12,10 @@ use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, PlaceHold, Refund, Reverse, Revoke,
 };
+use purser_core::confirm::Thresholds;
+use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, GrantKind, Usage};
+use purser_core::limit::{Limit, Whose};
 use purser_core::pricing::Model;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, Owner};
@@ -82,6 +85,13 @@ pub(crate) struct World {
     asked: Vec<Asked>,
 }
 
+/// A limit under which everything is counted and nothing is refused.
+fn never_reached(tenant: TenantNo, whose: Whose, period: Period) -> Limit {
+    let unit = Unit::credit().code;
+    let id = Limit::id_of(tenant, whose, None, &unit, period);
+    Limit { id, tenant, whose, action: None, unit, amount: Amount::MAX, period }
+}
+
 /// The nodes that serve a database.
 struct Served {
     funnels: Vec<Funnel>,
@@ -115,6 +125,10 @@ impl World {
             batch.insert_action(&action(), Timestamp(START))?;
             let price = price(2, START + DAY, 3);
             batch.insert_price(ACTION, &price, Timestamp(START))?;
+            let acme = batch.ensure_tenant(&key("acme"), TenantNo(u64::MAX - 1), Timestamp(START))?;
+            for (whose, period) in [(Whose::Each, Period::Day), (Whose::Everybody, Period::Month)] {
+                batch.set_limit(&never_reached(acme, whose, period), Timestamp(START))?;
+            }
             for no in 1..=3_u64 {
                 let name = format!("key {no}");
                 let (hash, scope) = ([no as u8; 32], Scope::Write.name().to_string());
@@ -513,6 +527,7 @@ fn action() -> ActionRow {
         no: ACTION,
         key: key("scan"),
         active: true,
+        confirm_above: Thresholds::default(),
         overage: Overage::Debt,
         units: vec![Unit::credit().code],
         prices: vec![price(1, 0, 2)],

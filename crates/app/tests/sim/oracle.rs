@@ -267,10 +267,14 @@ impl Oracle {
         }
         let before: Vec<Account> = which.iter().map(|index| tenant.accounts[*index].clone()).collect();
         let mut part = Model {
+            asked_above: Default::default(),
             catalogue: self.catalogue.clone(),
             standing: tenant.standing,
             accounts: before.clone(),
             causes: tenant.causes.clone(),
+            tenant: command.tenant,
+            // No limits here, and no metered prices.
+            uses: Vec::new(),
         };
         let inside: Vec<usize> = (0..which.len()).collect();
         part.step(&inside, command, now)?;

@@ -1,6 +1,6 @@
 //! Encoding of receipts: the stored answers to idempotency keys.
 
-use super::terms::{read_charge, write_charge};
+use super::terms::{read_charge, version_of, write_charge};
 use super::{Reader, Undecodable, Writer};
 use crate::amount::{Amount, Scale};
 use crate::catalogue::Unit;
@@ -16,7 +16,10 @@ const VERSION: u8 = 1;
 /// Encodes a receipt.
 pub fn encode_receipt(receipt: &Receipt) -> Vec<u8> {
     let mut out = Writer::with_capacity(224);
-    out.u8(VERSION);
+    out.u8(match &receipt.detail {
+        Detail::Debit { charge } | Detail::Hold { charge, .. } => version_of(charge),
+        _ => VERSION,
+    });
     out.u64(receipt.tenant.0);
     out.u128(receipt.id.0);
     out.u128(receipt.wallet.0.0);
@@ -68,9 +71,8 @@ pub fn encode_receipt(receipt: &Receipt) -> Vec<u8> {
 pub fn decode_receipt(bytes: &[u8]) -> Result<Receipt, Undecodable> {
     let mut reader = Reader::new(bytes);
     let from = &mut reader;
-    if from.u8()? != VERSION {
-        return Err(Undecodable);
-    }
+    // Receipts have the version of the charge in them.
+    let version = from.u8()?;
     let receipt = Receipt {
         tenant: TenantNo(from.u64()?),
         id: Id(from.u128()?),
@@ -84,29 +86,30 @@ pub fn decode_receipt(bytes: &[u8]) -> Result<Receipt, Undecodable> {
         amount: Amount(from.i64()?),
         balance: read_balance(from)?,
         recorded_at: Timestamp(from.i64()?),
-        detail: read_detail(from)?,
+        detail: read_detail(from, version)?,
     };
     from.end()?;
     Ok(receipt)
 }
 
-fn read_detail(from: &mut Reader<'_>) -> Result<Detail, Undecodable> {
+fn read_detail(from: &mut Reader<'_>, version: u8) -> Result<Detail, Undecodable> {
     Ok(match from.u8()? {
+        3 => Detail::Debit { charge: read_charge(from, version)? },
+        5 => Detail::Hold {
+            state: HoldState::from_number(from.u8()?).ok_or(Undecodable)?,
+            held: Amount(from.i64()?),
+            captured: Amount(from.i64()?),
+            expires_at: Timestamp(from.i64()?),
+            charge: read_charge(from, version)?,
+        },
+        _ if version != VERSION => return Err(Undecodable),
         0 => Detail::Plain,
         1 => Detail::Grant {
             kind: GrantKind::from_number(from.u8()?).ok_or(Undecodable)?,
             expires_at: from.option(|from| Ok(Timestamp(from.i64()?)))?,
         },
         2 => Detail::Revoke { grant: Id(from.u128()?) },
-        3 => Detail::Debit { charge: read_charge(from)? },
         4 => Detail::Refund { debit: Id(from.u128()?), refunded: Amount(from.i64()?) },
-        5 => Detail::Hold {
-            state: HoldState::from_number(from.u8()?).ok_or(Undecodable)?,
-            held: Amount(from.i64()?),
-            captured: Amount(from.i64()?),
-            expires_at: Timestamp(from.i64()?),
-            charge: read_charge(from)?,
-        },
         6 => Detail::Transfer { peer: WalletId(Id(from.u128()?)), peer_balance: read_balance(from)? },
         _ => return Err(Undecodable),
     })

@@ -2,6 +2,7 @@
 
 use super::{Reader, Undecodable, Writer};
 use crate::amount::{Amount, Currency, Money, Quantity};
+use crate::counter::{Counted, Measure, Span};
 use crate::entry::{
     Allocation, Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Target, Terms, Usage,
 };
@@ -9,6 +10,15 @@ use crate::id::{Id, WalletId};
 use crate::time::Timestamp;
 
 const VERSION: u8 = 1;
+/// Charges that count in counters say so: version 2 of all that has a charge in it. Where none is counted, version 1 is the one
+/// encoding there is.
+const VERSION_COUNTED: u8 = 2;
+
+/// The version that a charge is written in.
+pub(super) fn version_of(charge: &Charge) -> u8 {
+    let counted = charge.used_before.is_some() || !charge.counted.is_empty();
+    if counted { VERSION_COUNTED } else { VERSION }
+}
 
 /// Encodes the allocations of one entry.
 pub fn encode_allocations(allocations: &[Allocation]) -> Vec<u8> {
@@ -58,7 +68,11 @@ pub fn decode_allocations(bytes: &[u8]) -> Result<Vec<Allocation>, Undecodable> 
 /// Encodes the terms of one entry.
 pub fn encode_terms(terms: &Terms) -> Vec<u8> {
     let mut out = Writer::with_capacity(64);
-    out.u8(VERSION);
+    out.u8(match terms {
+        Terms::Charge(charge) => version_of(charge),
+        Terms::Hold(hold) => version_of(&hold.charge),
+        _ => VERSION,
+    });
     match terms {
         Terms::None => out.u8(0),
         Terms::Grant(lot) => {
@@ -112,13 +126,14 @@ pub fn encode_terms(terms: &Terms) -> Vec<u8> {
 
 /// Reads the terms of one entry.
 pub fn decode_terms(bytes: &[u8]) -> Result<Terms, Undecodable> {
-    let mut from = versioned(bytes)?;
+    let (version, mut from) = charging(bytes)?;
     let from = &mut from;
     let terms = match from.u8()? {
+        2 => Terms::Charge(read_charge(from, version)?),
+        3 => Terms::Hold(read_hold(from, version)?),
+        _ if version != VERSION => return Err(Undecodable),
         0 => Terms::None,
         1 => Terms::Grant(read_lot(from)?),
-        2 => Terms::Charge(read_charge(from)?),
-        3 => Terms::Hold(read_hold(from)?),
         4 => Terms::Refund { returned: read_returned(from)?, lots: from.list(read_lot)? },
         5 => Terms::Freeze { wants: from.list(|from| Ok((Id(from.u128()?), Amount(from.i64()?))))? },
         6 => Terms::Reverse { origin: Id(from.u128()?), breakage: read_breakage(from)? },
@@ -138,15 +153,15 @@ pub fn decode_terms(bytes: &[u8]) -> Result<Terms, Undecodable> {
 /// Encodes a charge on its own, for a row that keeps one.
 pub fn encode_charge(charge: &Charge) -> Vec<u8> {
     let mut out = Writer::with_capacity(64);
-    out.u8(VERSION);
+    out.u8(version_of(charge));
     write_charge(&mut out, charge);
     out.bytes
 }
 
 /// Reads a charge kept on its own.
 pub fn decode_charge(bytes: &[u8]) -> Result<Charge, Undecodable> {
-    let mut from = versioned(bytes)?;
-    let charge = read_charge(&mut from)?;
+    let (version, mut from) = charging(bytes)?;
+    let charge = read_charge(&mut from, version)?;
     from.end()?;
     Ok(charge)
 }
@@ -154,15 +169,15 @@ pub fn decode_charge(bytes: &[u8]) -> Result<Charge, Undecodable> {
 /// Encodes the terms of a hold on their own, for the hold's row.
 pub fn encode_hold_terms(hold: &HoldTerms) -> Vec<u8> {
     let mut out = Writer::with_capacity(80);
-    out.u8(VERSION);
+    out.u8(version_of(&hold.charge));
     write_hold(&mut out, hold);
     out.bytes
 }
 
 /// Reads the terms of a hold kept on their own.
 pub fn decode_hold_terms(bytes: &[u8]) -> Result<HoldTerms, Undecodable> {
-    let mut from = versioned(bytes)?;
-    let hold = read_hold(&mut from)?;
+    let (version, mut from) = charging(bytes)?;
+    let hold = read_hold(&mut from, version)?;
     from.end()?;
     Ok(hold)
 }
@@ -170,6 +185,15 @@ pub fn decode_hold_terms(bytes: &[u8]) -> Result<HoldTerms, Undecodable> {
 fn versioned(bytes: &[u8]) -> Result<Reader<'_>, Undecodable> {
     let mut from = Reader::new(bytes);
     if from.u8()? == VERSION { Ok(from) } else { Err(Undecodable) }
+}
+
+/// The version of something that has a charge in it, and what follows.
+fn charging(bytes: &[u8]) -> Result<(u8, Reader<'_>), Undecodable> {
+    let mut from = Reader::new(bytes);
+    match from.u8()? {
+        version @ (VERSION | VERSION_COUNTED) => Ok((version, from)),
+        _ => Err(Undecodable),
+    }
 }
 
 fn write_lots(out: &mut Writer, lots: &[LotTerms]) {
@@ -235,9 +259,45 @@ pub(super) fn write_charge(out: &mut Writer, charge: &Charge) {
     }
     out.i64(charge.cost.0);
     out.u8(u8::from(charge.settle));
+    if version_of(charge) == VERSION_COUNTED {
+        out.option(charge.used_before, |out, used| out.i64(used.0));
+        out.count(charge.counted.len());
+        for counted in &charge.counted {
+            out.u128(counted.rule.0);
+            out.u128(counted.subject.0);
+            out.i64(counted.span.from.0);
+            out.i64(counted.span.until.0);
+            out.u8(counted.measure as u8);
+        }
+    }
 }
 
-pub(super) fn read_charge(from: &mut Reader<'_>) -> Result<Charge, Undecodable> {
+pub(super) fn read_charge(from: &mut Reader<'_>, version: u8) -> Result<Charge, Undecodable> {
+    let mut charge = read_uncounted(from)?;
+    match version {
+        VERSION => {}
+        VERSION_COUNTED => {
+            charge.used_before = from.option(|from| Ok(Quantity(from.i64()?)))?;
+            charge.counted = from.list(read_counted)?;
+            if version_of(&charge) != VERSION_COUNTED {
+                return Err(Undecodable);
+            }
+        }
+        _ => return Err(Undecodable),
+    }
+    Ok(charge)
+}
+
+fn read_counted(from: &mut Reader<'_>) -> Result<Counted, Undecodable> {
+    Ok(Counted {
+        rule: Id(from.u128()?),
+        subject: Id(from.u128()?),
+        span: Span { from: Timestamp(from.i64()?), until: Timestamp(from.i64()?) },
+        measure: Measure::from_number(from.u8()?).ok_or(Undecodable)?,
+    })
+}
+
+fn read_uncounted(from: &mut Reader<'_>) -> Result<Charge, Undecodable> {
     Ok(Charge {
         action: from.u64()?,
         price: from.option(|from| Ok(Id(from.u128()?)))?,
@@ -249,6 +309,8 @@ pub(super) fn read_charge(from: &mut Reader<'_>) -> Result<Charge, Undecodable> 
         },
         cost: Amount(from.i64()?),
         settle: from.bool()?,
+        used_before: None,
+        counted: Vec::new(),
     })
 }
 
@@ -258,9 +320,9 @@ fn write_hold(out: &mut Writer, hold: &HoldTerms) {
     out.i64(hold.ends_at.0);
 }
 
-fn read_hold(from: &mut Reader<'_>) -> Result<HoldTerms, Undecodable> {
+fn read_hold(from: &mut Reader<'_>, version: u8) -> Result<HoldTerms, Undecodable> {
     Ok(HoldTerms {
-        charge: read_charge(from)?,
+        charge: read_charge(from, version)?,
         expires_at: Timestamp(from.i64()?),
         ends_at: Timestamp(from.i64()?),
     })

@@ -1,13 +1,18 @@
 //! A decision in the making: books lines on the wallets of the state, and can take all of them back.
 
 use super::{DUE_MAX, Decision, Done, Standing, State, due};
-use crate::amount::Amount;
+use crate::amount::{Amount, Quantity};
 use crate::catalogue::Catalogue;
 use crate::chain;
 use crate::command::{Command, Movement};
-use crate::entry::{Actor, Allocation, Entry, EntryKind, Target, Terms};
+use crate::confirm::Thresholds;
+use crate::counter::{self, Counted, CounterKey, Measure};
+use crate::entry::{Actor, Allocation, Charge, Entry, EntryKind, Target, Terms};
 use crate::id::{Id, UserNo};
+use crate::key::Key;
+use crate::pricing::Meter;
 use crate::receipt::{Detail, Receipt};
+use crate::rejection::Rejection;
 use crate::time::Timestamp;
 use crate::wallet::{Fall, Level, Wallet, WalletKey};
 
@@ -32,17 +37,21 @@ struct Progress {
     /// The command itself wrote here, so the due facts stay.
     written: bool,
     entries: Vec<Entry>,
+    /// How its entries move counters.
+    counts: Vec<(CounterKey, i64)>,
 }
 
 pub(super) struct Draft<'s, 'c> {
     pub(super) catalogue: &'c Catalogue,
     pub(super) standing: Standing,
+    pub(super) confirm_above: Option<&'c Thresholds>,
     pub(super) wallets: &'s mut Vec<Wallet>,
     pub(super) command: &'s Command,
     pub(super) now: Timestamp,
     /// The user that the command is for: named by it, or known from the thing it names.
     user: Option<UserNo>,
     history: &'s [Entry],
+    counters: &'s [(CounterKey, i64)],
     progress: Vec<Progress>,
     derived: usize,
 }
@@ -53,11 +62,13 @@ impl<'s, 'c> Draft<'s, 'c> {
         Draft {
             catalogue: state.catalogue,
             standing: state.standing,
+            confirm_above: state.confirm_above,
             wallets: &mut state.wallets,
             command,
             now,
             user: command.user,
             history: &state.history,
+            counters: &state.counters,
             progress,
             derived: 0,
         }
@@ -131,6 +142,7 @@ impl<'s, 'c> Draft<'s, 'c> {
         if progress.before.is_none() && !progress.written {
             progress.before = Some(wallet.clone());
         }
+        counter::changes(wallet, &entry, |key, change| progress.counts.push((key, change)));
         wallet.apply(&entry).expect("a decision books only what its wallet can bear");
         progress.entries.push(entry);
         progress.entries.last().expect("just pushed")
@@ -149,6 +161,84 @@ impl<'s, 'c> Draft<'s, 'c> {
     fn fall_of(&self, wallet: usize) -> Option<(WalletKey, Fall)> {
         let (before, wallet) = (self.progress[wallet].level?, &self.wallets[wallet]);
         Some((wallet.key, Fall::between(before, wallet.level(self.now), wallet.last_topup)?))
+    }
+
+    /// Notes what a refund that was just booked gives back to the counters of its debit.
+    pub(super) fn give_back_counts(&mut self, wallet: usize, charge: &Charge, amount: Amount, is_all: bool) {
+        let counts = &mut self.progress[wallet].counts;
+        let tell = |key, change| counts.push((key, change));
+        counter::given_back(self.command.tenant, charge, amount, is_all, self.now, tell);
+    }
+
+    /// What a counter says to a command that a wallet pays for. What was due in that wallet has been counted back; what is due
+    /// in others counts until it is booked.
+    fn counter(&self, wallet: usize, key: CounterKey) -> i64 {
+        let due = self.progress[wallet].counts.iter().filter(|(known, _)| *known == key);
+        counter::value(self.counters, key) + due.map(|(_, change)| change).sum::<i64>()
+    }
+
+    /// What was used of a metered price before a charge that a wallet pays; none where nothing is metered.
+    pub(super) fn used_before(&self, wallet: usize, counted: &[Counted]) -> Option<Quantity> {
+        let meter = counted.iter().find(|counted| counted.measure == Measure::Quantity)?;
+        Some(Quantity(self.counter(wallet, meter.key(self.command.tenant))))
+    }
+
+    /// The counters that a charge of this action counts in now.
+    pub(super) fn counted(&self, action: u64, unit: &Key, meter: Option<&Meter>) -> Vec<Counted> {
+        let who = (self.command.tenant, self.user);
+        counter::applying(self.catalogue, who, action, unit, meter, self.now)
+    }
+
+    /// Refuses what no counter can add up.
+    pub(super) fn require_countable(&self, charge: &Charge) -> Result<(), Rejection> {
+        for counted in &charge.counted {
+            let used = counter::value(self.counters, counted.key(self.command.tenant));
+            used.checked_add(counted.measure.of(charge)).ok_or(Rejection::AmountOverflow)?;
+        }
+        Ok(())
+    }
+
+    /// The limit that `more` would pass if it counted in these counters: of several, the one that lasts longest.
+    pub(super) fn limit_reached(
+        &self,
+        wallet: usize,
+        counted: &[Counted],
+        more: Amount,
+    ) -> Option<Rejection> {
+        if !more.is_positive() {
+            return None;
+        }
+        let tenant = self.command.tenant;
+        let amounts = counted.iter().filter(|counted| counted.measure == Measure::Amount);
+        let passed = amounts.filter_map(|counted| {
+            let limit = self.catalogue.limits(tenant).iter().find(|limit| limit.id == counted.rule)?;
+            let used = self.counter(wallet, counted.key(tenant));
+            let passes = i128::from(used) + i128::from(more.0) > i128::from(limit.amount.0);
+            passes.then_some((counted.span.until, limit, used))
+        });
+        let (resets_at, limit, used) = passed.max_by_key(|(until, limit, _)| (*until, limit.id))?;
+        Some(Rejection::LimitReached {
+            limit: limit.id,
+            amount: limit.amount,
+            used: Amount(used),
+            required: more,
+            unit: limit.unit.clone(),
+            resets_at,
+        })
+    }
+
+    /// How the decision moves counters, each once.
+    fn counts(&self) -> Vec<(CounterKey, i64)> {
+        let mut all: Vec<(CounterKey, i64)> =
+            self.progress.iter().flat_map(|progress| &progress.counts).copied().collect();
+        all.sort_unstable();
+        all.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            kept.1 += if same { next.1 } else { 0 };
+            same
+        });
+        all.retain(|(_, change)| *change != 0);
+        all
     }
 
     /// Names the user of the hold or debit that the command is about, where the command itself names none.
@@ -206,11 +296,12 @@ impl<'s, 'c> Draft<'s, 'c> {
             recorded_at: self.now,
             detail,
         };
+        let counts = self.counts();
         let fallen = |wallet: &usize| self.progress[*wallet].written;
         let falls =
             (0..self.wallets.len()).filter(fallen).filter_map(|wallet| self.fall_of(wallet)).collect();
         let entries = self.progress.into_iter().flat_map(|progress| progress.entries).collect();
-        Decision { entries, falls, receipt }
+        Decision { entries, falls, receipt, counts }
     }
 
     /// Takes back whatever was booked: a refused command leaves no trace.
@@ -225,6 +316,7 @@ impl<'s, 'c> Draft<'s, 'c> {
     fn restore(&mut self, wallet: usize) {
         let progress = &mut self.progress[wallet];
         progress.entries.clear();
+        progress.counts.clear();
         if let Some(before) = progress.before.take() {
             self.wallets[wallet] = before;
         }

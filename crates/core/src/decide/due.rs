@@ -134,8 +134,10 @@ pub(super) fn project(wallet: &mut Wallet, now: Timestamp) {
     let mut state = State {
         catalogue: &catalogue,
         standing: super::Standing::Active,
+        confirm_above: None,
         wallets: vec![wallet.clone()],
         history: Vec::new(),
+        counters: Vec::new(),
     };
     book(&mut Draft::new(&mut state, &command, now), 0, usize::MAX);
     *wallet = state.wallets.swap_remove(0);

@@ -27,6 +27,7 @@ pub(super) fn place(draft: &mut Draft<'_, '_>, place: &PlaceHold) -> Result<Done
     let (wallet, charge) = spend::fund(draft, &ask)?;
     let allocations = pin(&draft.wallets[wallet], charge.cost, draft.now);
     spend::limit(&allocations)?;
+    ask.confirmed(draft, wallet, &charge)?;
     let id = draft.command.id;
     let held = charge.cost;
     let terms =
@@ -54,8 +55,13 @@ pub(super) fn extend(draft: &mut Draft<'_, '_>, extend: &ExtendHold) -> Result<D
     let more = Amount((cost - hold.held).0.max(0));
     let (available, unit) =
         (draft.wallets[wallet].available(draft.now), draft.wallets[wallet].unit.code.clone());
+    if let Some(passed) = draft.limit_reached(wallet, &hold.terms.charge.counted, more) {
+        return Err(passed);
+    }
     if more.is_positive() && available < more {
-        return Err(Rejection::InsufficientCredits { required: more, available, unit, price: None });
+        let used_before = hold.terms.charge.used_before;
+        let (required, price) = (more, None);
+        return Err(Rejection::InsufficientCredits { required, available, unit, price, used_before });
     }
     let allocations = pin(&draft.wallets[wallet], more, draft.now);
     spend::limit(&allocations)?;
@@ -65,6 +71,7 @@ pub(super) fn extend(draft: &mut Draft<'_, '_>, extend: &ExtendHold) -> Result<D
         Some(usage) => Charge { usage: usage.clone(), cost: hold.held + more, ..hold.terms.charge },
         None => hold.terms.charge,
     };
+    draft.require_countable(&charge)?;
     let terms =
         HoldTerms { charge, expires_at: expires_at.max(hold.terms.expires_at), ends_at: hold.terms.ends_at };
     let line = Line { kind: EntryKind::Extend, subject: hold.id, allocations, terms: Terms::Hold(terms) };
@@ -90,6 +97,7 @@ pub(super) fn capture(draft: &mut Draft<'_, '_>, capture: &CaptureHold) -> Resul
     };
     spend::limit(&allocations)?;
     let charge = Charge { usage, cost, settle: capture.settle, ..hold.terms.charge };
+    draft.require_countable(&charge)?;
     let line = Line { kind: EntryKind::Capture, subject: hold.id, allocations, terms: Terms::Charge(charge) };
     let entry = draft.book(wallet, line).id();
     Ok(done(draft, wallet, hold.id, cost, entry))
@@ -121,7 +129,7 @@ fn capture_pins(
     }
     let overage = cost - cost.least(hold.held);
     if overage.is_positive() {
-        let extra = overage_parts(draft, wallet, hold, cost, overage, draft.next_seq(index))?;
+        let extra = overage_parts(draft, index, hold, cost, overage)?;
         merge(&mut allocations, extra);
     }
     // One allocation for each lot, so that its money is rounded once.
@@ -137,12 +145,12 @@ fn capture_pins(
 /// Where the part of the cost beyond the hold comes from, if the action's rule lets it.
 fn overage_parts(
     draft: &Draft<'_, '_>,
-    wallet: &Wallet,
+    index: usize,
     hold: &Hold,
     cost: Amount,
     overage: Amount,
-    seq: u64,
 ) -> Result<Vec<Allocation>, Rejection> {
+    let (wallet, seq) = (&draft.wallets[index], draft.next_seq(index));
     let action = draft.catalogue.action(hold.terms.charge.action).ok_or(Rejection::ActionNotFound)?;
     let refused = |beyond: Amount| {
         let (held, unit) = (hold.held, wallet.unit.code.clone());
@@ -158,11 +166,14 @@ fn overage_parts(
             if overage > allowed {
                 return Err(refused(allowed));
             }
+            if let Some(passed) = draft.limit_reached(index, &hold.terms.charge.counted, overage) {
+                return Err(passed);
+            }
             let available = wallet.available(draft.now);
             if available < overage {
-                let unit = wallet.unit.code.clone();
-                let required = overage;
-                return Err(Rejection::InsufficientCredits { required, available, unit, price: None });
+                let (unit, used_before) = (wallet.unit.code.clone(), hold.terms.charge.used_before);
+                let (required, price) = (overage, None);
+                return Err(Rejection::InsufficientCredits { required, available, unit, price, used_before });
             }
             Ok(spend::take(wallet, overage, draft.now))
         }
@@ -198,7 +209,8 @@ fn cost(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold, usage: &Usage) -> Res
                 .price
                 .and_then(|id| draft.catalogue.price(tenant, action, id))
                 .ok_or(Rejection::ActionNotFound)?;
-            price.model.cost(usage, draft.wallets[wallet].unit.scale)
+            let used = charge.used_before.unwrap_or_default();
+            price.model.cost_after(used, usage, draft.wallets[wallet].unit.scale)
         }
     }
 }

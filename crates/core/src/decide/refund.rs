@@ -19,6 +19,10 @@ pub(super) fn refund(draft: &mut Draft<'_, '_>, refund: Refund) -> Result<Done, 
     draft.prepare(wallet);
     let origin = find_entry(draft, wallet, refund.debit, is_charge).expect("found above");
     let (cost, seq, user) = (charged(origin), origin.seq, origin.user);
+    let charge = match &origin.terms {
+        Terms::Charge(charge) if !charge.counted.is_empty() => Some(charge.clone()),
+        _ => None,
+    };
     draft.on_behalf_of(user);
     let refunds = draft.history_of(wallet, refund.debit).filter(|entry| entry.kind == EntryKind::Refund);
     let before: Amount = refunds.map(|entry| entry.amount).sum();
@@ -40,6 +44,9 @@ pub(super) fn refund(draft: &mut Draft<'_, '_>, refund: Refund) -> Result<Done, 
     let terms = Terms::Refund { returned, lots };
     let line = Line { kind: EntryKind::Refund, subject: refund.debit, allocations, terms };
     let entry = draft.book(wallet, line).id();
+    if let Some(charge) = &charge {
+        draft.give_back_counts(wallet, charge, amount, amount == refundable);
+    }
     lower_reversal_debts(draft, wallet, &given);
     let detail = Detail::Refund { debit: refund.debit, refunded: before + amount };
     Ok(Done { wallet, id: draft.command.id, amount, entry, detail, peer: None })

@@ -5,6 +5,7 @@ use super::{ALLOCATIONS_MAX, Done};
 use crate::amount::Amount;
 use crate::catalogue::Action;
 use crate::command::{Debit, Promise, Quote};
+use crate::confirm::threshold;
 use crate::entry::{Allocation, Charge, EntryKind, Terms, Usage};
 use crate::id::WalletId;
 use crate::key::Key;
@@ -35,6 +36,7 @@ pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Re
         take(&draft.wallets[wallet], charge.cost, draft.now)
     };
     limit(&allocations)?;
+    ask.confirmed(draft, wallet, &charge)?;
     let id = draft.command.id;
     let terms = Terms::Charge(charge.clone());
     let entry = draft.book(wallet, Line { kind: EntryKind::Debit, subject: id, allocations, terms }).id();
@@ -52,6 +54,32 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
+    /// Refuses what costs more than may be spent without asking, unless it brought its quote: one that does not bind was
+    /// refused before. Work that is done already is not asked about any more.
+    pub(super) fn confirmed(
+        &self,
+        draft: &Draft<'_, '_>,
+        wallet: usize,
+        charge: &Charge,
+    ) -> Result<(), Rejection> {
+        if self.settle || self.quote.is_some() {
+            return Ok(());
+        }
+        let Wallet { unit, key, .. } = &draft.wallets[wallet];
+        let Some(action) = draft.catalogue.action(self.action) else { return Ok(()) };
+        match threshold(&action.confirm_above, draft.confirm_above, &unit.code) {
+            Some(above) if charge.cost > above => Err(Rejection::ConfirmationRequired {
+                required: charge.cost,
+                above,
+                unit: unit.code.clone(),
+                price: charge.price,
+                used_before: charge.used_before,
+                wallet: key.id,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The promise that the quote makes at `now`; none without a quote.
     fn promise(&self, now: Timestamp) -> Result<Option<&'a Promise>, Rejection> {
         let promise = match self.quote {
@@ -71,7 +99,7 @@ impl<'a> Ask<'a> {
 }
 
 /// Finds the wallet that pays and prices the usage in its unit: the first in funding order that covers the cost in
-/// full; for a settle debit, failing that, simply the first.
+/// full and whose limits allow it; for a settle debit, which passes limits, failing that, simply the first.
 pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, Charge), Rejection> {
     let catalogue = draft.catalogue;
     let action =
@@ -80,6 +108,8 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
     let quoted = ask.promise(draft.now);
     let promise = quoted.as_ref().ok().copied().flatten();
     let candidates = candidates(draft, action, ask, promise)?;
+    // Holds that ran out in the wallet that pays count for nothing, neither in its price nor in its limits.
+    candidates.iter().for_each(|wallet| draft.prepare(*wallet));
     let charges = candidates
         .iter()
         .map(|wallet| charge(draft, action, *wallet, ask, promise))
@@ -90,20 +120,31 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
         draft.standing.require_spending()?;
     }
     quoted?;
+    charges.iter().try_for_each(|charge| draft.require_countable(charge))?;
+    let (mut reached, mut lacking) = (None, None);
     for (wallet, charge) in candidates.iter().zip(&charges) {
-        draft.prepare(*wallet);
+        if !ask.settle
+            && let Some(passed) = draft.limit_reached(*wallet, &charge.counted, charge.cost)
+        {
+            reached.get_or_insert(passed);
+            continue;
+        }
         if charge.cost.is_zero() || draft.wallets[*wallet].available(draft.now) >= charge.cost {
             return Ok((*wallet, charge.clone()));
         }
+        lacking.get_or_insert((*wallet, charge));
     }
-    let (first, charge) = (candidates[0], charges[0].clone());
+    // Buying helps where no limit is in the way.
+    let Some((first, charge)) = lacking else {
+        return Err(reached.expect("each of the candidates is limited or lacks credit"));
+    };
     if ask.settle {
-        return Ok((first, charge));
+        return Ok((first, charge.clone()));
     }
     let wallet = &draft.wallets[first];
     let (available, unit) = (wallet.available(draft.now), wallet.unit.code.clone());
-    let (required, price) = (charge.cost, charge.price);
-    Err(Rejection::InsufficientCredits { required, available, unit, price })
+    let Charge { cost: required, price, used_before, .. } = *charge;
+    Err(Rejection::InsufficientCredits { required, available, unit, price, used_before })
 }
 
 /// The wallets whose unit the action has a price for at the time of the work. Never empty.
@@ -146,20 +187,25 @@ fn charge(
     promise: Option<&Promise>,
 ) -> Result<Charge, Rejection> {
     let (action_no, usage, settle) = (action.no, ask.usage.clone(), ask.settle);
-    if let Some(promise) = promise {
-        let (price, cost) = (Some(promise.price), promise.amount);
-        return Ok(Charge { action: action_no, price, usage, cost, settle });
-    }
     let unit = &draft.wallets[wallet].unit;
     let (tenant, at) = (draft.command.tenant, draft.command.occurred_at);
+    if let Some(promise) = promise {
+        let (price, cost, used_before) = (Some(promise.price), promise.amount, promise.used_before);
+        let promised = draft.catalogue.price(tenant, action, promise.price);
+        let meter = promised.and_then(|price| price.model.meter());
+        let counted = draft.counted(action_no, &unit.code, meter);
+        return Ok(Charge { action: action_no, price, usage, cost, settle, used_before, counted });
+    }
     let price = draft.catalogue.price_at(tenant, action, &unit.code, at).expect("candidates have a price");
+    let counted = draft.counted(action_no, &unit.code, price.model.meter());
+    let used_before = draft.used_before(wallet, &counted);
     let cost = match ask.usage {
         Usage::Amount(amount) if amount.is_positive() && *amount <= Amount::MAX => *amount,
         Usage::Amount(amount) if amount.is_positive() => return Err(Rejection::AmountOverflow),
         Usage::Amount(_) => return Err(Rejection::AmountNotPositive),
-        usage => price.model.cost(usage, unit.scale)?,
+        usage => price.model.cost_after(used_before.unwrap_or_default(), usage, unit.scale)?,
     };
-    Ok(Charge { action: action_no, price: Some(price.id), usage, cost, settle })
+    Ok(Charge { action: action_no, price: Some(price.id), usage, cost, settle, used_before, counted })
 }
 
 /// What can be spent at `at`, whatever is owed.

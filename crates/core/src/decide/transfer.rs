@@ -27,7 +27,8 @@ pub(super) fn transfer(draft: &mut Draft<'_, '_>, amount: Amount) -> Result<Done
     let available = from.available(draft.now);
     if available < amount {
         let unit = from.unit.code.clone();
-        return Err(Rejection::InsufficientCredits { required: amount, available, unit, price: None });
+        let (required, price, used_before) = (amount, None, None);
+        return Err(Rejection::InsufficientCredits { required, available, unit, price, used_before });
     }
     to.settled.checked_add(amount).ok_or(Rejection::AmountOverflow)?;
     let (from_id, to_id, id) = (from.key.id, to.key.id, draft.command.id);

@@ -12,6 +12,7 @@ mod tests;
 pub use exact::Exact;
 
 use crate::amount::{Amount, Decimal, Quantity, Rounding, Scale};
+use crate::counter::Period;
 use crate::entry::Usage;
 use crate::rejection::{Misfit, Rejection};
 
@@ -47,6 +48,18 @@ pub struct Tier {
     pub rate: Rate,
     /// What is charged once, beside the rate, when the tier is used.
     pub flat: Amount,
+}
+
+/// What a price has to know of what was used before: the tenant's usage of the action in the period of the charge.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Meter {
+    /// When counting begins anew.
+    pub period: Period,
+    /// So much of each period is free; nothing where zero.
+    pub included: Quantity,
+    /// Whether tiers go on where the charge before ended, and begin anew with the period; else they count the quantity of the
+    /// call.
+    pub continued: bool,
 }
 
 /// The arithmetic of a price.
@@ -99,6 +112,13 @@ pub enum Model {
         /// Limits; nothing is left to round.
         bounds: Bounds,
     },
+    /// One of the above by what was used before in a period. Never within another one.
+    Metered {
+        /// What is counted.
+        meter: Meter,
+        /// What is beyond the included quantity costs this.
+        model: Box<Model>,
+    },
 }
 
 /// What a line of the arithmetic is about.
@@ -106,7 +126,9 @@ pub enum Model {
 pub enum Part {
     /// The call as such.
     Call,
-    /// All of the quantity.
+    /// What is free of the quantity.
+    Included,
+    /// All of the quantity that is charged for.
     Quantity,
     /// The measure at this place of the usage.
     Dimension(usize),
@@ -171,7 +193,23 @@ impl Model {
     /// [`Rejection::UsageInvalid`] when the usage does not fit the model, [`Rejection::AmountOverflow`] when the cost
     /// is beyond what the ledger counts.
     pub fn cost(&self, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
-        self.walk(usage, scale, |_| ()).map(|outcome| outcome.total)
+        self.cost_after(Quantity::default(), usage, scale)
+    }
+
+    /// The same where so much was used before in the period; prices that are not metered do not look at it.
+    ///
+    /// # Errors
+    /// Those of [`Model::cost`].
+    pub fn cost_after(&self, used: Quantity, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
+        self.walk(used, usage, scale, &mut |_| ()).map(|outcome| outcome.total)
+    }
+
+    /// What has to be counted for it, if anything.
+    pub fn meter(&self) -> Option<&Meter> {
+        match self {
+            Model::Metered { meter, .. } => Some(meter),
+            _ => None,
+        }
     }
 
     /// The same with every step: the total is what [`Model::cost`] answers.
@@ -179,15 +217,47 @@ impl Model {
     /// # Errors
     /// Those of [`Model::cost`].
     pub fn explain(&self, usage: &Usage, scale: Scale) -> Result<Explanation, Rejection> {
+        self.explain_after(Quantity::default(), usage, scale)
+    }
+
+    /// The same where so much was used before in the period: the total is what [`Model::cost_after`] answers.
+    ///
+    /// # Errors
+    /// Those of [`Model::cost`].
+    pub fn explain_after(
+        &self,
+        used: Quantity,
+        usage: &Usage,
+        scale: Scale,
+    ) -> Result<Explanation, Rejection> {
         let mut lines = Vec::new();
-        let outcome = self.walk(usage, scale, |line| lines.push(line))?;
+        let outcome = self.walk(used, usage, scale, &mut |line| lines.push(line))?;
         Ok(Explanation { lines, outcome })
     }
 
-    fn walk(&self, usage: &Usage, scale: Scale, tell: impl FnMut(Line)) -> Result<Outcome, Rejection> {
-        let mut sum = Sum { scale, total: Exact::ZERO, tell };
+    fn walk(
+        &self,
+        used: Quantity,
+        usage: &Usage,
+        scale: Scale,
+        tell: &mut dyn FnMut(Line),
+    ) -> Result<Outcome, Rejection> {
+        let mut sum = Sum { scale, total: Exact::ZERO, tell: &mut *tell };
         match (self, usage) {
             (_, Usage::Amount(_)) => Err(invalid(Misfit::AmountStated)),
+            (Model::Metered { meter, model }, Usage::Quantity(quantity)) => {
+                let free = free_of(meter, model, used, *quantity)?;
+                let rest = Quantity(quantity.0 - free.0);
+                if free.0 > 0 {
+                    sum.add(Part::Included, free, None, Amount::ZERO)?;
+                    if rest.0 == 0 {
+                        // Not even a minimum is charged for what is included.
+                        return Bounds::default().settle(sum.total, None);
+                    }
+                }
+                let beyond = if meter.continued { (used.0 - meter.included.0).max(0) } else { 0 };
+                model.walk(Quantity(beyond), &Usage::Quantity(rest), scale, tell)
+            }
             (Model::Free, _) => Bounds::default().settle(sum.total, None),
             (Model::Flat { amount }, Usage::Quantity(quantity @ Quantity::ONE)) => {
                 sum.add(Part::Call, *quantity, None, *amount)?;
@@ -208,11 +278,11 @@ impl Model {
                 bounds.settle(sum.total, Some(bounds.rounding))
             }
             (Model::Graduated { tiers, bounds }, Usage::Quantity(quantity)) => {
-                sum.graduated(tiers, *quantity)?;
+                sum.graduated(tiers, used, *quantity)?;
                 bounds.settle(sum.total, Some(bounds.rounding))
             }
             (Model::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
-                sum.volume(tiers, *quantity)?;
+                sum.volume(tiers, used, *quantity)?;
                 bounds.settle(sum.total, Some(bounds.rounding))
             }
             (Model::Package { amount, per, bounds }, Usage::Quantity(quantity)) => {
@@ -224,6 +294,16 @@ impl Model {
             (_, Usage::Dimensions(_)) => Err(invalid(Misfit::NoDimensions)),
         }
     }
+}
+
+/// How much of `quantity` is included.
+fn free_of(meter: &Meter, model: &Model, used: Quantity, quantity: Quantity) -> Result<Quantity, Rejection> {
+    refuse_negative(quantity)?;
+    used.0.checked_add(quantity.0).ok_or(Rejection::AmountOverflow)?;
+    let left = Quantity((meter.included.0 - used.0.max(0)).max(0));
+    // A flat price is for one, of which there is no half: the whole call is included, or nothing of it.
+    let whole = matches!(model, Model::Flat { .. }) && left < quantity;
+    Ok(if whole { Quantity::default() } else { left.min(quantity) })
 }
 
 fn invalid(misfit: Misfit) -> Rejection {
@@ -253,13 +333,13 @@ impl Bounds {
 }
 
 /// The sum so far, and who hears of its lines.
-struct Sum<T: FnMut(Line)> {
+struct Sum<'t> {
     scale: Scale,
     total: Exact,
-    tell: T,
+    tell: &'t mut dyn FnMut(Line),
 }
 
-impl<T: FnMut(Line)> Sum<T> {
+impl Sum<'_> {
     fn add(
         &mut self,
         part: Part,
@@ -281,29 +361,40 @@ impl<T: FnMut(Line)> Sum<T> {
         Ok(())
     }
 
-    /// Nothing enters no tier, so nothing costs nothing.
-    fn graduated(&mut self, tiers: &[Tier], quantity: Quantity) -> Result<(), Rejection> {
-        refuse_negative(quantity)?;
+    /// From behind `used` to the end of `quantity`. Nothing enters no tier, so nothing costs nothing; a tier that was entered
+    /// before has had its flat charge.
+    fn graduated(&mut self, tiers: &[Tier], used: Quantity, quantity: Quantity) -> Result<(), Rejection> {
+        let end = reached(used, quantity)?;
         let mut below = 0;
         for (place, tier) in tiers.iter().enumerate() {
-            if quantity.0 <= below {
+            if end.0 <= below {
                 break;
             }
-            let reached = tier.up_to.map_or(quantity, |up_to| up_to.min(quantity));
-            self.add(Part::Tier(place), Quantity(reached.0 - below), Some(tier.rate), tier.flat)?;
-            below = reached.0;
+            let top = tier.up_to.map_or(end, |up_to| up_to.min(end));
+            let part = top.0 - below.max(used.0);
+            if part > 0 {
+                let flat = if used.0 <= below { tier.flat } else { Amount::ZERO };
+                self.add(Part::Tier(place), Quantity(part), Some(tier.rate), flat)?;
+            }
+            below = top.0;
         }
         Ok(())
     }
 
-    fn volume(&mut self, tiers: &[Tier], quantity: Quantity) -> Result<(), Rejection> {
-        refuse_negative(quantity)?;
+    /// All of `quantity` in the tier that the sum with `used` reaches. What was charged before stays as it was.
+    fn volume(&mut self, tiers: &[Tier], used: Quantity, quantity: Quantity) -> Result<(), Rejection> {
+        let end = reached(used, quantity)?;
         if quantity.0 == 0 {
             return Ok(());
         }
-        let reached = tiers.iter().position(|tier| tier.up_to.is_none_or(|up_to| quantity <= up_to));
-        let place = reached.expect("the last tier of a price is open");
-        self.add(Part::Tier(place), quantity, Some(tiers[place].rate), tiers[place].flat)
+        let tier_of = |quantity: Quantity| {
+            let reached = tiers.iter().position(|tier| tier.up_to.is_none_or(|up_to| quantity <= up_to));
+            reached.expect("the last tier of a price is open")
+        };
+        let place = tier_of(end);
+        let entered = used.0 > 0 && tier_of(used) == place;
+        let flat = if entered { Amount::ZERO } else { tiers[place].flat };
+        self.add(Part::Tier(place), quantity, Some(tiers[place].rate), flat)
     }
 
     fn packages(&mut self, amount: Amount, per: i64, quantity: Quantity) -> Result<(), Rejection> {
@@ -326,6 +417,12 @@ impl<T: FnMut(Line)> Sum<T> {
             cost: Exact::whole(Amount(cost)),
         })
     }
+}
+
+/// Where usage ends that begins behind `used`.
+fn reached(used: Quantity, quantity: Quantity) -> Result<Quantity, Rejection> {
+    refuse_negative(quantity)?;
+    used.0.checked_add(quantity.0).map(Quantity).ok_or(Rejection::AmountOverflow)
 }
 
 fn refuse_negative(quantity: Quantity) -> Result<(), Rejection> {

@@ -189,6 +189,82 @@ fn an_exact_cost_is_a_decimal_or_a_fraction() {
     assert_eq!(exact("100", 3, 6_000_000, 2).render(scale(2)), "200");
 }
 
+/// One of the models by what was used in a period.
+fn metered(included: i64, continued: bool, model: Model) -> Model {
+    let meter = Meter { period: Period::Month, included: Quantity(included * 1_000_000), continued };
+    Model::Metered { meter, model: Box::new(model) }
+}
+
+#[test]
+fn metered_prices_follow_the_hand_computed_table() {
+    let scale = |decimals| Scale::new(decimals).expect("a scale");
+    let up = Bounds::default();
+    let down = Bounds { rounding: Rounding::Down, ..up };
+    let at_least = Bounds { minimum: Some(Amount(500)), ..up };
+    let graduated = |bounds| Model::Graduated { tiers: three(), bounds };
+    let volume = Model::Volume { tiers: three(), bounds: up };
+    let with_flat = vec![tier(Some(5), "1", 1, 300), tier(None, "0.5", 1, 50)];
+    let flats = Model::Graduated { tiers: with_flat.clone(), bounds: up };
+    let volume_flats = Model::Volume { tiers: with_flat, bounds: up };
+    let each = |bounds| Model::PerQuantity { rate: rate("2", 1), bounds };
+    let package = Model::Package { amount: Amount(250), per: 100, bounds: up };
+    let flat = Model::Flat { amount: Amount(700) };
+    // (model, used before and quantity in millionths, cost in hundredths)
+    let table = [
+        // Tiers of the month: 1 each up to 10, 0.8 up to 100, then 0.5.
+        (metered(0, true, graduated(up)), 0, 11_000_000, 1_080),
+        (metered(0, true, graduated(up)), 9_000_000, 2_000_000, 180),
+        (metered(0, true, graduated(up)), 10_000_000, 1_000_000, 80),
+        (metered(0, true, graduated(up)), 99_500_000, 1_000_000, 65),
+        (metered(0, true, graduated(up)), 5_000_000, 100_000_000, 500 + 7_200 + 250),
+        (metered(0, true, graduated(down)), 100_000_001, 1, 0),
+        (metered(0, true, graduated(at_least)), 100_000_000, 1_000_000, 500),
+        // Tiers of the call, whatever was used.
+        (metered(0, false, graduated(up)), 99_000_000, 11_000_000, 1_080),
+        // The rate of the tier that the month reaches; what was charged before stays.
+        (metered(0, true, volume.clone()), 9_000_000, 1_000_000, 100),
+        (metered(0, true, volume.clone()), 9_000_000, 2_000_000, 160),
+        (metered(0, true, volume), 200_000_000, 10_000_000, 500),
+        // The flat charge of a tier, once in the month.
+        (metered(0, true, flats.clone()), 0, 1_000_000, 400),
+        (metered(0, true, flats.clone()), 1_000_000, 1_000_000, 100),
+        (metered(0, true, flats.clone()), 4_000_000, 2_000_000, 200),
+        (metered(0, true, flats.clone()), 5_000_000, 1_000_000, 100),
+        (metered(0, true, flats), 6_000_000, 1_000_000, 50),
+        (metered(0, true, volume_flats.clone()), 0, 1_000_000, 400),
+        (metered(0, true, volume_flats.clone()), 1_000_000, 1_000_000, 100),
+        (metered(0, true, volume_flats), 4_000_000, 2_000_000, 150),
+        // So much is free; of a call that goes beyond it, the rest is charged.
+        (metered(10, false, each(up)), 0, 10_000_000, 0),
+        (metered(10, false, each(up)), 0, 11_000_000, 200),
+        (metered(10, false, each(up)), 9_500_000, 1_000_000, 100),
+        (metered(10, false, each(up)), 10_000_000, 1_000_000, 200),
+        (metered(10, false, each(at_least)), 0, 10_000_000, 0),
+        (metered(10, false, each(at_least)), 0, 11_000_000, 500),
+        (metered(10, false, package), 0, 110_000_001, 500),
+        // Tiers begin behind what is included.
+        (metered(10, true, graduated(up)), 0, 20_000_000, 1_000),
+        (metered(10, true, graduated(up)), 15_000_000, 10_000_000, 500 + 400),
+        (metered(10, false, graduated(up)), 15_000_000, 11_000_000, 1_080),
+        // There is no half of a call.
+        (metered(2, false, flat.clone()), 0, 1_000_000, 0),
+        (metered(2, false, flat.clone()), 1_000_000, 1_000_000, 0),
+        (metered(2, false, flat.clone()), 1_500_000, 1_000_000, 700),
+        (metered(2, false, flat), 2_000_000, 1_000_000, 700),
+    ];
+    for (model, used, quantity, cost) in table {
+        let usage = Usage::Quantity(Quantity(quantity));
+        let charged = model.cost_after(Quantity(used), &usage, scale(2));
+        assert_eq!(charged, Ok(Amount(cost)), "{model:?} {used} {quantity}");
+    }
+    let model = metered(10, true, graduated(up));
+    let of = |used, usage: &Usage| model.cost_after(Quantity(used), usage, scale(2));
+    assert_eq!(of(i64::MAX, &Usage::Quantity(Quantity(1))), Err(Rejection::AmountOverflow));
+    assert_eq!(of(0, &Usage::Quantity(Quantity(-1))), Err(Rejection::AmountNotPositive));
+    assert_eq!(of(0, &tokens(1, 1)), Err(invalid(Misfit::NoDimensions)));
+    assert_eq!(of(0, &Usage::Amount(Amount(1))), Err(invalid(Misfit::AmountStated)));
+}
+
 fn any_tiers() -> impl Strategy<Value = Vec<Tier>> {
     let one = (1_i64..50_000_000, 0_i64..3_000_000_000_000, 1_i64..9);
     prop::collection::vec(one, 1..6).prop_map(|parts| {
@@ -303,5 +379,49 @@ proptest! {
         if !matches!(model, Model::Package { .. }) {
             prop_assert_eq!(parts, quantity);
         }
+    }
+
+    /// However a month's usage is cut into calls, it costs the same before rounding, flat charges included.
+    #[test]
+    fn tiers_of_the_month_are_continuous_from_call_to_call(
+        tiers in any_tiers(),
+        flat in 0_i64..900,
+        included in 0_i64..90,
+        parts in prop::collection::vec(0_i64..40_000_000, 1..9),
+    ) {
+        let tiers: Vec<Tier> = tiers.into_iter().map(|tier| Tier { flat: Amount(flat), ..tier }).collect();
+        let model = metered(included, true, Model::Graduated { tiers, bounds: Bounds::default() });
+        let exact = |used: i64, quantity: i64| {
+            let usage = Usage::Quantity(Quantity(quantity));
+            let explained = model.explain_after(Quantity(used), &usage, Scale::MAX).expect("in range");
+            let quantities: i64 = explained.lines.iter().map(|line| line.quantity.0).sum();
+            assert_eq!(quantities, quantity, "every part of the quantity is in exactly one line");
+            assert_eq!(Ok(explained.outcome.total), model.cost_after(Quantity(used), &usage, Scale::MAX));
+            explained.outcome.sum
+        };
+        let (mut used, mut sum) = (0, Exact::ZERO);
+        for part in &parts {
+            sum = sum.plus(exact(used, *part)).expect("in range");
+            used += part;
+        }
+        prop_assert_eq!(sum, exact(0, used));
+    }
+
+    /// What is free in a period is free once, however it is cut.
+    #[test]
+    fn an_included_quantity_is_given_once(
+        included in 0_i64..50, parts in prop::collection::vec(0_i64..30, 1..9), decimals in 0_u8..=6
+    ) {
+        let scale = Scale::new(decimals).expect("a scale");
+        let each = Model::PerQuantity { rate: rate("1", 1), bounds: Bounds::default() };
+        let model = metered(included, false, each);
+        let (mut used, mut charged) = (0, 0);
+        for part in &parts {
+            let usage = Usage::Quantity(Quantity(part * 1_000_000));
+            charged += model.cost_after(Quantity(used), &usage, scale).expect("in range").0;
+            used += part * 1_000_000;
+        }
+        let beyond = (parts.iter().sum::<i64>() - included).max(0);
+        prop_assert_eq!(charged, beyond * 10_i64.pow(u32::from(decimals)));
     }
 }

@@ -11,10 +11,14 @@ pub use ops::{Op, Pick, Stride, any_steps};
 use proptest::prelude::*;
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{
-    CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
+    CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Promise, Quote, Refund,
+    Reverse, Revoke,
 };
+use purser_core::confirm::Thresholds;
+use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, Usage};
-use purser_core::pricing::{Bounds, Model, Rate, Tier};
+use purser_core::limit::{Limit, Whose};
+use purser_core::pricing::{Bounds, Meter, Model, Rate, Tier};
 use purser_core::wallet::Owner;
 use purser_core::{
     Amount, Currency, Decimal, Id, Key, Money, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo, Wallet,
@@ -37,6 +41,11 @@ fn sms() -> Unit {
     Unit { code: Key::parse("sms").expect("a valid key"), scale: Scale::new(0).expect("a scale") }
 }
 
+/// What the user of all stories wants to be asked about: costs of more than fifty credits' smallest parts, seven messages.
+pub fn asked_above() -> Thresholds {
+    [(Unit::credit().code, Amount(50)), (sms().code, Amount(7))].into_iter().collect()
+}
+
 /// Six actions: flat, per quantity in two units, per dimension, free, switched off, and one whose price changes.
 pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
     let rounding = prop_oneof![Just(Rounding::Up), Just(Rounding::HalfEven), Just(Rounding::Down)];
@@ -46,8 +55,8 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         maximum: maximum.map(Amount),
         rounding,
     });
-    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16, 0..4_u8).prop_map(
-        |(base, rate, per, bounds, percent, shape)| {
+    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16, 0..9_u8, any_limits()).prop_map(
+        |(base, rate, per, bounds, percent, shape, limits)| {
             let rate = Rate { rate: Decimal(rate), per };
             // The same number of smallest parts a message as a credit has at six decimals.
             let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
@@ -62,7 +71,17 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
             };
             let one = |no: u64, model: Model, overage: Overage| {
                 let prices = vec![price(no * 10, &credit, 0, model)];
-                Action { no, key: key(no), active: no != 5, overage, units: vec![credit.clone()], prices }
+                // Between what is asked about for the user's sake, and what is rarely reached at all.
+                let asked = (no == 2).then(|| (credit.clone(), Amount(base * 4)));
+                Action {
+                    no,
+                    key: key(no),
+                    active: no != 5,
+                    confirm_above: asked.into_iter().collect(),
+                    overage,
+                    units: vec![credit.clone()],
+                    prices,
+                }
             };
             let mut two_units = one(2, counted(shape, rate, base, bounds), Overage::Allow { percent });
             // Text messages first, though the wallet of credits comes first: the action's order counts before the wallets'.
@@ -78,12 +97,38 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
                 one(5, flat(1), Overage::Debt),
                 changing,
             ];
-            Catalogue::new([sms()], actions)
+            Catalogue::new([sms()], actions).with_limits(limits)
         },
     )
 }
 
-/// A price by quantity: in proportion, by tiers, by volume or by package.
+/// Most tenants have none.
+fn any_limits() -> impl Strategy<Value = Vec<Limit>> {
+    let whose = prop_oneof![
+        3 => Just(Whose::Everybody), 2 => Just(Whose::Each), 2 => Just(Whose::User(USER)), 1 => Just(Whose::User(UserNo(5)))
+    ];
+    let one = (
+        whose,
+        prop::option::of(1..=3_u64),
+        any::<bool>(),
+        10..120_i64,
+        prop::sample::select(&Period::ALL[..]),
+    );
+    let limit = |(place, (whose, action, second, amount, period)): (usize, _)| Limit {
+        id: Id(0x1111 + place as u128),
+        tenant: TENANT,
+        whose,
+        action,
+        unit: unit_code(second),
+        amount: Amount(amount),
+        period,
+    };
+    let some = prop::collection::vec(one, 1..4);
+    prop::option::weighted(0.5, some)
+        .prop_map(move |limits| limits.into_iter().flatten().enumerate().map(limit).collect())
+}
+
+/// A price by quantity: in proportion, by tiers, by volume or by package, of the call or of a period.
 fn counted(shape: u8, rate: Rate, base: i64, bounds: Bounds) -> Model {
     let tier = |up_to: Option<i64>, per: i64, flat: i64| Tier {
         up_to: up_to.map(Quantity),
@@ -91,7 +136,22 @@ fn counted(shape: u8, rate: Rate, base: i64, bounds: Bounds) -> Model {
         flat: Amount(flat),
     };
     let tiers = vec![tier(Some(1_000_000), 1, 0), tier(Some(2_500_000 * base), 2, base), tier(None, 3, 1)];
+    let metered = |period: Period, included: i64, continued: bool, model: Model| Model::Metered {
+        meter: Meter { period, included: Quantity(included * 1_000_000), continued },
+        model: Box::new(model),
+    };
+    let (open, plain) = (tiers.clone(), Model::PerQuantity { rate, bounds });
     match shape {
+        4 => metered(Period::Month, 0, true, Model::Graduated { tiers: open, bounds }),
+        5 => metered(Period::Day, 0, true, Model::Volume { tiers: open, bounds }),
+        6 => metered(Period::Week, base, false, plain),
+        7 => metered(Period::Day, base, true, Model::Graduated { tiers: open, bounds }),
+        8 => metered(
+            Period::Month,
+            base,
+            false,
+            Model::Package { amount: Amount(base), per: rate.per, bounds },
+        ),
         0 => Model::PerQuantity { rate, bounds },
         1 => Model::Graduated { tiers, bounds },
         2 => Model::Volume { tiers, bounds },
@@ -149,27 +209,18 @@ impl Known {
                 let (lot, wallet) = choose(&self.lots, *lot);
                 (vec![wallet], Movement::Revoke(Revoke { lot, amount: amount.map(Amount) }))
             }
-            Op::Debit { action, usage, unit, wallet, settle, late } => {
+            Op::Debit { action, usage, unit, wallet, settle, late, quote } => {
                 occurred_at = now - late;
                 let (unit, wallet) = (unit.map(unit_code), wallet.map(|wallet| wallets[at(wallet)].key.id));
-                let usage = usage.fit(*action);
-                (
-                    candidates(*action),
-                    Movement::Debit(Debit {
-                        action: *action,
-                        usage,
-                        unit,
-                        wallet,
-                        settle: *settle,
-                        quote: None,
-                    }),
-                )
+                let (usage, quote) = (usage.fit(*action), quote.map(|quote| quote.made(*action, now)));
+                let debit = Debit { action: *action, usage, unit, wallet, settle: *settle, quote };
+                (candidates(*action), Movement::Debit(debit))
             }
             Op::Refund { debit, amount } => {
                 let (debit, wallet) = choose(&self.debits, *debit);
                 (vec![wallet], Movement::Refund(Refund { debit, amount: amount.map(Amount) }))
             }
-            Op::Place { action, usage, wallet, expires_in } => {
+            Op::Place { action, usage, wallet, expires_in, quote } => {
                 let wallet = wallet.map(|wallet| wallets[at(wallet)].key.id);
                 let place = PlaceHold {
                     action: *action,
@@ -177,7 +228,7 @@ impl Known {
                     unit: None,
                     wallet,
                     expires_in: *expires_in,
-                    quote: None,
+                    quote: quote.map(|quote| quote.made(*action, now)),
                 };
                 (candidates(*action), Movement::PlaceHold(place))
             }
@@ -278,6 +329,36 @@ impl UsageSeed {
             (_, 3) => dimensions(["input", "output"]),
             (_, 2) => Usage::Quantity(Quantity(self.one)),
             _ => Usage::Quantity(Quantity::ONE),
+        }
+    }
+}
+
+/// A quote as generated: mostly one that binds, at a price of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct QuoteSeed {
+    pub amount: i64,
+    pub odd: u8,
+    pub messages: bool,
+}
+
+impl QuoteSeed {
+    fn made(self, action: u64, now: i64) -> Quote {
+        let unit = unit_code(self.messages && action == 2);
+        let promise = Promise {
+            id: Id(u128::from(self.odd)),
+            price: Id(u128::from(action * 10)),
+            unit,
+            amount: Amount(self.amount),
+            expires_at: Timestamp(now + 1),
+            used_before: None,
+            used: false,
+        };
+        match self.odd {
+            0 => Quote::Invalid,
+            1 => Quote::Mismatch,
+            2 => Quote::Promise(Promise { used: true, ..promise }),
+            3 => Quote::Promise(Promise { expires_at: Timestamp(now), ..promise }),
+            _ => Quote::Promise(promise),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The laws, each checked by itself on entries and wallets, without the model.
 
+use crate::generate;
 use crate::story::Story;
+use purser_core::CounterKey;
 use purser_core::command::{Command, Movement};
+use purser_core::counter::Measure;
 use purser_core::decide::project;
-use purser_core::entry::Returned;
-use purser_core::wallet::Fall;
+use purser_core::entry::{Charge, Returned, Usage};
+use purser_core::wallet::{Fall, HoldState};
 use purser_core::{Amount, Decision, Entry, EntryKind, LotId, Target, Terms, Timestamp, Wallet, audit};
 use std::collections::BTreeMap;
 
@@ -71,6 +74,7 @@ pub fn each_fall_is_told_once(
 
 /// What must hold of the whole ledger at the end.
 pub fn at_the_end(story: &Story) {
+    counters_are_what_the_ledger_says(story);
     refunds_stay_within_their_debits(story);
     money_adds_up(story);
     for wallet in &story.world.wallets {
@@ -79,6 +83,48 @@ pub fn at_the_end(story: &Story) {
         assert_eq!(pruned.balance(Timestamp(story.now)), wallet.balance(Timestamp(story.now)));
         audit::equations(&pruned).expect("closed lots and holds carry nothing");
     }
+}
+
+/// Each counter is the sum of what the ledger says of its period, and no strict spending took a limit's beyond it.
+fn counters_are_what_the_ledger_says(story: &Story) {
+    let mut sums: BTreeMap<CounterKey, i64> = BTreeMap::new();
+    let mut add = |charge: &Charge, refunds: &[&Entry], is_held: bool| {
+        for counted in &charge.counted {
+            let given: i64 = refunds
+                .iter()
+                .filter(|entry| entry.recorded_at < counted.span.until)
+                .map(|entry| entry.amount.0)
+                .sum();
+            let sum = sums.entry(counted.key(generate::TENANT)).or_default();
+            *sum += match (counted.measure, &charge.usage) {
+                (Measure::Amount, _) => charge.cost.0 - given,
+                (Measure::Quantity, Usage::Quantity(_))
+                    if !is_held && given > 0 && given == charge.cost.0 =>
+                {
+                    0
+                }
+                (Measure::Quantity, Usage::Quantity(quantity)) => quantity.0,
+                (Measure::Quantity, _) => 0,
+            };
+        }
+    };
+    for entry in &story.world.entries {
+        let Terms::Charge(charge) = &entry.terms else { continue };
+        let of_debit = |other: &&Entry| {
+            other.kind == EntryKind::Refund && other.subject == entry.subject && other.wallet == entry.wallet
+        };
+        let refunds: Vec<&Entry> = story.world.entries.iter().filter(of_debit).collect();
+        add(charge, &refunds, false);
+    }
+    for wallet in &story.world.wallets {
+        for hold in wallet.holds.iter().filter(|hold| hold.state == HoldState::Active) {
+            add(&hold.terms.charge, &[], true);
+        }
+    }
+    sums.retain(|_, sum| *sum != 0);
+    let mut counters = story.world.counters.clone();
+    counters.retain(|_, used| *used != 0);
+    assert_eq!(counters, sums, "{}", story.trail());
 }
 
 /// Law 3: debt comes from settle debits, captures that may, and money that went back; strict spending never goes below
@@ -336,6 +382,13 @@ pub const EVENTS: &[&str] = &[
     "refund_exceeds_debit",
     "cause_repeated",
     "insufficient_credits",
+    "limit_reached",
+    "metered charge",
+    "quote_invalid",
+    "quote_mismatch",
+    "quote_used",
+    "quote_expired",
+    "confirmation_required",
     "revoke_exceeds_unspent",
     "debit_not_found",
     "same_wallet",
@@ -348,6 +401,7 @@ pub fn event(entry: &Entry) -> &'static str {
     let pins = entry.allocations.iter().any(|part| !part.held.is_zero());
     match (&entry.kind, &entry.terms) {
         (EntryKind::Debit, _) if debt => "debit with debt",
+        (EntryKind::Debit, Terms::Charge(charge)) if charge.used_before.is_some() => "metered charge",
         (EntryKind::Refund, Terms::Refund { lots, .. }) if !lots.is_empty() => "refund to an expired lot",
         (EntryKind::Refund, _) if debt => "refund of debt",
         (EntryKind::Extend, _) if pins => "larger extend",

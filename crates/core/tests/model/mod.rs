@@ -6,15 +6,18 @@
 //! that goes back.
 
 mod due;
+mod limits;
 mod price;
 mod purchase;
 mod spend;
 
+use limits::Use;
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Grant, Movement, Revoke};
+use purser_core::confirm::Thresholds;
 use purser_core::decide::Standing;
 use purser_core::entry::GrantKind;
-use purser_core::{Amount, Key, WalletId};
+use purser_core::{Amount, Key, TenantNo, WalletId};
 use std::collections::BTreeMap;
 
 /// The code of a refusal.
@@ -28,7 +31,7 @@ const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
 /// One lot.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct LotRecord {
     pub kind: GrantKind,
     pub priority: i32,
@@ -53,11 +56,13 @@ pub enum Fate {
 }
 
 /// One hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct HoldRecord {
     pub fate: Fate,
     pub action: u64,
     pub price: u128,
+    /// What its action had been used when it was placed.
+    pub used_before: i64,
     pub pins: Vec<(u128, i64)>,
     /// What it pinned in all before it closed.
     pub placed: i64,
@@ -73,7 +78,7 @@ impl HoldRecord {
 }
 
 /// Credit of one lot wanted by one cause.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct FreezeRecord {
     pub cause: u128,
     pub lot: u128,
@@ -82,7 +87,7 @@ pub struct FreezeRecord {
 }
 
 /// Credit owed.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DebtRecord {
     pub subject: u128,
     pub reversal_of: Option<u128>,
@@ -90,7 +95,7 @@ pub struct DebtRecord {
 }
 
 /// Credit that left a lot with its money, and how much of both came back.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Taken {
     pub lot: u128,
     pub amount: i64,
@@ -99,7 +104,7 @@ pub struct Taken {
 }
 
 /// One debit, or what one reversal took from one wallet: from lots at once, and later by repaying its debt.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Bill {
     pub cost: i64,
     pub refunded: i64,
@@ -108,7 +113,7 @@ pub struct Bill {
 }
 
 /// What one cause reversed in one wallet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Reversal {
     pub bill: Bill,
     pub breakage: Vec<(u128, i64)>,
@@ -116,7 +121,7 @@ pub struct Reversal {
 }
 
 /// One wallet.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Account {
     pub id: WalletId,
     pub unit: Key,
@@ -164,6 +169,11 @@ impl Account {
     /// Neither pinned nor frozen.
     pub fn free(&self, lot: u128) -> i64 {
         self.lots[&lot].remaining - self.held(lot) - self.frozen(lot)
+    }
+
+    /// The same without the records of reversals: some took nothing here, and of those no entry tells.
+    fn told(&self) -> Account {
+        Account { reversals: BTreeMap::new(), ..self.clone() }
     }
 
     /// Owed.
@@ -235,9 +245,14 @@ impl Account {
 pub struct Model {
     pub catalogue: Catalogue,
     pub standing: Standing,
+    /// Above which cost the user wants to be asked.
+    pub asked_above: Thresholds,
     pub accounts: Vec<Account>,
     /// Causes that have frozen something: each does so once.
     pub causes: Vec<u128>,
+    pub tenant: TenantNo,
+    /// What was used, debit by debit and hold by hold, for limits and metered prices.
+    pub uses: Vec<Use>,
 }
 
 impl Model {
@@ -247,7 +262,15 @@ impl Model {
         for account in &mut self.accounts {
             account.book_due(now);
         }
+        let due = self.accounts.clone();
         let answer = self.act(which, command, now);
+        if answer.is_ok() {
+            // The rule book books what is due, and so what no longer counts, where a command writes.
+            let sweeps = matches!(command.movement, Movement::Sweep);
+            let written =
+                (0..due.len()).filter(|index| sweeps || due[*index].told() != self.accounts[*index].told());
+            written.collect::<Vec<_>>().into_iter().for_each(|index| self.forget_expired(index));
+        }
         if answer.is_err() {
             *self = before;
         }

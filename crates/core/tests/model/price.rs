@@ -8,9 +8,24 @@ use purser_core::{Decimal, Quantity, Rounding};
 
 impl Model {
     /// The cost under one price version.
-    pub fn cost(&self, price: &Price, usage: &Usage) -> Result<i64, Code> {
+    pub fn cost(&self, price: &Price, usage: &Usage, used: i64) -> Result<i64, Code> {
         let scale = self.catalogue.unit(&price.unit).expect("prices are in known units").scale.decimals();
-        match (&price.model, usage) {
+        let Arithmetic::Metered { meter, model } = &price.model else {
+            return self.cost_beyond(&price.model, usage, 0, scale);
+        };
+        let Usage::Quantity(quantity) = usage else { return Err("usage_invalid") };
+        let included = meter.included.0;
+        let charged = (used + quantity.0 - included).max(0).min(quantity.0);
+        if charged == 0 && quantity.0 > 0 {
+            return Ok(0);
+        }
+        let used = if meter.continued { (used - included).max(0) } else { 0 };
+        self.cost_beyond(model, &Usage::Quantity(Quantity(charged)), used, scale)
+    }
+
+    /// The cost where tiers begin behind what was `used`.
+    fn cost_beyond(&self, model: &Arithmetic, usage: &Usage, used: i64, scale: u8) -> Result<i64, Code> {
+        match (model, usage) {
             (Arithmetic::Free, Usage::Quantity(_) | Usage::Dimensions(_)) => Ok(0),
             (Arithmetic::Flat { amount }, Usage::Quantity(quantity)) if *quantity == Quantity::ONE => {
                 Ok(amount.0)
@@ -30,16 +45,19 @@ impl Model {
                 let mut parts = Vec::new();
                 for (place, tier) in tiers.iter().enumerate() {
                     let from = if place == 0 { 0 } else { end(&tiers[place - 1]) };
-                    let inside = (quantity.0.min(end(tier)) - from).max(0);
-                    parts.push((tier.rate, inside));
-                    parts.extend((inside > 0).then(|| once(tier.flat.0, scale)));
+                    let inside = |upto: i64| (upto.min(end(tier)) - from).max(0);
+                    let (before, after) = (inside(used), inside(used + quantity.0));
+                    parts.push((tier.rate, after - before));
+                    parts.extend((before == 0 && after > 0).then(|| once(tier.flat.0, scale)));
                 }
                 Ok(settle(&parts, bounds, scale))
             }
             (Arithmetic::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
-                let tier = tiers.iter().find(|tier| quantity.0 <= end(tier));
-                let tier = tier.expect("the last is open");
-                let flat = if quantity.0 > 0 { tier.flat.0 } else { 0 };
+                let place = |upto: i64| tiers.iter().position(|tier| upto <= end(tier));
+                let (before, after) = (place(used), place(used + quantity.0));
+                let tier = &tiers[after.expect("the last is open")];
+                let entered = used > 0 && before == after;
+                let flat = if quantity.0 > 0 && !entered { tier.flat.0 } else { 0 };
                 Ok(settle(&[(tier.rate, quantity.0), once(flat, scale)], bounds, scale))
             }
             (Arithmetic::Package { amount, per, bounds }, Usage::Quantity(quantity)) => {

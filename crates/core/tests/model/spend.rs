@@ -1,10 +1,11 @@
 //! Debits, holds and refunds in the model.
 
+use super::limits::Use;
 use super::{
     Account, Answer, Bill, Code, DAY, DebtRecord, Fate, HoldRecord, LotRecord, Model, SECOND, Taken,
 };
 use purser_core::catalogue::{Action, Overage, Price};
-use purser_core::command::{CaptureHold, Debit, ExtendHold, PlaceHold, Refund};
+use purser_core::command::{CaptureHold, Debit, ExtendHold, PlaceHold, Promise, Quote, Refund};
 use purser_core::entry::Usage;
 use purser_core::{Key, WalletId};
 
@@ -13,7 +14,9 @@ struct Funded {
     wallet: usize,
     cost: i64,
     price: u128,
+    used_before: i64,
     covered: bool,
+    allowed: Answer,
 }
 
 /// What is asked, before a wallet is found for it.
@@ -24,6 +27,22 @@ struct Ask<'a> {
     wallet: Option<WalletId>,
     occurred: i64,
     settle: bool,
+    quote: Option<&'a Quote>,
+}
+
+/// The promise that binds, if one was brought.
+fn promised<'a>(ask: &Ask<'a>, now: i64) -> Result<Option<&'a Promise>, Code> {
+    match ask.quote {
+        None => Ok(None),
+        Some(Quote::Invalid) => Err("quote_invalid"),
+        Some(Quote::Mismatch) => Err("quote_mismatch"),
+        Some(Quote::Promise(promise)) => match promise {
+            _ if ask.unit.is_some_and(|unit| *unit != promise.unit) => Err("quote_mismatch"),
+            _ if promise.used => Err("quote_used"),
+            _ if promise.expires_at.0 <= now => Err("quote_expired"),
+            _ => Ok(Some(promise)),
+        },
+    }
 }
 
 impl Model {
@@ -34,8 +53,13 @@ impl Model {
     /// The first unit and wallet that cover the cost; else the first of all, not covered.
     fn fund(&self, which: &[usize], ask: &Ask<'_>, now: i64) -> Result<Funded, Code> {
         let action = self.action(ask.action)?;
+        let promise = promised(ask, now);
+        let asked_unit = match &promise {
+            Ok(Some(promise)) => Some(&promise.unit),
+            _ => ask.unit,
+        };
         let mut options = Vec::new();
-        for unit in action.units.iter().filter(|unit| ask.unit.is_none_or(|asked| asked == *unit)) {
+        for unit in action.units.iter().filter(|unit| asked_unit.is_none_or(|asked| asked == *unit)) {
             let valid = |price: &&Price| price.unit == *unit && price.valid_from.0 <= ask.occurred;
             let price = action.prices.iter().filter(valid).max_by_key(|price| price.valid_from);
             let price = price.expect("the tests' prices are valid from the beginning");
@@ -44,13 +68,20 @@ impl Model {
                 if account.unit != *unit || ask.wallet.is_some_and(|id| id != account.id) {
                     continue;
                 }
+                let used_before = match promise.ok().flatten() {
+                    Some(promise) => promise.used_before.unwrap_or_default().0,
+                    None => self.used_before(wallet, price, ask.action, now),
+                };
                 let cost = match ask.usage {
+                    _ if matches!(promise, Ok(Some(_))) => promise?.expect("just seen").amount.0,
                     Usage::Amount(amount) if amount.0 <= 0 => return Err("amount_not_positive"),
                     Usage::Amount(amount) => amount.0,
-                    usage => self.cost(price, usage)?,
+                    usage => self.cost(price, usage, used_before)?,
                 };
+                let allowed = self.within_limits(wallet, ask.action, cost, now);
                 let covered = cost == 0 || account.available(now) >= cost;
-                options.push(Funded { wallet, cost, price: price.id.0, covered });
+                let version = promise.ok().flatten().map_or(price.id.0, |promise| promise.price.0);
+                options.push(Funded { wallet, cost, price: version, used_before, covered, allowed });
             }
         }
         if options.is_empty() {
@@ -61,10 +92,22 @@ impl Model {
         } else {
             self.may_spend()?;
         }
-        match options.iter().position(|option| option.covered) {
-            Some(index) => Ok(options.swap_remove(index)),
+        promise?;
+        let pays = |option: &Funded| option.covered && (ask.settle || option.allowed.is_ok());
+        match options.iter().position(pays) {
+            Some(index) => {
+                let funded = options.swap_remove(index);
+                let unit = &self.accounts[funded.wallet].unit;
+                let limits = [action.confirm_above.of(unit), self.asked_above.of(unit)];
+                let too_much = limits.into_iter().flatten().any(|above| funded.cost > above.0);
+                if too_much && !ask.settle && ask.quote.is_none() {
+                    return Err("confirmation_required");
+                }
+                Ok(funded)
+            }
             None if ask.settle => Ok(options.swap_remove(0)),
-            None => Err("insufficient_credits"),
+            None if options.iter().any(|option| option.allowed.is_ok()) => Err("insufficient_credits"),
+            None => Err("limit_reached"),
         }
     }
 
@@ -86,8 +129,20 @@ impl Model {
             wallet: debit.wallet,
             occurred,
             settle: debit.settle,
+            quote: debit.quote.as_ref(),
         };
         let funded = self.fund(which, &ask, now)?;
+        self.used(Use {
+            id,
+            wallet: funded.wallet,
+            action: debit.action,
+            at: now,
+            amount: funded.cost,
+            quantity: self.quantity(funded.price, debit.action, &debit.usage),
+            back: Vec::new(),
+            is_hold: false,
+            gone: false,
+        });
         let account = &mut self.accounts[funded.wallet];
         let own = account.burn(funded.cost, now);
         account.bill(id, funded.cost, own);
@@ -112,13 +167,26 @@ impl Model {
             wallet: place.wallet,
             occurred,
             settle: false,
+            quote: place.quote.as_ref(),
         };
         let funded = self.fund(which, &ask, now)?;
+        self.used(Use {
+            id,
+            wallet: funded.wallet,
+            action: place.action,
+            at: now,
+            amount: funded.cost,
+            quantity: self.quantity(funded.price, place.action, &place.usage),
+            back: Vec::new(),
+            is_hold: true,
+            gone: false,
+        });
         let account = &mut self.accounts[funded.wallet];
         let hold = HoldRecord {
             fate: Fate::Active,
             action: place.action,
             price: funded.price,
+            used_before: funded.used_before,
             pins: Vec::new(),
             placed: 0,
             expires: now + place.expires_in,
@@ -148,7 +216,7 @@ impl Model {
             usage => {
                 let action = self.catalogue.action(hold.action).expect("actions are never removed");
                 let price = action.prices.iter().find(|price| price.id.0 == hold.price);
-                self.cost(price.expect("versions are never removed"), usage)
+                self.cost(price.expect("versions are never removed"), usage, hold.used_before)
             }
         }
     }
@@ -167,10 +235,19 @@ impl Model {
             return Err("hold_life_exceeded");
         }
         let more = (wanted - hold.held()).max(0);
+        let began = self.use_of(id).map_or(now, |one| one.at);
+        self.within_limits(wallet, hold.action, more, began)?;
+        let quantity = extend.usage.as_ref().and_then(|usage| self.quantity(hold.price, hold.action, usage));
         let account = &mut self.accounts[wallet];
         if more > 0 && account.available(now) < more {
             return Err("insufficient_credits");
         }
+        if more > 0
+            && let Some(one) = self.use_of(id)
+        {
+            (one.amount, one.quantity) = (one.amount + more, quantity.or(one.quantity));
+        }
+        let account = &mut self.accounts[wallet];
         account.holds.get_mut(&id).expect("just seen").expires = expires;
         account.pin(id, more, now);
         Ok(())
@@ -194,12 +271,19 @@ impl Model {
                     if i128::from(over) * 100 > i128::from(held) * i128::from(percent) {
                         return Err("capture_exceeds_hold");
                     }
+                    let began = self.use_of(id).map_or(now, |one| one.at);
+                    self.within_limits(wallet, hold.action, over, began)?;
                     if self.accounts[wallet].available(now) < over {
                         return Err("insufficient_credits");
                     }
                 }
                 Overage::Debt => {}
             }
+        }
+        let quantity = capture.usage.as_ref().and_then(|usage| self.quantity(hold.price, hold.action, usage));
+        if let Some(one) = self.use_of(id) {
+            (one.amount, one.is_hold, one.gone) = (cost, false, false);
+            one.quantity = quantity.or(one.quantity);
         }
         let account = &mut self.accounts[wallet];
         let record = account.holds.get_mut(&id).expect("just seen");
@@ -230,6 +314,9 @@ impl Model {
 
     pub(super) fn release(&mut self, wallet: usize, hold: u128) -> Answer {
         self.usable(wallet, hold, false)?;
+        if let Some(one) = self.use_of(hold) {
+            one.gone = true;
+        }
         let record = self.accounts[wallet].holds.get_mut(&hold).expect("just seen");
         record.fate = Fate::Released;
         record.pins.clear();
@@ -248,6 +335,10 @@ impl Model {
             return Err("refund_exceeds_debit");
         }
         bill.refunded += amount;
+        if let Some(one) = self.use_of(refund.debit.0) {
+            one.back.push((now, amount));
+        }
+        let account = &mut self.accounts[wallet];
         let mut missing = amount;
         for debt in account
             .debts

@@ -5,28 +5,46 @@
 
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Movement};
+use purser_core::confirm::Thresholds;
+use purser_core::counter;
 use purser_core::decide::Standing;
 use purser_core::receipt::{Detail, Receipt};
-use purser_core::{Decision, Entry, Id, Rejection, State, Timestamp, Wallet, decide};
+use purser_core::{CounterKey, Decision, Entry, Id, Rejection, State, Timestamp, Wallet, decide};
+use std::collections::BTreeMap;
 
 /// A tenant's wallets and their ledger.
 pub struct World {
     pub catalogue: Catalogue,
     pub standing: Standing,
+    /// Above which cost the user wants to be asked.
+    pub asked_above: Thresholds,
     pub wallets: Vec<Wallet>,
     pub entries: Vec<Entry>,
+    pub counters: BTreeMap<CounterKey, i64>,
 }
 
 impl World {
+    /// A tenant with these wallets, before anything happened.
+    pub fn new(catalogue: Catalogue, wallets: Vec<Wallet>) -> World {
+        let (entries, counters) = (Vec::new(), BTreeMap::new());
+        let asked_above = Thresholds::default();
+        World { catalogue, standing: Standing::Active, asked_above, wallets, entries, counters }
+    }
+
     /// Decides a command on the wallets with these numbers and records the outcome.
     pub fn run(&mut self, which: &[usize], command: &Command, now: Timestamp) -> Result<Decision, Rejection> {
         let wallets: Vec<Wallet> = which.iter().map(|index| self.wallets[*index].clone()).collect();
         let history = self.history(which, command);
+        let keys = counter::looked_at(&self.catalogue, &wallets, command, now);
+        let counters: Vec<(CounterKey, i64)> =
+            keys.into_iter().filter_map(|key| Some((key, *self.counters.get(&key)?))).collect();
         let state = || State {
             catalogue: &self.catalogue,
             standing: self.standing,
+            confirm_above: Some(&self.asked_above),
             wallets: wallets.clone(),
             history: history.clone(),
+            counters: counters.clone(),
         };
         let (mut state, mut again) = (state(), state());
         let answer = decide(&mut state, command, now);
@@ -35,6 +53,9 @@ impl World {
             Ok(decision) => {
                 for (index, wallet) in which.iter().zip(state.wallets) {
                     self.wallets[*index] = wallet;
+                }
+                for (key, change) in &decision.counts {
+                    *self.counters.entry(*key).or_default() += change;
                 }
                 self.entries.extend(decision.entries.iter().cloned());
                 self.told_as_it_is(&decision.receipt, now);

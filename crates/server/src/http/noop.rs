@@ -66,6 +66,8 @@ fn answer(user: Option<Key>, action: Option<Key>) -> Answered {
         usage: Usage::Quantity(Quantity::ONE),
         cost: amount,
         settle: false,
+        used_before: None,
+        counted: Vec::new(),
     };
     let balance = Balance {
         settled: Amount(999_123_456),

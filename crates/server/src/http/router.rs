@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 
 use super::api::{
     actions, balance, batch, catalogue, debits, events, explain, gate, gate_outcomes, gate_rules, grants,
-    holds, preflight, prices, reports, stream, tenant_prices, transfers, units, usage_events, wallets,
+    holds, limits, preferences, preflight, reports, reprice, stream, tenant_prices, transfers, units,
+    usage_events, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -48,12 +49,13 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(grants::read))
         .routes(routes!(grants::revoke))
         .routes(routes!(transfers::create))
+        .routes(routes!(preferences::read, preferences::set))
         .routes(routes!(units::create, units::list))
         .routes(routes!(actions::create, actions::list))
         .routes(routes!(actions::read, actions::change))
         .routes(routes!(actions::activate))
         .routes(routes!(actions::deactivate))
-        .routes(routes!(prices::create))
+        .routes(routes!(reprice::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(catalogue::read, catalogue::put))
         .routes(routes!(events::list))
@@ -63,6 +65,8 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(gate_outcomes::tell))
         .routes(routes!(gate_rules::create, gate_rules::list))
         .routes(routes!(gate_rules::read, gate_rules::put, gate_rules::delete))
+        .routes(routes!(limits::set, limits::list))
+        .routes(routes!(limits::remove))
         .routes(routes!(operations::alive))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::measured))

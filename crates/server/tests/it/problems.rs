@@ -4,7 +4,7 @@ use purser_app::error::{AppError, FieldError};
 use purser_core::gate::{Refusal, Unreadable};
 use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
-use purser_core::{Amount, Key, Rejection};
+use purser_core::{Amount, Id, Key, Rejection, Timestamp, WalletId};
 use purser_server::http::problem::Problem;
 use std::time::Duration;
 
@@ -40,7 +40,29 @@ fn rejections() -> Vec<Rejection> {
         Rejection::RefundExceedsDebit { refundable: some, unit: unit.clone() },
         Rejection::RevokeExceedsUnspent { revocable: some, unit: unit.clone() },
         Rejection::CauseRepeated,
-        Rejection::InsufficientCredits { required: some, available: some, unit, price: None },
+        Rejection::LimitReached {
+            limit: Id(1),
+            amount: some,
+            used: some,
+            required: some,
+            unit: unit.clone(),
+            resets_at: Timestamp::ZERO,
+        },
+        Rejection::InsufficientCredits {
+            required: some,
+            available: some,
+            unit: unit.clone(),
+            price: None,
+            used_before: None,
+        },
+        Rejection::ConfirmationRequired {
+            required: some,
+            above: some,
+            unit,
+            price: None,
+            used_before: None,
+            wallet: WalletId(Id(1)),
+        },
     ]
 }
 
@@ -54,6 +76,7 @@ fn every_code_has_one_status() {
         AppError::PlatformOnly,
         AppError::Invalid(vec![field]),
         AppError::NotFound { what: "wallet" },
+        AppError::NotFound { what: "user" },
         AppError::Exists { what: "unit" },
         AppError::Exists { what: "action" },
         AppError::NotFound { what: "gate_rule" },
@@ -88,6 +111,7 @@ fn every_code_has_one_status() {
     401 unauthenticated
     402 insufficient_credits
     403 gate_denied
+    403 limit_reached
     403 platform_key_required
     403 scope_missing
     403 spending_frozen
@@ -99,10 +123,12 @@ fn every_code_has_one_status() {
     404 gate_rule_not_found
     404 grant_not_found
     404 hold_not_found
+    404 user_not_found
     404 wallet_not_found
     409 action_exists
     409 capture_exceeds_hold
     409 cause_repeated
+    409 confirmation_required
     409 gate_request_repeated
     409 gate_rule_exists
     409 hold_closed

@@ -80,15 +80,3 @@ impl Drop for Database {
         }
     }
 }
-
-/// Every migration that there is, by its number, in order: what is in the folder, so that a new one is no edit here.
-pub(crate) fn migrations() -> Vec<u32> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../store/migrations");
-    let files = std::fs::read_dir(folder).expect("the folder of migrations");
-    let number = |file: std::io::Result<std::fs::DirEntry>| {
-        let name = file.expect("a file").file_name().into_string().expect("a plain name");
-        name.split('_').next().and_then(|number| number.parse().ok()).expect("NNNN_what.sql")
-    };
-    let numbers: std::collections::BTreeSet<u32> = files.map(number).collect();
-    numbers.into_iter().collect()
-}

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::database::{Database, console, server, with_database};
 use crate::flow::Flow;
-use crate::program::Program;
+use crate::program::{Program, migrations};
 
 /// Clients that charge at the same time, and what each charges.
 const CLIENTS: u32 = 32;
@@ -21,7 +21,7 @@ fn through(database: &Database, words: &str) -> String {
 fn everything_works_through_a_pooler_of_transactions_with_prepared_off() {
     let database = Database::postgres();
     let program = Program::on(&through(&database, "?prepared=off"));
-    assert_eq!(program.json(&["migrate"])["applied"], json!(crate::database::migrations()));
+    assert_eq!(program.json(&["migrate"])["applied"], json!(migrations()));
     assert_eq!(program.json(&["migrate"])["applied"], json!([]));
     let (verdict, detail) = program.doctor("pooling");
     assert!(verdict == "ok" && detail.contains("prepared=off"), "{verdict} {detail}");
@@ -76,7 +76,7 @@ fn a_url_through_a_pooler_without_prepared_off_is_noticed_and_refused_with_what_
     let database = Database::postgres();
     let program = Program::on(&through(&database, ""));
     // A migration keeps nothing prepared, whatever the URL says.
-    assert_eq!(program.json(&["migrate"])["applied"], json!(crate::database::migrations()));
+    assert_eq!(program.json(&["migrate"])["applied"], json!(migrations()));
     let (verdict, detail) = program.doctor("pooling");
     assert!(verdict == "WRONG" && detail.contains("?prepared=off"), "{verdict} {detail}");
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["verify"], &["key", "list"]] {

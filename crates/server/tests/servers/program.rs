@@ -12,6 +12,16 @@ use crate::client::Client;
 /// How often a server that listens is asked whether it is ready.
 const ASKED_MAX: usize = 2_000;
 
+/// The numbers of all migrations, as their files are named.
+pub(crate) fn migrations() -> Vec<u32> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../store/migrations");
+    let files = std::fs::read_dir(folder).expect("the migrations");
+    let number = |name: &str| name.split_once('_').and_then(|(number, _)| number.parse().ok());
+    let names = files.map(|file| file.expect("a file").file_name().into_string().expect("text"));
+    let numbers: std::collections::BTreeSet<u32> = names.filter_map(|name| number(&name)).collect();
+    numbers.into_iter().collect()
+}
+
 /// How the program is to be run.
 pub(crate) struct Program {
     folder: TempDir,

@@ -3,7 +3,7 @@
 //! All of it reads what was *saved*: the engine lays its newer state over it.
 
 use super::rows::{
-    entry_columns, hold_columns, id, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
+    entry_columns, hold_columns, id, int, lot_columns, number, read_debt, read_entry, read_freeze, read_hold,
     read_lot, read_wallet_row, wallet_columns,
 };
 use super::{KeyDigest, LoadedWallet};
@@ -12,7 +12,7 @@ use crate::driver::{Columns, Session, values};
 use crate::error::StoreError;
 use crate::position::Position;
 use purser_core::wallet::{Hold, Lot};
-use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
+use purser_core::{CounterKey, Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 
 statements! {
     WALLET = concat!("SELECT ", wallet_columns!(), " FROM wallet WHERE tenant_no = ?1 AND wallet_id = ?2");
@@ -41,6 +41,8 @@ statements! {
     FORGET_QUOTE = "DELETE FROM quote_use WHERE tenant_no = ?1 AND quote_id = ?2";
     USAGE_EVENT = "SELECT debit FROM usage_event WHERE event = ?1 AND tenant_no = ?2";
     RECORD_EVENT = "INSERT INTO usage_event (event, tenant_no, debit) VALUES (?1, ?2, ?3)";
+    COUNTER = "
+        SELECT used FROM counter WHERE tenant_no = ?1 AND subject = ?2 AND rule = ?3 AND period_start = ?4";
     WALLET_OF = "
         SELECT wallet_id FROM entry WHERE subject = ?2 AND tenant_no = ?1 ORDER BY recorded_at, position LIMIT 1";
 }
@@ -172,6 +174,22 @@ pub(crate) fn record_event(
 ) -> Result<(), StoreError> {
     session.execute(RECORD_EVENT, values![event.bytes(), tenant.0, &debit.to_bytes()])?;
     Ok(())
+}
+
+/// What these counters say; those that are not there are left out.
+pub(crate) fn counters(
+    session: Session<'_>,
+    wanted: &[CounterKey],
+) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+    let one = |key: &CounterKey| {
+        let (subject, rule) = (key.subject.to_bytes(), key.rule.to_bytes());
+        let used =
+            session.first(COUNTER, values![key.tenant.0, &subject, &rule, key.period_start.0], |row| {
+                int(row, 0)
+            });
+        used.map(|used| used.map(|used| (*key, used))).transpose()
+    };
+    wanted.iter().filter_map(one).collect()
 }
 
 /// Forgets used quotes whose time was over before `before`, at most so many; whether some are left.

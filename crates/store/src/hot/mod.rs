@@ -22,7 +22,7 @@ use crate::error::{CommitError, StoreError};
 use crate::position::Position;
 use crate::table;
 use purser_core::wallet::{Hold, Lot};
-use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
+use purser_core::{CounterKey, Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 use server::{ServerBatch, ServerWriter};
 use sqlite::{SqliteBatch, SqliteWriter};
 
@@ -350,6 +350,27 @@ impl Batch<'_> {
             Ways::Embedded(batch) => load::record_event(batch.session(), tenant, event, debit),
             Ways::Server(batch) => {
                 batch.record_event(tenant, event, debit);
+                Ok(())
+            }
+        }
+    }
+
+    /// What these counters say, this batch's changes among it; on a server they are locked until it ends. Those that are not
+    /// there may be left out.
+    pub fn counters(&self, wanted: &[CounterKey]) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        match &self.0 {
+            Ways::Embedded(batch) => load::counters(batch.session(), wanted),
+            Ways::Server(batch) => batch.counters(wanted),
+        }
+    }
+
+    /// Adds to counters what the decision that was just appended counts. They change in its transaction, so they are exact
+    /// whenever the ledger is.
+    pub fn count(&mut self, counts: &[(CounterKey, i64)]) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Ways::Embedded(batch) => batch.count(counts),
+            Ways::Server(batch) => {
+                batch.count(counts);
                 Ok(())
             }
         }

@@ -10,7 +10,8 @@ use purser_core::codec::{decode_allocations, decode_hold_terms, decode_terms};
 use purser_core::entry::{Actor, ActorKind, EntryKind, GrantKind, LotTerms};
 use purser_core::wallet::{Debt, Freeze, Hold, HoldState, Lot, Owner, Pin};
 use purser_core::{
-    Amount, Currency, Entry, Id, Key, Money, Scale, TenantNo, Timestamp, UserNo, Wallet, WalletId, WalletKey,
+    Amount, CounterKey, Currency, Entry, Id, Key, Money, Scale, TenantNo, Timestamp, UserNo, Wallet,
+    WalletId, WalletKey,
 };
 
 /// The columns that [`read_entry`] expects, in its order.
@@ -252,6 +253,17 @@ pub(crate) fn read_debt(row: &dyn Columns) -> Result<Debt, StoreError> {
 /// A freeze: columns cause, lot_id, wanted, taken.
 pub(crate) fn read_freeze(row: &dyn Columns) -> Result<Freeze, StoreError> {
     Ok(Freeze { cause: id(row, 0)?, lot: id(row, 1)?, wanted: amount(row, 2)?, taken: amount(row, 3)? })
+}
+
+/// A counter: columns tenant_no, subject, rule, period_start, used.
+pub(crate) fn read_counter(row: &dyn Columns) -> Result<(CounterKey, i64), StoreError> {
+    let key = CounterKey {
+        tenant: TenantNo(number(row, 0)?),
+        subject: id(row, 1)?,
+        rule: id(row, 2)?,
+        period_start: Timestamp(int(row, 3)?),
+    };
+    Ok((key, int(row, 4)?))
 }
 
 /// Pins as bytes: lot and amount of each, in order.

@@ -4,15 +4,18 @@
 //! equal the ledger at every commit: what is folded, and the tail walked behind it (`history.rs`). Nothing read here
 //! ever authorises a movement.
 
+mod counters;
 mod every_wallet;
 mod history;
 mod ledger;
 mod outbox;
+mod usage;
 mod wallets;
 
 pub use history::StoredEntry;
 pub use ledger::{Counts, LedgerEntry};
 pub use outbox::Announced;
+pub use usage::{Charged, ChargedPage};
 pub use wallets::{StoredWallet, WalletFilter};
 
 use crate::driver::Session;
@@ -25,11 +28,13 @@ use purser_core::{Entry, EntryKind, Id, Key, LotId, TenantNo, UserNo, WalletId};
 
 /// The statements of all reads.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 5] = [
+pub(crate) const ALL: [&[(&str, &str)]; 7] = [
+    counters::STATEMENTS,
     every_wallet::STATEMENTS,
     history::STATEMENTS,
     ledger::STATEMENTS,
     outbox::STATEMENTS,
+    usage::STATEMENTS,
     wallets::STATEMENTS,
 ];
 

@@ -66,15 +66,19 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("hold", KEEP),
     ("debt", RENEW),
     ("open_freeze", RENEW),
+    ("counter", KEEP),
     ("fold", KEEP),
     // What is configured. Prices are never edited.
     ("tenant", KEEP),
     ("users", KEEP),
     ("unit", KEEP),
     ("action", KEEP),
+    ("action_confirm", KEEP),
     ("action_unit", APPEND),
     ("price", APPEND),
     ("tenant_price", APPEND),
+    ("limit_rule", RENEW),
+    ("user_preference", KEEP),
     ("api_key", KEEP),
     // Written anew where it changes.
     ("gate_rule", RENEW),
@@ -87,7 +91,6 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     // Nothing uses them yet, or only the embedded database does.
     ("pool", NONE),
     ("pool_member", NONE),
-    ("counter", NONE),
     ("answer_run", NONE),
     ("answer_run_head", NONE),
 ];

@@ -9,6 +9,8 @@ mod audit;
 mod catalogue;
 mod gate_rule;
 mod ledger_id;
+mod limit;
+mod preference;
 mod price;
 mod refusal;
 mod secret;
@@ -20,6 +22,7 @@ pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
 pub use catalogue::CatalogueChange;
+pub use preference::PreferenceRow;
 pub(crate) use refusal::prune_refusals;
 pub use refusal::{RefusalFilter, RefusalKey, RefusalRow};
 pub use tenant::{FreshNumbers, Names};
@@ -40,6 +43,7 @@ use purser_core::TenantNo;
 use purser_core::catalogue::TenantPrice;
 use purser_core::decide::Standing;
 use purser_core::gate::Rule;
+use purser_core::limit::Limit;
 
 statements! {
     BUMP_CONFIG_EPOCH = "UPDATE config_epoch SET epoch = epoch + 1 WHERE one = 1";
@@ -48,7 +52,7 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 13] = [
+pub(crate) const ALL: [&[(&str, &str)]; 15] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
@@ -56,6 +60,8 @@ pub(crate) const ALL: [&[(&str, &str)]; 13] = [
     catalogue::STATEMENTS,
     gate_rule::STATEMENTS,
     ledger_id::STATEMENTS,
+    limit::STATEMENTS,
+    preference::STATEMENTS,
     price::STATEMENTS,
     refusal::STATEMENTS,
     secret::STATEMENTS,
@@ -75,6 +81,10 @@ pub struct ConfigRows {
     pub actions: Vec<ActionRow>,
     /// Price versions that tenants have for themselves.
     pub tenant_prices: Vec<TenantPrice>,
+    /// Limits on what tenants use.
+    pub limits: Vec<Limit>,
+    /// What users prefer.
+    pub preferences: Vec<PreferenceRow>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
     /// Rules of the gate, by key.
@@ -108,6 +118,8 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         units: read_units(session)?,
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
+        limits: limit::read_limits(session)?,
+        preferences: preference::read_preferences(session)?,
         api_keys,
         gate_rules: gate_rule::read_gate_rules(session)?,
         standings: read_standings(session)?,

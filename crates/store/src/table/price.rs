@@ -8,7 +8,8 @@ use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::rows::{bytes, id, int, key, number};
 use purser_core::catalogue::Price;
-use purser_core::pricing::{Bounds, Model, Rate, Tier};
+use purser_core::counter::Period;
+use purser_core::pricing::{Bounds, Meter, Model, Rate, Tier};
 use purser_core::{Amount, Decimal, Quantity, Rounding, Timestamp};
 
 statements! {
@@ -47,7 +48,17 @@ pub(super) fn insert_price(
 
 pub(super) fn encode_model(model: &Model) -> Vec<u8> {
     let mut out = vec![VERSION];
+    write_model(&mut out, model);
+    out
+}
+
+fn write_model(out: &mut Vec<u8>, model: &Model) {
     match model {
+        Model::Metered { meter, model } => {
+            out.extend([8, meter.period as u8, u8::from(meter.continued)]);
+            out.extend(meter.included.0.to_le_bytes());
+            write_model(out, model);
+        }
         Model::Free => out.push(1),
         Model::Flat { amount } => {
             out.push(2);
@@ -55,8 +66,8 @@ pub(super) fn encode_model(model: &Model) -> Vec<u8> {
         }
         Model::PerQuantity { rate, bounds } => {
             out.push(3);
-            write_rate(&mut out, *rate);
-            write_bounds(&mut out, bounds);
+            write_rate(out, *rate);
+            write_bounds(out, bounds);
         }
         Model::PerDimension { rates, bounds } => {
             out.push(4);
@@ -64,28 +75,27 @@ pub(super) fn encode_model(model: &Model) -> Vec<u8> {
             for (name, rate) in rates {
                 out.extend((name.len() as u32).to_le_bytes());
                 out.extend(name.as_bytes());
-                write_rate(&mut out, *rate);
+                write_rate(out, *rate);
             }
-            write_bounds(&mut out, bounds);
+            write_bounds(out, bounds);
         }
         Model::Graduated { tiers, bounds } => {
             out.push(5);
-            write_tiers(&mut out, tiers);
-            write_bounds(&mut out, bounds);
+            write_tiers(out, tiers);
+            write_bounds(out, bounds);
         }
         Model::Volume { tiers, bounds } => {
             out.push(6);
-            write_tiers(&mut out, tiers);
-            write_bounds(&mut out, bounds);
+            write_tiers(out, tiers);
+            write_bounds(out, bounds);
         }
         Model::Package { amount, per, bounds } => {
             out.push(7);
             out.extend(amount.0.to_le_bytes());
             out.extend(per.to_le_bytes());
-            write_bounds(&mut out, bounds);
+            write_bounds(out, bounds);
         }
     }
-    out
 }
 
 fn write_tiers(out: &mut Vec<u8>, tiers: &[Tier]) {
@@ -116,29 +126,17 @@ fn write_bounds(out: &mut Vec<u8>, bounds: &Bounds) {
 }
 
 pub(super) fn decode_model(bytes: &[u8]) -> Option<Model> {
-    let ([version, kind], bytes) = bytes.split_first_chunk::<2>()?;
+    let (version, bytes) = bytes.split_first()?;
     if *version != VERSION {
         return None;
     }
     let mut from = ModelBytes(bytes);
-    let model = match kind {
-        1 => Model::Free,
-        2 => Model::Flat { amount: Amount(from.i64()?) },
-        3 => Model::PerQuantity { rate: from.rate()?, bounds: from.bounds()? },
-        4 => {
-            let mut rates = Vec::new();
-            for _ in 0..from.u32()? {
-                let length = from.u32()? as usize;
-                let (name, rest) = from.0.split_at_checked(length)?;
-                from.0 = rest;
-                rates.push((String::from_utf8(name.to_vec()).ok()?, from.rate()?));
-            }
-            Model::PerDimension { rates, bounds: from.bounds()? }
+    let model = match from.array()? {
+        [8] => {
+            let (meter, [kind]) = (from.meter()?, from.array()?);
+            Model::Metered { meter, model: Box::new(from.model(kind)?) }
         }
-        5 => Model::Graduated { tiers: from.tiers()?, bounds: from.bounds()? },
-        6 => Model::Volume { tiers: from.tiers()?, bounds: from.bounds()? },
-        7 => Model::Package { amount: Amount(from.i64()?), per: from.i64()?, bounds: from.bounds()? },
-        _ => return None,
+        [kind] => from.model(kind)?,
     };
     from.0.is_empty().then_some(model)
 }
@@ -147,6 +145,40 @@ pub(super) fn decode_model(bytes: &[u8]) -> Option<Model> {
 struct ModelBytes<'a>(&'a [u8]);
 
 impl ModelBytes<'_> {
+    /// A model of a kind that is not metered.
+    fn model(&mut self, kind: u8) -> Option<Model> {
+        Some(match kind {
+            1 => Model::Free,
+            2 => Model::Flat { amount: Amount(self.i64()?) },
+            3 => Model::PerQuantity { rate: self.rate()?, bounds: self.bounds()? },
+            4 => {
+                let mut rates = Vec::new();
+                for _ in 0..self.u32()? {
+                    let length = self.u32()? as usize;
+                    let (name, rest) = self.0.split_at_checked(length)?;
+                    self.0 = rest;
+                    rates.push((String::from_utf8(name.to_vec()).ok()?, self.rate()?));
+                }
+                Model::PerDimension { rates, bounds: self.bounds()? }
+            }
+            5 => Model::Graduated { tiers: self.tiers()?, bounds: self.bounds()? },
+            6 => Model::Volume { tiers: self.tiers()?, bounds: self.bounds()? },
+            7 => Model::Package { amount: Amount(self.i64()?), per: self.i64()?, bounds: self.bounds()? },
+            _ => return None,
+        })
+    }
+
+    fn meter(&mut self) -> Option<Meter> {
+        let [period] = self.array()?;
+        let period = Period::from_number(period)?;
+        let continued = match self.array()? {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        };
+        Some(Meter { period, included: Quantity(self.i64()?), continued })
+    }
+
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -237,6 +269,19 @@ mod tests {
     }
 
     fn any_model() -> impl Strategy<Value = Model> {
+        let meter = (prop::sample::select(&Period::ALL[..]), any::<i64>(), any::<bool>());
+        let meter = meter.prop_map(|(period, included, continued)| Meter {
+            period,
+            included: Quantity(included),
+            continued,
+        });
+        (plain_model(), prop::option::of(meter)).prop_map(|(model, meter)| match meter {
+            Some(meter) => Model::Metered { meter, model: Box::new(model) },
+            None => model,
+        })
+    }
+
+    fn plain_model() -> impl Strategy<Value = Model> {
         prop_oneof![
             (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Graduated { tiers, bounds }),
             (any_tiers(), any_bounds()).prop_map(|(tiers, bounds)| Model::Volume { tiers, bounds }),

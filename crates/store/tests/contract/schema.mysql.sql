@@ -445,3 +445,34 @@ CREATE TABLE gate_rule (
     fail_open     BIGINT,
     created_at    BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- 0007 limits
+-- Limits: at most so much of a unit in a day, week or month (period 1, 2, 3), for all users of a tenant together (whose 1), for
+-- each of them (2) or for one (3), of one action or of all. What counts against one is in the table counter.
+CREATE TABLE limit_rule (
+    limit_id   VARBINARY(16) NOT NULL PRIMARY KEY,
+    tenant_no  BIGINT NOT NULL,
+    whose      BIGINT NOT NULL,
+    user_no    BIGINT,
+    action_no  BIGINT,
+    unit_code  VARBINARY(128) NOT NULL,
+    amount     BIGINT NOT NULL,
+    period     BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- 0008 confirmation
+-- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
+-- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
+-- A table beside `action`, as a column cannot be added twice where a migration is taken up again.
+CREATE TABLE action_confirm (
+    action_no     BIGINT NOT NULL PRIMARY KEY,
+    confirm_above MEDIUMTEXT
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE TABLE user_preference (
+    tenant_no     BIGINT NOT NULL,
+    user_no       BIGINT NOT NULL,
+    confirm_above MEDIUMTEXT,
+    changed_at    BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

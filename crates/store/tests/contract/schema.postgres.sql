@@ -456,3 +456,34 @@ CREATE TABLE gate_rule (
     fail_open     BIGINT,
     created_at    BIGINT NOT NULL
 );
+
+-- 0007 limits
+-- Limits: at most so much of a unit in a day, week or month (period 1, 2, 3), for all users of a tenant together (whose 1), for
+-- each of them (2) or for one (3), of one action or of all. What counts against one is in the table counter.
+CREATE TABLE limit_rule (
+    limit_id   BYTEA NOT NULL PRIMARY KEY,
+    tenant_no  BIGINT NOT NULL,
+    whose      BIGINT NOT NULL,
+    user_no    BIGINT,
+    action_no  BIGINT,
+    unit_code  TEXT COLLATE "C" NOT NULL,
+    amount     BIGINT NOT NULL,
+    period     BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- 0008 confirmation
+-- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
+-- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
+-- A table beside `action`, as a column cannot be added twice where a migration is taken up again.
+CREATE TABLE action_confirm (
+    action_no     BIGINT NOT NULL PRIMARY KEY,
+    confirm_above TEXT
+);
+CREATE TABLE user_preference (
+    tenant_no     BIGINT NOT NULL,
+    user_no       BIGINT NOT NULL,
+    confirm_above TEXT,
+    changed_at    BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+);

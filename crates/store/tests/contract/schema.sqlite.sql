@@ -441,3 +441,34 @@ CREATE TABLE gate_rule (
     fail_open     INTEGER,
     created_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- 0007 limits
+-- Limits: at most so much of a unit in a day, week or month (period 1, 2, 3), for all users of a tenant together (whose 1), for
+-- each of them (2) or for one (3), of one action or of all. What counts against one is in the table counter.
+CREATE TABLE limit_rule (
+    limit_id   BLOB NOT NULL PRIMARY KEY,
+    tenant_no  INTEGER NOT NULL,
+    whose      INTEGER NOT NULL,
+    user_no    INTEGER,
+    action_no  INTEGER,
+    unit_code  TEXT NOT NULL,
+    amount     INTEGER NOT NULL,
+    period     INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- 0008 confirmation
+-- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
+-- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
+-- A table beside `action`, as a column cannot be added twice where a migration is taken up again.
+CREATE TABLE action_confirm (
+    action_no     INTEGER NOT NULL PRIMARY KEY,
+    confirm_above TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE user_preference (
+    tenant_no     INTEGER NOT NULL,
+    user_no       INTEGER NOT NULL,
+    confirm_above TEXT,
+    changed_at    INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
+) STRICT, WITHOUT ROWID;

@@ -227,6 +227,8 @@ fn charge(cost: i64) -> Charge {
         ]),
         cost: Amount(cost),
         settle: false,
+        used_before: None,
+        counted: Vec::new(),
     }
 }
 

@@ -1,13 +1,15 @@
 //! From an asked price to a version: everything that can be wrong with one, named by its pointer.
 
 use crate::App;
-use crate::ask::{ModelAsk, PriceAsk, RateAsk, TierAsk};
+use crate::ask::{IncludedAsk, ModelAsk, PriceAsk, RateAsk, TierAsk};
 use crate::error::AppError;
 use crate::parse::{self, field};
+use crate::usecase::limit;
 use purser_core::amount::{Decimal, Rounding};
 use purser_core::catalogue::{Price, Unit};
+use purser_core::counter::Period;
 use purser_core::id::PriceId;
-use purser_core::pricing::{Bounds, Model, Rate, TIERS_MAX, Tier};
+use purser_core::pricing::{Bounds, Meter, Model, Rate, TIERS_MAX, Tier};
 use purser_core::{Amount, Key, Quantity, Timestamp};
 
 /// Measures of one price.
@@ -29,6 +31,12 @@ pub(in crate::usecase) fn price(
     price_in(unit, app.inner.ids.id(), at, ask, now)
 }
 
+/// An id behind those of the versions that are there: of two from one instant on the later made counts, also where both were
+/// made within a millisecond.
+pub(in crate::usecase) fn behind(id: PriceId, known: impl Iterator<Item = PriceId>) -> PriceId {
+    known.max().map_or(id, |last| id.max(purser_core::Id(last.0.saturating_add(1))))
+}
+
 /// A version in a unit that is found already.
 pub(super) fn price_in(
     unit: Unit,
@@ -39,7 +47,8 @@ pub(super) fn price_in(
 ) -> Result<Price, AppError> {
     let bounds = bounds(at, ask, &unit)?;
     let model = model(at, &ask.model, &unit, bounds)?;
-    let unused = match model {
+    let model = metered(at, ask, model)?;
+    let unused = match plain(&model) {
         Model::Free | Model::Flat { .. } => bounds != Bounds::default(),
         Model::Package { .. } => ask.rounding.is_some(),
         _ => false,
@@ -57,6 +66,48 @@ pub(super) fn price_in(
         ));
     }
     Ok(Price { id, unit: unit.code, valid_from: valid_from.unwrap_or(now), model })
+}
+
+/// The arithmetic without the meter.
+fn plain(model: &Model) -> &Model {
+    match model {
+        Model::Metered { model, .. } => model,
+        model => model,
+    }
+}
+
+/// The same model, where it goes by what was used before.
+fn metered(at: &str, ask: &PriceAsk, model: Model) -> Result<Model, AppError> {
+    let continued = ask.by_month;
+    if continued && !matches!(model, Model::Graduated { .. } | Model::Volume { .. }) {
+        return Err(field(&format!("{at}/basis"), "not_applicable", "the price's model has no tiers"));
+    }
+    let Some(IncludedAsk { quantity, period }) = &ask.included else {
+        let meter = Meter { period: Period::Month, included: Quantity::default(), continued };
+        return Ok(if continued { Model::Metered { meter, model: Box::new(model) } } else { model });
+    };
+    if matches!(model, Model::Free | Model::PerDimension { .. }) {
+        let why = "what is free or measured by dimensions includes no quantity";
+        return Err(field(&format!("{at}/included"), "not_applicable", why));
+    }
+    let pointer = format!("{at}/included/quantity");
+    let included = Quantity(parse::decimal(&pointer, quantity, Quantity::DECIMALS)?);
+    if included.0 <= 0 {
+        return Err(field(&pointer, "out_of_range", "more than nothing"));
+    }
+    if matches!(model, Model::Flat { .. }) && included.0 % Quantity::ONE.0 != 0 {
+        return Err(field(&pointer, "out_of_range", "calls at a flat price are included as a whole"));
+    }
+    let pointer = format!("{at}/included/period");
+    let period = period.as_deref().map_or(Ok(Period::Month), |text| limit::period(&pointer, text))?;
+    if continued && period != Period::Month {
+        return Err(field(
+            &pointer,
+            "not_applicable",
+            "tiers go by the month, and so does what is before them",
+        ));
+    }
+    Ok(Model::Metered { meter: Meter { period, included, continued }, model: Box::new(model) })
 }
 
 fn bounds(at: &str, ask: &PriceAsk, unit: &Unit) -> Result<Bounds, AppError> {

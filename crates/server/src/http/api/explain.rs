@@ -47,6 +47,10 @@ pub struct ExplainOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     dimensions: Option<BTreeMap<String, AmountOut>>,
+    /// Where the price goes by a period: what the tenant had used of the action in it before. The arithmetic begins there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    used_before: Option<AmountOut>,
     /// The price version; null where the caller stated the amount.
     #[schema(required)]
     price: Option<PriceOut>,
@@ -126,7 +130,9 @@ pub struct LineOut {
 pub enum PartWire {
     /// The call as such.
     Call,
-    /// All of the quantity.
+    /// What is free of the quantity.
+    Included,
+    /// All of the quantity that is charged for.
     Quantity,
     /// One measure.
     Dimension,
@@ -182,6 +188,7 @@ impl LineOut {
     fn new(line: &Line, usage: &Usage, unit: &Unit) -> LineOut {
         let (part, dimension, tier) = match line.part {
             Part::Call => (PartWire::Call, None, None),
+            Part::Included => (PartWire::Included, None, None),
             Part::Quantity => (PartWire::Quantity, None, None),
             Part::Dimension(place) => (PartWire::Dimension, Some(dimension(usage, place)), None),
             Part::Tier(place) => (PartWire::Tier, None, Some(place + 1)),
@@ -243,6 +250,7 @@ impl ExplainOut {
             occurred_at: TimeOut(entry.occurred_at),
             quantity,
             dimensions,
+            used_before: view.debit.charge.used_before.map(self::quantity),
             price,
             arithmetic: view
                 .priced
@@ -288,6 +296,10 @@ fn sentence(view: &Explained, shown: Option<&PriceOut>) -> String {
                 shown.model().replace('_', " "),
                 TimeOut(price.valid_from).text()
             ));
+            if let Some(used) = debit.charge.used_before {
+                let used = render_decimal(used.0, Quantity::DECIMALS);
+                text.push_str(&format!("after {used} used before in the period: "));
+            }
             text.push_str(&arithmetic(explanation, &debit.charge.usage, unit));
         }
         _ => text.push_str(", an amount that the caller stated, so no price applies"),
@@ -315,6 +327,7 @@ fn arithmetic(explanation: &Explanation, usage: &Usage, unit: &Unit) -> String {
             Part::Dimension(place) => format!("{} ", dimension(usage, place)),
             Part::Tier(place) => format!("tier {}: ", place + 1),
             Part::Packages => "packages ".to_string(),
+            Part::Included => return format!("{count} included"),
             Part::Call | Part::Quantity => String::new(),
         };
         let product = match line.rate {

@@ -12,7 +12,7 @@ use super::balance::BalanceOut;
 use super::refusals::OfQuestions;
 use crate::http::extract::{JsonBody, Reader};
 use crate::http::incoming::{DecimalIn, DimensionsIn, KeyIn, Owned, TextIn, measure, measured_at, unit_at};
-use crate::http::outgoing::{AmountOut, IdOut};
+use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::{PackageOut, Problem, QuoteOut};
 use crate::http::reply::Reply;
 
@@ -57,6 +57,10 @@ pub struct PreflightOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     code: Option<&'static str>,
+    /// `limit_reached`: when the next period begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    resets_at: Option<TimeOut>,
     /// What it costs.
     cost: AmountOut,
     /// The code of the unit.
@@ -68,7 +72,7 @@ pub struct PreflightOut {
     balance: BalanceOut,
     /// What would be available after the debit; negative when it would be refused for lack of credits.
     balance_after: AmountOut,
-    /// Whether the user has to confirm first.
+    /// Whether it costs more than may be spent without asking: the debit is made with the quote, and refused without.
     confirmation_required: bool,
     /// A signed promise of the cost; null when the debit would be refused for another reason than a lack of credits.
     #[schema(required)]
@@ -91,11 +95,12 @@ impl From<Preflight> for PreflightOut {
         PreflightOut {
             allowed: preflight.allowed,
             code: preflight.code,
+            resets_at: preflight.resets_at.map(TimeOut),
             cost: AmountOut::of(unit, preflight.cost),
             wallet_id: preflight.wallet.map(IdOut::wallet),
             balance: BalanceOut::new(unit, &preflight.balance),
             balance_after: AmountOut::of(unit, preflight.available_after),
-            confirmation_required: false,
+            confirmation_required: preflight.confirmation_required,
             quote: preflight.quote.map(QuoteOut::from),
             topup_url: preflight.topup_url,
             shortfall: preflight.shortfall.map(|shortfall| AmountOut::of(unit, shortfall)),

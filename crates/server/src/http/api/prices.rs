@@ -1,29 +1,20 @@
 //! Prices on the wire: one object whose `model` says which of its fields apply, and versions of an action.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use axum::extract::State;
-use purser_app::App;
-use purser_app::ask::{ModelAsk, PriceAsk, RateAsk, TierAsk};
-use purser_app::usecase::catalogue;
+use purser_app::ask::{IncludedAsk, ModelAsk, PriceAsk, RateAsk, TierAsk};
 use purser_core::catalogue::{Catalogue, Price, Unit};
 use purser_core::pricing::{Bounds, Model, Rate, Tier};
 use purser_core::{Amount, Decimal, Quantity, Rounding};
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::actions::ActionOut;
-use super::refusals::OfChanges;
-use crate::http::body::coded;
-use crate::http::extract::{JsonBody, PathText, Writer};
-use crate::http::incoming::{DIMENSIONS_MAX, DecimalIn, KeyIn, Owned, TimeIn};
+use super::limits::PeriodWire;
+use super::rates::RatesIn;
+use crate::http::incoming::{DecimalIn, KeyIn, Owned, TimeIn};
 use crate::http::object::Strict;
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
-use crate::http::reply::Reply;
 
 /// A version of what an action costs in one unit. Which fields apply depends on `model`; others are refused.
 #[derive(Deserialize, ToSchema)]
@@ -56,6 +47,10 @@ pub struct PriceIn<'a> {
     /// `graduated` and `volume`: what the tiers count; the quantity of the call unless said.
     #[serde(default)]
     basis: Option<BasisWire>,
+    /// Free of charge in each period, for all users of a tenant together.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<IncludedIn<'a>>)]
+    included: Option<Strict<IncludedIn<'a>>>,
     /// At least this much is charged.
     #[serde(borrow, default)]
     minimum: Option<DecimalIn<'a>>,
@@ -68,6 +63,19 @@ pub struct PriceIn<'a> {
     /// In force from this instant; at once unless said; never in the past.
     #[serde(borrow, default)]
     valid_from: Option<TimeIn<'a>>,
+}
+
+/// A quantity that is free in each period.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = IncludedRequest)]
+pub struct IncludedIn<'a> {
+    /// How much.
+    #[serde(borrow)]
+    quantity: DecimalIn<'a>,
+    /// How often; `month` unless said, and with the basis `month` nothing else.
+    #[serde(default)]
+    period: Option<PeriodWire>,
 }
 
 /// What `per` of something cost.
@@ -108,40 +116,6 @@ impl TierIn<'_> {
     fn into_ask(self) -> TierAsk {
         let rate = RateAsk { rate: self.rate.0.into_owned(), per: self.per };
         TierAsk { up_to: self.up_to.owned(), rate, flat: self.flat.owned() }
-    }
-}
-
-/// Rates by measure.
-pub struct RatesIn<'a>(Vec<(Cow<'a, str>, RateIn<'a>)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for RatesIn<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RatesIn<'a>, D::Error> {
-        deserializer.deserialize_map(RatesVisitor)
-    }
-}
-
-struct RatesVisitor;
-
-impl<'de> Visitor<'de> for RatesVisitor {
-    type Value = RatesIn<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of rates")
-    }
-
-    /// A map would keep the last of two rates for one measure and charge by it.
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RatesIn<'de>, A::Error> {
-        let mut rates: Vec<(Cow<'de, str>, RateIn<'de>)> = Vec::new();
-        while let Some((name, Strict(rate))) = map.next_entry::<KeyIn<'de>, Strict<RateIn<'de>>>()? {
-            if rates.iter().any(|(known, _)| *known == name.0) {
-                return Err(coded("duplicate_field", "the measure is given twice"));
-            }
-            if rates.len() == DIMENSIONS_MAX {
-                return Err(coded("too_many", "at most 32 measures have a rate"));
-            }
-            rates.push((name.0, rate));
-        }
-        Ok(RatesIn(rates))
     }
 }
 
@@ -188,7 +162,7 @@ impl ModelWire {
 pub enum BasisWire {
     /// The quantity of the call.
     Call,
-    /// What the tenant used in the calendar month; refused by this version.
+    /// What the tenant used in the calendar month: tiers go on from call to call and begin anew with the month.
     Month,
 }
 
@@ -251,6 +225,11 @@ impl PriceIn<'_> {
         };
         Ok(PriceAsk {
             unit: self.unit.owned(),
+            included: self.included.map(|Strict(included)| IncludedAsk {
+                quantity: included.quantity.0.into_owned(),
+                period: included.period.map(|period| period.name().to_string()),
+            }),
+            by_month: self.basis == Some(BasisWire::Month),
             model,
             minimum: self.minimum.owned(),
             maximum: self.maximum.owned(),
@@ -271,15 +250,11 @@ impl PriceIn<'_> {
             ("/rates", self.rates.is_some(), is(&[PerDimension])),
             ("/tiers", self.tiers.is_some(), tiers),
             ("/basis", self.basis.is_some(), tiers),
+            ("/included", self.included.is_some(), is(&[Flat, PerQuantity, Graduated, Volume, Package])),
             ("/minimum", self.minimum.is_some(), limits),
             ("/maximum", self.maximum.is_some(), limits),
             ("/rounding", self.rounding.is_some(), rates),
         ];
-        if self.basis == Some(BasisWire::Month) && tiers {
-            let detail =
-                "tiers by the usage of the month are not there yet; tiers count the quantity of the call";
-            return Err(Problem::field("/basis", "not_supported", detail));
-        }
         match fields.into_iter().find(|(_, given, applies)| *given && !applies) {
             None => Ok(()),
             Some((pointer, ..)) => {
@@ -338,6 +313,10 @@ pub struct PriceOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     basis: Option<BasisWire>,
+    /// Free of charge in each period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    included: Option<IncludedOut>,
     /// At least this much is charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -350,6 +329,16 @@ pub struct PriceOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     rounding: Option<RoundingWire>,
+}
+
+/// A quantity that is free in each period.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Included)]
+pub struct IncludedOut {
+    /// How much.
+    quantity: AmountOut,
+    /// How often.
+    period: PeriodWire,
 }
 
 /// What `per` of something cost.
@@ -408,6 +397,7 @@ impl PriceOut {
             rates: None,
             tiers: None,
             basis: None,
+            included: None,
             minimum: None,
             maximum: None,
             rounding: None,
@@ -419,6 +409,16 @@ impl PriceOut {
     /// What the model has.
     fn fill(&mut self, model: &Model, unit: &Unit) {
         match model {
+            Model::Metered { meter, model } => {
+                self.fill(model, unit);
+                if meter.continued {
+                    self.basis = Some(BasisWire::Month);
+                }
+                self.included = (meter.included.0 > 0).then(|| IncludedOut {
+                    quantity: AmountOut::new(meter.included.0, Quantity::DECIMALS),
+                    period: meter.period.into(),
+                });
+            }
             Model::Free => {}
             Model::Flat { amount } => {
                 self.model = ModelWire::Flat;
@@ -469,21 +469,4 @@ impl PriceOut {
         self.maximum = bounds.maximum.map(amount);
         self.rounding = Some(bounds.rounding.into());
     }
-}
-
-/// Adds a price version
-///
-/// History and balances never change; debits use the version in force when the work happened.
-#[utoipa::path(post, path = "/v1/actions/{key}/prices", tag = "catalogue", operation_id = "create_price",
-    params(("key" = String, Path, description = "The action")), request_body = PriceIn,
-    responses((status = 201, description = "The action with its prices", body = ActionOut), OfChanges))]
-pub async fn create(
-    Writer(caller): Writer,
-    State(app): State<App>,
-    PathText(key): PathText,
-    body: JsonBody,
-) -> Result<Reply<ActionOut>, Problem> {
-    let ask = body.parse::<PriceIn<'_>>()?.into_ask()?;
-    let view = catalogue::add_price(&app, &caller, &key, ask).await?;
-    Ok(Reply::created(ActionOut::new(view, &app.catalogue())?))
 }

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 use purser_core::catalogue::Unit;
+use purser_core::gate::{Refusal, Unreadable};
 use purser_core::rejection::Misfit;
 use purser_core::{Amount, Key, Rejection};
 
 use super::titles::title;
-use super::{AmountOut, More, Problem, ProblemOut, no_such};
+use super::{AmountOut, More, Problem, ProblemOut, TimeOut, no_such};
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Problem {
@@ -21,9 +22,11 @@ impl From<Rejection> for Problem {
         let mut problem = Problem::new(status, code, explained(&rejection));
         match &rejection {
             Rejection::InsufficientCredits { .. }
+            | Rejection::ConfirmationRequired { .. }
             | Rejection::CaptureExceedsHold { .. }
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
+            | Rejection::LimitReached { .. }
             | Rejection::HoldClosed { .. } => problem.more = More::Rejected(Box::new(rejection)),
             Rejection::UsageInvalid { misfit } => problem.at(pointer_of(misfit), code),
             Rejection::AmountNotPositive => problem.at("/amount", code),
@@ -66,6 +69,11 @@ pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: im
             document.packages = Some(Vec::new());
             unit
         }
+        Rejection::ConfirmationRequired { required, above, unit, .. } => {
+            document.required = shown(unit, required);
+            document.confirm_above = shown(unit, above);
+            unit
+        }
         Rejection::CaptureExceedsHold { held, required, capturable, unit } => {
             document.held = shown(unit, held);
             document.required = shown(unit, required);
@@ -78,6 +86,13 @@ pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: im
         }
         Rejection::RevokeExceedsUnspent { revocable, unit } => {
             document.revocable = shown(unit, revocable);
+            unit
+        }
+        Rejection::LimitReached { amount, used, required, unit, resets_at, .. } => {
+            document.required = shown(unit, required);
+            document.limit = shown(unit, amount);
+            document.used = shown(unit, used);
+            document.resets_at = Some(TimeOut(*resets_at));
             unit
         }
         Rejection::HoldClosed { state } => return document.state = Some(state.name()),
@@ -108,12 +123,18 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         Rejection::ActionNotFound => {
             "There is no such action, or it is switched off, or it had no price when the work happened."
         }
+        Rejection::ConfirmationRequired { .. } => {
+            "It costs more than may be spent without asking: ask, and send the same with the quote of this answer."
+        }
         Rejection::QuoteInvalid => "Give the quote's token exactly as it was answered.",
         Rejection::QuoteMismatch => {
             "A quote is for the tenant, user, action, input, unit and wallet that it was asked for."
         }
         Rejection::QuoteUsed => "A debit or hold was made with it already; ask for another one.",
         Rejection::QuoteExpired => "Ask for another one: the price may have changed.",
+        Rejection::LimitReached { .. } => {
+            "What may be used in this period is used up; the next one begins at resets_at."
+        }
         Rejection::HoldExpired => {
             "The hold ran out; work that was done is charged by a capture with the mode `settle`."
         }
@@ -137,6 +158,25 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         | Rejection::InsufficientCredits { .. } => return title(code),
     };
     Cow::Borrowed(what)
+}
+
+/// What the gate refuses by itself.
+pub(super) fn at_the_gate(refusal: Refusal) -> Problem {
+    let status = StatusCode::from_u16(refusal.status()).expect("refusals have HTTP statuses");
+    let detail = match refusal {
+        Refusal::Denied => "The rule that this request falls under lets none pass.",
+        Refusal::NoUser => "The header that names the user is missing or empty.",
+        Refusal::NoRequestId => "The proxy names each request in the header X-Purser-Request-Id.",
+        Refusal::Repeated => {
+            "A request of this name was charged more than a minute ago; a new request has a new name."
+        }
+        Refusal::Unreadable(Unreadable::Host) => "X-Forwarded-Host is not a host.",
+        Refusal::Unreadable(Unreadable::Path) => {
+            "X-Forwarded-Uri has no path that a server would take, or is too long."
+        }
+        Refusal::Unreadable(Unreadable::Method) => "X-Forwarded-Method is not a method in capitals.",
+    };
+    Problem::new(status, refusal.code(), detail)
 }
 
 /// The field that does not fit the price.

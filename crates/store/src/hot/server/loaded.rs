@@ -4,7 +4,7 @@ use super::super::{KeyDigest, LoadedWallet, StoredAnswer, load};
 use crate::error::StoreError;
 use crate::position::Position;
 use purser_core::wallet::{Debt, Freeze, Hold, Lot};
-use purser_core::{Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
+use purser_core::{CounterKey, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What the commands of a batch are about, as far as it is known before anything is loaded.
@@ -18,6 +18,8 @@ pub struct Wanted {
     pub quotes: Vec<(TenantNo, Id)>,
     /// The events that they are made of.
     pub events: Vec<(TenantNo, KeyDigest)>,
+    /// The counters that they look at.
+    pub counters: Vec<CounterKey>,
     /// The keys they are sent under.
     pub keys: Vec<KeyDigest>,
 }
@@ -30,6 +32,14 @@ impl Wanted {
         wanted
     }
 
+    /// The counters in the order in which every node locks them, each once.
+    pub(super) fn counters_in_lock_order(&self) -> Vec<CounterKey> {
+        let mut keys = self.counters.clone();
+        keys.sort_unstable_by_key(counter_order);
+        keys.dedup();
+        keys
+    }
+
     /// The wallets in the order in which every node locks them, each once.
     pub(super) fn in_lock_order(&self, owners: &[(TenantNo, Id, WalletId)]) -> Vec<WalletKey> {
         let of_subjects = owners.iter().map(|(tenant, _, id)| WalletKey { tenant: *tenant, id: *id });
@@ -39,6 +49,11 @@ impl Wanted {
         keys.dedup();
         keys
     }
+}
+
+/// As the database sorts them: numbers of tenants are signed there.
+pub(super) fn counter_order(key: &CounterKey) -> (i64, Id, Id, Timestamp) {
+    (key.tenant.0 as i64, key.subject, key.rule, key.period_start)
 }
 
 /// The row of a writer's slot, locked.
@@ -88,6 +103,8 @@ pub(super) struct Opened {
     pub(super) quotes: Vec<(TenantNo, Id)>,
     /// Of the events that were asked for, those that became debits.
     pub(super) events: Vec<(TenantNo, KeyDigest, Id)>,
+    /// The counters that were asked for, locked.
+    pub(super) counters: Vec<(CounterKey, i64)>,
 }
 
 /// What a batch knows of the database.
@@ -102,6 +119,8 @@ pub(super) struct Loaded {
     pub(super) quotes: FxHashMap<(TenantNo, Id), bool>,
     /// Events that were looked up, and the debits made of them.
     pub(super) events: FxHashMap<(TenantNo, KeyDigest), Option<Id>>,
+    /// Counters under lock.
+    pub(super) counters: FxHashMap<CounterKey, i64>,
     /// Lots and holds that have rows.
     pub(super) lots: FxHashSet<(TenantNo, LotId)>,
     pub(super) holds: FxHashSet<(TenantNo, Id)>,
@@ -115,6 +134,7 @@ impl Loaded {
             answers: wanted.keys.iter().map(|key| (*key, None)).collect(),
             quotes: wanted.quotes.iter().map(|quote| (*quote, false)).collect(),
             events: wanted.events.iter().map(|event| (*event, None)).collect(),
+            counters: opened.counters.into_iter().collect(),
             lots: FxHashSet::default(),
             holds: FxHashSet::default(),
         };

@@ -17,6 +17,7 @@ mod mysql_write;
 mod pending;
 mod postgres;
 mod postgres_call;
+mod postgres_counters;
 mod remembered;
 
 pub(crate) use keeper::begin_writing;
@@ -35,7 +36,7 @@ use crate::position::Position;
 use lease::Lease;
 use loaded::{Loaded, Opened, SlotRow};
 use pending::{Pending, QuoteRow};
-use purser_core::{Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
+use purser_core::{CounterKey, Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 use remembered::Remembered;
 use rustc_hash::FxHashSet;
 use std::cell::RefCell;
@@ -320,6 +321,33 @@ impl ServerBatch<'_> {
 
     pub(crate) fn record_event(&mut self, tenant: TenantNo, event: KeyDigest, debit: Id) {
         self.pending.events.insert((tenant, event), debit);
+    }
+
+    /// What these counters say, with what this batch counts. Those that were not announced are locked now.
+    pub(crate) fn counters(&self, wanted: &[CounterKey]) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        let known = |key: &&CounterKey| self.loaded.borrow().counters.contains_key(key);
+        let mut missing: Vec<CounterKey> = wanted.iter().filter(|key| !known(key)).copied().collect();
+        if !missing.is_empty() {
+            missing.sort_unstable_by_key(loaded::counter_order);
+            missing.dedup();
+            let found = match self.link {
+                Link::Postgres(link) => postgres_counters::counters(link, &missing)?,
+                Link::Mysql(link) => mysql::counters(link, &missing)?,
+            };
+            self.loaded.borrow_mut().counters.extend(found);
+        }
+        let loaded = self.loaded.borrow();
+        let value = |key: &CounterKey| {
+            let counted = self.pending.counts.get(key).copied().unwrap_or_default();
+            (*key, loaded.counters.get(key).copied().unwrap_or_default() + counted)
+        };
+        Ok(wanted.iter().map(value).collect())
+    }
+
+    pub(crate) fn count(&mut self, counts: &[(CounterKey, i64)]) {
+        for (key, change) in counts {
+            *self.pending.counts.entry(*key).or_default() += change;
+        }
     }
 
     /// Entries of this subject that this batch appended.

@@ -7,8 +7,8 @@
 //! among them. `mysql_write.rs` has the statements that write.
 
 use super::super::rows::{
-    array, bytes, hold_columns, id, int, lot_columns, number, read_debt, read_freeze, read_hold, read_lot,
-    read_wallet_row, wallet_columns, wallet_key,
+    array, bytes, hold_columns, id, int, lot_columns, number, read_counter, read_debt, read_freeze,
+    read_hold, read_lot, read_wallet_row, wallet_columns, wallet_key,
 };
 use super::super::{KeyDigest, StoredAnswer};
 use super::loaded::{Opened, SlotRow, WalletRows, Wanted};
@@ -19,7 +19,7 @@ use crate::driver::mysql::MysqlLink;
 use crate::driver::mysql_session::BEGIN_WRITING;
 use crate::error::StoreError;
 use mysql_async::Row;
-use purser_core::{Id, TenantNo, Timestamp, WalletId, WalletKey};
+use purser_core::{CounterKey, Id, TenantNo, Timestamp, WalletId, WalletKey};
 
 /// The instant is that of the answer, not that of the question: a lock may have been waited for in between.
 const SLOT: &str = "
@@ -70,6 +70,15 @@ const QUOTES: &str = "
     WITH asked (of_tenant, of_quote) AS ({table})
     SELECT tenant_no, quote_id
       FROM asked STRAIGHT_JOIN quote_use FORCE INDEX (PRIMARY) ON tenant_no = of_tenant AND quote_id = of_quote";
+/// A row that is not there cannot be locked: so each is made first, and whoever comes second waits here for the first.
+const MAKE_COUNTERS: &str = "
+    INSERT INTO counter (tenant_no, subject, rule, period_start, used) VALUES {rows}
+        ON DUPLICATE KEY UPDATE used = used";
+const COUNTERS: &str = "
+    WITH asked (of_tenant, of_subject, of_rule, of_period) AS ({table})
+    SELECT tenant_no, subject, rule, period_start, used
+      FROM asked STRAIGHT_JOIN counter FORCE INDEX (PRIMARY)
+        ON tenant_no = of_tenant AND subject = of_subject AND rule = of_rule AND period_start = of_period FOR UPDATE";
 
 /// Once the wallets are locked, as quotes are.
 const EVENTS: &str = "
@@ -79,8 +88,9 @@ const EVENTS: &str = "
 
 /// The statements that join, each with the index by which it must find the rows of our table.
 #[cfg(test)]
-pub(super) const JOINS: [(&str, &str); 9] = [
+pub(super) const JOINS: [(&str, &str); 10] = [
     (EVENTS, "PRIMARY"),
+    (COUNTERS, "PRIMARY"),
     (QUOTES, "PRIMARY"),
     (OWNERS, "entry_by_subject"),
     (WALLETS, "PRIMARY"),
@@ -104,6 +114,7 @@ pub(super) enum Part {
     Answers,
     Quotes,
     Events,
+    Counters,
     Owners,
 }
 
@@ -121,6 +132,7 @@ pub(super) fn open(
     script.say(Part::Nothing, BEGIN_WRITING);
     script.say(Part::Slot, &format!("{SLOT}{slot} FOR UPDATE"));
     load(&mut script, &asked, &whole);
+    load_counters(&mut script, &wanted.counters_in_lock_order());
     script.rows(Part::Answers, ANSWERS, &wanted.keys, answer_key);
     script.rows(Part::Quotes, QUOTES, &wanted.quotes, |line, (tenant, quote)| {
         line.int(tenant.0 as i64).bytes(&quote.to_bytes());
@@ -141,10 +153,11 @@ pub(super) fn open(
             quotes.push((TenantNo(number(row, 0)?), id(row, 1)?));
         }
     }
+    let counters = read_counters(&mut answers)?;
     let slot = answers.extract_if(.., |(part, _)| *part == Part::Slot).next();
     let slot = read_slot(&slot.map(|(_, rows)| rows).unwrap_or_default())?;
     let (rows, answers) = read(answers)?;
-    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes, events })
+    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes, events, counters })
 }
 
 /// Wallets under lock, within a transaction, with their parts.
@@ -161,6 +174,38 @@ pub(super) fn parts(link: &MysqlLink, asked: &[WalletKey], rows: &mut WalletRows
     let (found, _) = read(run(script)?)?;
     rows.add_parts(found);
     Ok(())
+}
+
+/// Counters under lock, within a transaction, in the order in which every node locks them.
+pub(super) fn counters(link: &MysqlLink, asked: &[CounterKey]) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+    let mut script = Script::new(link);
+    load_counters(&mut script, asked);
+    read_counters(&mut run(script)?)
+}
+
+fn load_counters(script: &mut Script<'_, Part>, asked: &[CounterKey]) {
+    script.rows(Part::Nothing, MAKE_COUNTERS, asked, |line, key| {
+        counter(line, key);
+        line.int(0);
+    });
+    script.rows(Part::Counters, COUNTERS, asked, counter);
+}
+
+/// A counter's key.
+pub(super) fn counter(line: &mut Line<'_>, key: &CounterKey) {
+    line.int(key.tenant.0 as i64).bytes(&key.subject.to_bytes()).bytes(&key.rule.to_bytes());
+    line.int(key.period_start.0);
+}
+
+/// Takes what is said of counters out of the answers.
+fn read_counters(answers: &mut Vec<(Part, Vec<Row>)>) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+    let mut counters = Vec::new();
+    for (_, rows) in answers.extract_if(.., |(part, _)| *part == Part::Counters) {
+        for row in &rows {
+            counters.push(read_counter(row)?);
+        }
+    }
+    Ok(counters)
 }
 
 /// The answers to keys, as committed now.
@@ -227,7 +272,7 @@ fn read(answers: Vec<(Part, Vec<Row>)>) -> Result<Read, StoreError> {
                 Part::Debts => wallets.debts.push((wallet_key(row, 5)?, read_debt(row)?)),
                 Part::Freezes => wallets.freezes.push((wallet_key(row, 4)?, read_freeze(row)?)),
                 Part::Answers => known.push(read_answer(row)?),
-                Part::Nothing | Part::Slot | Part::Owners | Part::Quotes | Part::Events => {}
+                Part::Nothing | Part::Slot | Part::Owners | Part::Quotes | Part::Events | Part::Counters => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a batch writes on MariaDB and MySQL: rows of literals by table, the slot's seal and the COMMIT, in one text.
 
 use super::lease::Seal;
-use super::mysql::wallet;
+use super::mysql::{counter, wallet};
 use super::mysql_text::{Line, Script};
 use super::pending::{
     AnswerRow, EntryRow, HoldRow, LotRow, OutboxRow, Pending, QuoteRow, TextRow, WalletRow, owner_columns,
@@ -22,6 +22,9 @@ const INSERT_ANSWERS: &str = "
     INSERT INTO answer (position, tenant_no, key_digest, request_digest, receipt, created_at) VALUES {rows}";
 const INSERT_QUOTES: &str = "INSERT INTO quote_use (tenant_no, quote_id, expires_at) VALUES {rows}";
 const INSERT_EVENTS: &str = "INSERT INTO usage_event (event, tenant_no, debit) VALUES {rows}";
+const COUNT: &str = "
+    INSERT INTO counter (tenant_no, subject, rule, period_start, used) VALUES {rows}
+        ON DUPLICATE KEY UPDATE used = used + VALUES(used)";
 const INSERT_WALLETS: &str = "
     INSERT INTO wallet (tenant_no, wallet_id, owner_kind, owner_no, unit_code, scale, created_at, seq, head,
                         head_position, recorded_at, settled, held, frozen, debt, last_topup) VALUES {rows}";
@@ -158,6 +161,10 @@ fn state(pending: &Pending, script: &mut Writing<'_>) {
     );
     script.rows(Step::Write, INSERT_EVENTS, &pending.events, |line, ((tenant, event), debit)| {
         line.bytes(event.bytes()).int(tenant.0 as i64).bytes(&debit.to_bytes());
+    });
+    script.rows(Step::Write, COUNT, pending.counts_in_lock_order(), |line, (key, change)| {
+        counter(line, &key);
+        line.int(change);
     });
     let Pending { owing, debts, freezing, freezes, .. } = pending;
     script.rows(Step::Write, DELETE_DEBTS, owing, wallet);

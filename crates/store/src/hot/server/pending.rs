@@ -2,11 +2,11 @@
 
 use super::super::rows::encode_pins;
 use super::super::{EntryText, KeyDigest, Recording, StoredAnswer, Touched};
-use super::loaded::Loaded;
+use super::loaded::{Loaded, counter_order};
 use crate::position::Position;
 use purser_core::codec::{encode_allocations, encode_hold_terms, encode_terms};
 use purser_core::wallet::{Debt, Freeze, Hold, Lot, Owner};
-use purser_core::{Entry, Id, TenantNo, Timestamp, Wallet, WalletKey};
+use purser_core::{CounterKey, Entry, Id, TenantNo, Timestamp, Wallet, WalletKey};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -92,6 +92,8 @@ pub(super) struct Pending {
     pub(super) quotes: Vec<QuoteRow>,
     /// The debits that are made of events, in an order that is the same for every node.
     pub(super) events: BTreeMap<(TenantNo, KeyDigest), Id>,
+    /// What is added to which counter.
+    pub(super) counts: FxHashMap<CounterKey, i64>,
     /// Where in `answers` the answer to each key is.
     answered: FxHashMap<KeyDigest, usize>,
     pub(super) new_wallets: FxHashMap<WalletKey, Timestamp>,
@@ -198,6 +200,18 @@ impl Pending {
     /// What this batch answers to a key.
     pub(super) fn answer(&self, key: KeyDigest) -> Option<StoredAnswer> {
         self.answered.get(&key).map(|index| self.answers[*index].answer.clone())
+    }
+
+    /// What is added to which counter, in the order in which every node locks them.
+    pub(super) fn counts_in_lock_order(&self) -> Vec<(CounterKey, i64)> {
+        let mut counts: Vec<(CounterKey, i64)> = self
+            .counts
+            .iter()
+            .map(|(key, change)| (*key, *change))
+            .filter(|(_, change)| *change != 0)
+            .collect();
+        counts.sort_unstable_by_key(|(key, _)| counter_order(key));
+        counts
     }
 
     /// Whether this batch makes something with the quote.

@@ -14,6 +14,7 @@ use super::lease::Seal;
 use super::loaded::{Opened, SlotRow, WalletRows, Wanted};
 use super::pending::{HoldRow, LotRow, Pending, WalletRow, owner_columns};
 use super::postgres_call::{Call, send};
+use super::postgres_counters;
 use super::remembered::Remembered;
 use crate::driver::postgres::{PostgresLink, classify};
 use crate::driver::{Columns, unreadable};
@@ -178,6 +179,10 @@ pub(super) fn open(
     let begin = link.begin_writing()?;
     let mut calls = vec![Call::new(SLOT).int(i64::from(slot))];
     calls.extend(loads(&asked, &whole));
+    let counted = wanted.counters_in_lock_order();
+    if !counted.is_empty() {
+        calls.extend(postgres_counters::loads(&counted));
+    }
     if !wanted.keys.is_empty() {
         calls.push(Call::new(ANSWERS).bytes(wanted.keys.iter().map(|key| key.bytes())));
     }
@@ -206,12 +211,13 @@ pub(super) fn open(
     if !whole.is_empty() {
         read_parts(&next()?, &mut rows)?;
     }
+    let counters = if counted.is_empty() { Vec::new() } else { postgres_counters::read(&mut next)? };
     let answers = if wanted.keys.is_empty() { Vec::new() } else { read_answers(&next()?)? };
     let used = if wanted.quotes.is_empty() { Vec::new() } else { next()? };
     let quotes = used.iter().map(|row| Ok((TenantNo(number(row, 0)?), id(row, 1)?)));
     let quotes = quotes.collect::<Result<_, StoreError>>()?;
     let events = if wanted.events.is_empty() { Vec::new() } else { read_events(&next()?)? };
-    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes, events })
+    Ok(Opened { slot, asked, whole, owners, rows, known: Vec::new(), answers, quotes, events, counters })
 }
 
 /// Wallets under lock, within a transaction, with their parts.
@@ -436,6 +442,7 @@ fn further_calls<'a>(pending: &'a Pending, calls: &mut Vec<Call<'a>>) {
                 .fixed(events.values().map(|debit| debit.to_bytes())),
         );
     }
+    calls.extend(postgres_counters::counts(pending));
     let new: Vec<&WalletRow> = pending.wallets.iter().filter(|row| row.before.is_none()).collect();
     if !new.is_empty() {
         let owners: Vec<(i64, i64)> = new.iter().map(|row| owner_columns(row.wallet.owner)).collect();

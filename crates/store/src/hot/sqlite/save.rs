@@ -10,7 +10,7 @@ use crate::hot::rows::encode_pins;
 use crate::position::Position;
 use purser_core::codec::encode_hold_terms;
 use purser_core::wallet::{Hold, HoldState, Lot, Owner};
-use purser_core::{Id, Timestamp, Wallet, WalletKey};
+use purser_core::{CounterKey, Id, Timestamp, Wallet, WalletKey};
 use rusqlite::params;
 
 statements! {
@@ -52,10 +52,26 @@ statements! {
     INSERT_FREEZE = "
         INSERT INTO open_freeze (tenant_no, wallet_id, ordinal, cause, lot_id, wanted, taken)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    COUNT = "
+        INSERT INTO counter (tenant_no, subject, rule, period_start, used) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (tenant_no, subject, rule, period_start) DO UPDATE SET used = used + excluded.used";
     SET_FLUSHED = "UPDATE fold SET position = ?1 WHERE name = 'wallet_rows' AND slot = 1";
 }
 
 impl SqliteBatch<'_> {
+    /// Adds to counters. Unlike wallets they are written at once: few tenants have any, and none of them has to be replayed.
+    pub(crate) fn count(&mut self, counts: &[(CounterKey, i64)]) -> Result<(), StoreError> {
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let mut statement = self.connection.prepare_cached(COUNT)?;
+        for (key, change) in counts {
+            let (subject, rule) = (key.subject.to_bytes(), key.rule.to_bytes());
+            statement.execute(params![key.tenant.0 as i64, subject, rule, key.period_start.0, change])?;
+        }
+        Ok(())
+    }
+
     /// Inserts the row of a wallet before its first entry.
     ///
     /// # Panics

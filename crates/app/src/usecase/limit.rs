@@ -1,0 +1,169 @@
+//! Limits on what a tenant's users consume in a day, week or month: set, list, remove.
+//!
+//! A limit is found by what it is about, so setting it again changes its amount and goes on counting.
+
+use super::catalogue::{audit, find, platform};
+use crate::App;
+use crate::ask::LimitAsk;
+use crate::caller::{Caller, Scope};
+use crate::error::AppError;
+use crate::names::Named;
+use crate::parse::{self, field};
+use crate::view::{LimitView, Names};
+use purser_core::counter::{EVERYBODY, Period, subject_of};
+use purser_core::id::Prefix;
+use purser_core::limit::{LIMITS_MAX, Limit, Whose};
+use purser_core::{Amount, CounterKey, Key, TenantNo};
+
+/// Sets a limit: makes it, or changes its amount where there is one about the same. The tenant and the user are made where
+/// absent, so that a limit can be there before first use.
+pub async fn set(app: &App, caller: &Caller, ask: LimitAsk) -> Result<LimitView, AppError> {
+    platform(caller)?;
+    let period = period("/period", &ask.period)?;
+    let unit = app.unit(ask.unit.as_deref())?;
+    let amount = parse::amount("/amount", &ask.amount, &unit)?;
+    if amount < Amount::ZERO {
+        return Err(field("/amount", "out_of_range", "a limit cannot be negative"));
+    }
+    if amount > Amount::MAX {
+        return Err(field("/amount", "amount_overflow", "more than can be counted"));
+    }
+    if ask.each_user && ask.user.is_some() {
+        return Err(field("/each_user", "not_applicable", "a limit is for one user or for each of them"));
+    }
+    let owner = owner(app, caller, &ask)?;
+    let action = ask.action.as_deref().map(|key| find(app, key)).transpose()?.map(|view| view.action.no);
+    let (tenant, whose) = resolve(app, owner, ask.each_user).await?;
+    let id = Limit::id_of(tenant, whose, action, &unit.code, period);
+    let limit = Limit { id, tenant, whose, action, unit: unit.code, amount, period };
+    let config = app.config();
+    let known = config.catalogue.limits(tenant);
+    if known.len() >= LIMITS_MAX && known.iter().all(|known| known.id != id) {
+        return Err(field("/tenant", "out_of_range", format!("at most {LIMITS_MAX} limits of a tenant")));
+    }
+    if !known.contains(&limit) {
+        let subject = purser_core::id::render(Prefix::Limit, tenant, id);
+        let (audit, new) = (audit(caller, "limit.set", &subject, app.now()), limit.clone());
+        let change = move |batch: &mut purser_store::Batch<'_>| {
+            batch.set_limit(&new, audit.at)?;
+            batch.insert_audit(&audit)?;
+            Ok(((), true))
+        };
+        app.inner.engine.change(change).await?;
+    }
+    view(app, limit).await
+}
+
+/// Whom a limit is about, by name.
+enum OwnerAsk {
+    /// The users of an organisation.
+    Tenant(Key),
+    /// One user.
+    User(Named),
+}
+
+fn owner(app: &App, caller: &Caller, ask: &LimitAsk) -> Result<OwnerAsk, AppError> {
+    match &ask.user {
+        Some(user) => Ok(OwnerAsk::User(app.named(caller, ask.tenant.as_deref(), user)?)),
+        None => match app.tenant_key(caller, ask.tenant.as_deref())? {
+            Some(tenant) => Ok(OwnerAsk::Tenant(tenant)),
+            None => Err(field("/user", "required", "without a tenant a limit is for one user")),
+        },
+    }
+}
+
+async fn resolve(app: &App, owner: OwnerAsk, each: bool) -> Result<(TenantNo, Whose), AppError> {
+    match owner {
+        OwnerAsk::User(named) => {
+            let (tenant, user) = app.ensure_user(&named).await?;
+            Ok((tenant, Whose::User(user)))
+        }
+        OwnerAsk::Tenant(key) => {
+            let (fresh, now) = (TenantNo(app.inner.ids.number()), app.now());
+            let change = move |batch: &mut purser_store::Batch<'_>| {
+                batch.ensure_tenant(&key, fresh, now).map(|tenant| (tenant, false))
+            };
+            let tenant = app.inner.engine.change(change).await?;
+            Ok((tenant, if each { Whose::Each } else { Whose::Everybody }))
+        }
+    }
+}
+
+/// The limits of a tenant, or of the personal tenant of a user, with what counts against them now.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    tenant: Option<&str>,
+    user: Option<&str>,
+) -> Result<Vec<LimitView>, AppError> {
+    caller.require(Scope::Read)?;
+    let tenant = match (app.tenant_key(caller, tenant)?, user) {
+        (Some(tenant), None) => app.read(move |reader| reader.resolve_tenant(&tenant)).await?,
+        (None, Some(user)) => {
+            let named = app.named(caller, None, user)?;
+            app.find_user(&named).await?.map(|(tenant, _)| tenant)
+        }
+        _ => return Err(field("?tenant", "required", "either a tenant, or the user of a personal one")),
+    };
+    let limits = tenant.map(|tenant| app.config().catalogue.limits(tenant).to_vec()).unwrap_or_default();
+    let mut views = Vec::with_capacity(limits.len());
+    for limit in limits {
+        views.push(view(app, limit).await?);
+    }
+    Ok(views)
+}
+
+/// Removes a limit. What counted against it stays counted, should it be set again in the same period.
+pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<LimitView, AppError> {
+    platform(caller)?;
+    let (tenant, id) = parse::id(caller, Prefix::Limit, id, "limit")?;
+    let config = app.config();
+    let known = config.catalogue.limits(tenant).iter().find(|limit| limit.id == id).cloned();
+    let removed = view(app, known.ok_or(AppError::NotFound { what: "limit" })?).await?;
+    let subject = purser_core::id::render(Prefix::Limit, tenant, id);
+    let audit = audit(caller, "limit.remove", &subject, app.now());
+    let change = move |batch: &mut purser_store::Batch<'_>| {
+        batch.delete_limit(id)?;
+        batch.insert_audit(&audit)?;
+        Ok(((), true))
+    };
+    app.inner.engine.change(change).await?;
+    Ok(removed)
+}
+
+/// A limit with its names, and where one counter says what counts against it, with that.
+async fn view(app: &App, limit: Limit) -> Result<LimitView, AppError> {
+    let user = match limit.whose {
+        Whose::User(user) => Some(user),
+        Whose::Everybody | Whose::Each => None,
+    };
+    let names = app.names(limit.tenant, user).await?;
+    let names = Names { action: limit.action.and_then(|no| app.action_key(no)), ..names };
+    let span = limit.period.around(app.now());
+    let subject = match limit.whose {
+        Whose::Everybody => Some(EVERYBODY),
+        Whose::User(user) => Some(subject_of(user)),
+        Whose::Each => None,
+    };
+    let key = subject.map(|subject| CounterKey {
+        tenant: limit.tenant,
+        subject,
+        rule: limit.id,
+        period_start: span.from,
+    });
+    let used = match key {
+        Some(key) => {
+            let found = app.read(move |reader| reader.counters(&[key])).await?;
+            Some(Amount(found.first().map_or(0, |(_, used)| *used)))
+        }
+        None => None,
+    };
+    let unit = app.unit(Some(limit.unit.as_str()))?;
+    Ok(LimitView { limit, names, unit, used, resets_at: span.until })
+}
+
+/// A period by its name.
+pub(super) fn period(pointer: &str, text: &str) -> Result<Period, AppError> {
+    let found = Period::ALL.into_iter().find(|period| period.name() == text);
+    found.ok_or_else(|| field(pointer, "malformed", "one of day, week and month"))
+}
