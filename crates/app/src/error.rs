@@ -51,6 +51,9 @@ pub enum AppError {
         /// The kind of thing: becomes the code `<what>_not_found`.
         what: &'static str,
     },
+    /// The cursor of events is of another database, or ahead of this one: 410.
+    #[error("the cursor is not of this database")]
+    CursorUnknown,
     /// What is to be made exists already, with other content: 409.
     #[error("the {what} exists already")]
     Exists {

@@ -10,6 +10,7 @@ pub mod boot;
 pub mod caller;
 pub mod clock;
 pub mod config;
+mod cursor;
 pub mod database;
 pub mod elsewhere;
 pub mod engine;
@@ -64,6 +65,8 @@ struct Inner {
     clock: SafeClock,
     ids: Ids,
     secrets: Secrets,
+    /// Which database this is.
+    ledger_id: u64,
     hints: Hints,
     watchers: Watchers,
     refusals: Refusals,
@@ -178,7 +181,7 @@ impl App {
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.
     pub async fn shutdown(&self) {
         self.end_streams();
-        self.write_refusals().await;
+        self.write_last_refusals().await;
         let engine = self.inner.engine.clone();
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
             tracing::error!(

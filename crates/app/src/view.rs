@@ -436,6 +436,8 @@ pub struct Events {
     pub data: Vec<EventView>,
     /// Asks for what follows; there is always one.
     pub next_cursor: String,
+    /// Whether more was there already.
+    pub more: bool,
 }
 
 /// How often something was refused, with the action's key.

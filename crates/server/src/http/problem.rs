@@ -422,6 +422,11 @@ impl From<AppError> for Problem {
                 let problem = Problem::new(StatusCode::NOT_FOUND, "", no_such(what));
                 Problem { code: Cow::Owned(format!("{what}_not_found")), ..problem }
             }
+            AppError::CursorUnknown => {
+                let detail = "The cursor is of another database, or ahead of this one, which was restored from a backup. \
+                              Begin anew, with start=oldest, and pass over what is known by wallet_id, first_seq and type.";
+                Problem::new(StatusCode::GONE, "cursor_unknown", detail)
+            }
             AppError::Exists { what } => {
                 let detail = format!("The {} exists already, with other content.", what.replace('_', " "));
                 let problem = Problem::new(StatusCode::CONFLICT, "", detail);

@@ -88,6 +88,7 @@ fn every_code_has_one_status() {
         AppError::Gate(Refusal::Unreadable(Unreadable::Path)),
         unavailable("overloaded"),
         unavailable("deadline_exceeded"),
+        AppError::CursorUnknown,
         unavailable("clock_unsafe"),
         unavailable("shutting_down"),
         unavailable("store_unavailable"),
@@ -140,6 +141,7 @@ fn every_code_has_one_status() {
     409 refund_exceeds_debit
     409 revoke_exceeds_unspent
     409 unit_exists
+    410 cursor_unknown
     422 amount_not_positive
     422 amount_overflow
     422 idempotency_conflict

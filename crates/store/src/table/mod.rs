@@ -8,6 +8,7 @@ mod api_key;
 mod audit;
 mod catalogue;
 mod gate_rule;
+mod ledger_id;
 mod limit;
 mod preference;
 mod price;
@@ -22,6 +23,7 @@ pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
 pub use catalogue::CatalogueChange;
 pub use preference::PreferenceRow;
+pub(crate) use refusal::prune_refusals;
 pub use refusal::{RefusalFilter, RefusalKey, RefusalRow};
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
@@ -50,13 +52,14 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 14] = [
+pub(crate) const ALL: [&[(&str, &str)]; 15] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
     gate_rule::STATEMENTS,
+    ledger_id::STATEMENTS,
     limit::STATEMENTS,
     preference::STATEMENTS,
     price::STATEMENTS,
