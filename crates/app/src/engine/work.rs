@@ -195,20 +195,19 @@ impl<'a> Work<'a> {
         let wallets = self.take(keys);
         let asked = counter::looked_at(&self.config.catalogue, &wallets, &command, now);
         let counters = if asked.is_empty() { Ok(Vec::new()) } else { self.batch.counters(&asked) };
-        let mut state = State {
-            catalogue: &self.config.catalogue,
-            standing: self.config.standing(job.command.tenant),
-            confirm_above: job
-                .command
-                .user
-                .and_then(|user| self.config.asked_above(job.command.tenant, user)),
-            wallets,
-            history,
-            counters: match counters {
-                Ok(counters) => counters,
-                Err(error) => return self.fault(error),
-            },
+        let counters = match counters {
+            Ok(counters) => counters,
+            Err(error) => {
+                // The rest of the batch goes on without this command, and may want its wallets.
+                self.put_back(wallets);
+                return self.fault(error);
+            }
         };
+        let standing = self.config.standing(job.command.tenant);
+        let confirm_above =
+            job.command.user.and_then(|user| self.config.asked_above(job.command.tenant, user));
+        let catalogue = &self.config.catalogue;
+        let mut state = State { catalogue, standing, confirm_above, wallets, history, counters };
         let decided = decide(&mut state, &command, now);
         self.put_back(state.wallets);
         let decision = match decided {

@@ -131,16 +131,17 @@ async fn imagine(app: &App, caller: &Caller, parsed: &Parsed, settle: bool) -> R
     };
     let projected: Vec<Wallet> = wallets.iter().map(|wallet| decide::project(wallet, now)).collect();
     let standing = config.standing(tenant);
-    let asked = counter::looked_at(&config.catalogue, &projected, &command, now);
+    let asked = counter::looked_at(&config.catalogue, &wallets, &command, now);
     let counters = match asked.is_empty() {
         true => Vec::new(),
         false => app.read(move |reader| reader.counters(&asked)).await?,
     };
+    // As they are recorded: what is due in them is counted back by the decision that books it, here as for a debit.
     let mut state = State {
         catalogue: &config.catalogue,
         standing,
         confirm_above: config.asked_above(tenant, user),
-        wallets: projected.clone(),
+        wallets,
         history: Vec::new(),
         counters,
     };

@@ -36,20 +36,23 @@ pub async fn set(app: &App, caller: &Caller, ask: LimitAsk) -> Result<LimitView,
     let (tenant, whose) = resolve(app, owner, ask.each_user).await?;
     let id = Limit::id_of(tenant, whose, action, &unit.code, period);
     let limit = Limit { id, tenant, whose, action, unit: unit.code, amount, period };
-    let config = app.config();
-    let known = config.catalogue.limits(tenant);
-    if known.len() >= LIMITS_MAX && known.iter().all(|known| known.id != id) {
+    let subject = purser_core::id::render(Prefix::Limit, tenant, id);
+    let (audit, new) = (audit(caller, "limit.set", &subject, app.now()), limit.clone());
+    // What is there already is asked of the database: this node's memory may be older than what another one did just now.
+    let change = move |batch: &mut purser_store::Batch<'_>| {
+        let known = batch.limits_of(tenant)?;
+        if known.contains(&new) {
+            return Ok((true, false));
+        }
+        if known.len() >= LIMITS_MAX && known.iter().all(|known| known.id != new.id) {
+            return Ok((false, false));
+        }
+        batch.set_limit(&new, audit.at)?;
+        batch.insert_audit(&audit)?;
+        Ok((true, true))
+    };
+    if !app.inner.engine.change(change).await? {
         return Err(field("/tenant", "out_of_range", format!("at most {LIMITS_MAX} limits of a tenant")));
-    }
-    if !known.contains(&limit) {
-        let subject = purser_core::id::render(Prefix::Limit, tenant, id);
-        let (audit, new) = (audit(caller, "limit.set", &subject, app.now()), limit.clone());
-        let change = move |batch: &mut purser_store::Batch<'_>| {
-            batch.set_limit(&new, audit.at)?;
-            batch.insert_audit(&audit)?;
-            Ok(((), true))
-        };
-        app.inner.engine.change(change).await?;
     }
     view(app, limit).await
 }
@@ -117,18 +120,18 @@ pub async fn list(
 pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<LimitView, AppError> {
     platform(caller)?;
     let (tenant, id) = parse::id(caller, Prefix::Limit, id, "limit")?;
-    let config = app.config();
-    let known = config.catalogue.limits(tenant).iter().find(|limit| limit.id == id).cloned();
-    let removed = view(app, known.ok_or(AppError::NotFound { what: "limit" })?).await?;
     let subject = purser_core::id::render(Prefix::Limit, tenant, id);
     let audit = audit(caller, "limit.remove", &subject, app.now());
     let change = move |batch: &mut purser_store::Batch<'_>| {
+        let Some(known) = batch.limits_of(tenant)?.into_iter().find(|limit| limit.id == id) else {
+            return Ok((None, false));
+        };
         batch.delete_limit(id)?;
         batch.insert_audit(&audit)?;
-        Ok(((), true))
+        Ok((Some(known), true))
     };
-    app.inner.engine.change(change).await?;
-    Ok(removed)
+    let removed = app.inner.engine.change(change).await?;
+    view(app, removed.ok_or(AppError::NotFound { what: "limit" })?).await
 }
 
 /// A limit with its names, and where one counter says what counts against it, with that.

@@ -66,9 +66,9 @@ pub(super) fn extend(draft: &mut Draft<'_, '_>, extend: &ExtendHold) -> Result<D
     let allocations = pin(&draft.wallets[wallet], more, draft.now);
     spend::limit(&allocations)?;
     // A smaller expectation changes nothing: pins are given back by capture or release, not by extension.
-    let grown = usage.filter(|_| more.is_positive());
-    let charge = match grown {
-        Some(usage) => Charge { usage: usage.clone(), cost: hold.held + more, ..hold.terms.charge },
+    let cost = hold.held + more;
+    let charge = match usage.filter(|usage| grows(&hold, usage, more)) {
+        Some(usage) => Charge { usage: larger(&hold, usage), cost, ..hold.terms.charge },
         None => hold.terms.charge,
     };
     draft.require_countable(&charge)?;
@@ -83,7 +83,10 @@ pub(super) fn extend(draft: &mut Draft<'_, '_>, extend: &ExtendHold) -> Result<D
 pub(super) fn capture(draft: &mut Draft<'_, '_>, capture: &CaptureHold) -> Result<Done, Rejection> {
     let wallet = find(draft, capture.hold)?;
     let hold = draft.wallets[wallet].hold(capture.hold).expect("found above").clone();
-    let cost = capture.usage.as_ref().map_or(Ok(hold.held), |usage| cost(draft, wallet, &hold, usage))?;
+    let cost = match &capture.usage {
+        Some(usage) => cost(draft, wallet, &hold, usage)?,
+        None => expected(draft, wallet, &hold)?,
+    };
     let usage = capture.usage.clone().unwrap_or_else(|| hold.terms.charge.usage.clone());
     draft.prepare(wallet);
     let hold = draft.wallets[wallet].hold(capture.hold).expect("found above").clone();
@@ -194,6 +197,36 @@ fn merge(allocations: &mut Vec<Allocation>, extra: Vec<Allocation>) {
 fn pin(wallet: &Wallet, amount: Amount, now: Timestamp) -> Vec<Allocation> {
     let parts = spend::walk(wallet, amount, now);
     parts.into_iter().map(|(lot, held)| Allocation { held, ..Allocation::lot(lot.terms.id) }).collect()
+}
+
+/// Whether a new expectation is larger than what the hold counts: it costs more, or more is used, be it free.
+fn grows(hold: &Hold, usage: &Usage, more: Amount) -> bool {
+    more.is_positive()
+        || counts(&hold.terms.charge, usage) > counts(&hold.terms.charge, &hold.terms.charge.usage)
+}
+
+/// What counts of the old and the new expectation. By volume less may cost more: the larger quantity stays counted.
+fn larger(hold: &Hold, usage: &Usage) -> Usage {
+    let charge = &hold.terms.charge;
+    let is_less = counts(charge, usage) < counts(charge, &charge.usage);
+    if is_less && !matches!(usage, Usage::Amount(_)) { charge.usage.clone() } else { usage.clone() }
+}
+
+/// The quantity of `usage` where the charge counts quantities.
+fn counts(charge: &Charge, usage: &Usage) -> i64 {
+    match usage {
+        Usage::Quantity(quantity) if charge.used_before.is_some() => quantity.0,
+        _ => 0,
+    }
+}
+
+/// What the expected usage costs: all that is held, but for a metered price under which more may cost less.
+fn expected(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold) -> Result<Amount, Rejection> {
+    let charge = &hold.terms.charge;
+    match &charge.usage {
+        usage @ Usage::Quantity(_) if charge.used_before.is_some() => cost(draft, wallet, hold, usage),
+        _ => Ok(hold.held),
+    }
 }
 
 /// What `usage` costs at the hold's own price version.

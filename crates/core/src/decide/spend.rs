@@ -120,6 +120,9 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
         draft.standing.require_spending()?;
     }
     quoted?;
+    if let Some(promise) = promise {
+        candidates.iter().try_for_each(|wallet| still_binds(draft, action, *wallet, ask.usage, promise))?;
+    }
     charges.iter().try_for_each(|charge| draft.require_countable(charge))?;
     let (mut reached, mut lacking) = (None, None);
     for (wallet, charge) in candidates.iter().zip(&charges) {
@@ -206,6 +209,35 @@ fn charge(
         usage => price.model.cost_after(used_before.unwrap_or_default(), usage, unit.scale)?,
     };
     Ok(Charge { action: action_no, price: Some(price.id), usage, cost, settle, used_before, counted })
+}
+
+/// Refuses the promise of a metered price whose period is over, or that what was used since has made too cheap: many that
+/// were given at the same moment would each have the included quantity, which is there once.
+fn still_binds(
+    draft: &Draft<'_, '_>,
+    action: &Action,
+    wallet: usize,
+    usage: &Usage,
+    promise: &Promise,
+) -> Result<(), Rejection> {
+    let price = draft.catalogue.price(draft.command.tenant, action, promise.price);
+    let Some((price, meter)) = price.and_then(|price| Some((price, price.model.meter()?))) else {
+        return Ok(());
+    };
+    let given =
+        i64::try_from(promise.id.millis()).map_or(Timestamp::NEVER, |millis| Timestamp(millis * 1_000));
+    // A promise can come from a clock that is a little ahead: of a period that is yet to come it cannot be.
+    if given < meter.period.around(draft.now).from {
+        return Err(Rejection::QuoteExpired);
+    }
+    let unit = &draft.wallets[wallet].unit;
+    let counted = draft.counted(action.no, &unit.code, Some(meter));
+    let used = draft.used_before(wallet, &counted).unwrap_or_default();
+    match price.model.cost_after(used, usage, unit.scale) {
+        Ok(cost) if cost <= promise.amount => Ok(()),
+        Ok(_) | Err(Rejection::AmountOverflow) => Err(Rejection::QuoteExpired),
+        Err(refused) => Err(refused),
+    }
 }
 
 /// What can be spent at `at`, whatever is owed.

@@ -20,6 +20,12 @@ impl Exact {
         Exact { numerator: i128::from(amount.0), denominator: 1 }
     }
 
+    /// So many times so many smallest parts.
+    pub(super) fn product(count: i64, amount: Amount) -> Exact {
+        assert!(count >= 0 && amount >= Amount::ZERO, "the catalogue takes no negative amount");
+        Exact { numerator: i128::from(count) * i128::from(amount.0), denominator: 1 }
+    }
+
     /// What `quantity` costs at `rate`, in a unit of `scale`. The quantity is not negative.
     pub(super) fn of(rate: Rate, quantity: Quantity, scale: Scale) -> Exact {
         assert!(rate.rate.0 >= 0 && rate.per >= 1, "the catalogue takes no negative rate and no empty `per`");

@@ -169,7 +169,7 @@ pub struct Outcome {
     pub sum: Exact,
     /// How its fraction was settled; none where the model leaves none.
     pub rounding: Option<Rounding>,
-    /// The sum in whole smallest parts.
+    /// The sum in whole smallest parts; where a maximum takes the place of more than an amount can be, the most that it can.
     pub rounded: Amount,
     /// The limit that took its place, if one did.
     pub limit: Option<Limit>,
@@ -246,14 +246,14 @@ impl Model {
         match (self, usage) {
             (_, Usage::Amount(_)) => Err(invalid(Misfit::AmountStated)),
             (Model::Metered { meter, model }, Usage::Quantity(quantity)) => {
-                let free = free_of(meter, model, used, *quantity)?;
+                let (left, free) = free_of(meter, model, used, *quantity)?;
                 let rest = Quantity(quantity.0 - free.0);
                 if free.0 > 0 {
                     sum.add(Part::Included, free, None, Amount::ZERO)?;
-                    if rest.0 == 0 {
-                        // Not even a minimum is charged for what is included.
-                        return Bounds::default().settle(sum.total, None);
-                    }
+                }
+                if rest.0 == 0 && left.0 > 0 {
+                    // Not even a minimum is charged for what is included, nor for nothing while more would be.
+                    return Bounds::default().settle(sum.total, None);
                 }
                 let beyond = if meter.continued { (used.0 - meter.included.0).max(0) } else { 0 };
                 model.walk(Quantity(beyond), &Usage::Quantity(rest), scale, tell)
@@ -296,14 +296,23 @@ impl Model {
     }
 }
 
-/// How much of `quantity` is included.
-fn free_of(meter: &Meter, model: &Model, used: Quantity, quantity: Quantity) -> Result<Quantity, Rejection> {
+/// How much of the included quantity is left, and how much of `quantity` it makes free.
+fn free_of(
+    meter: &Meter,
+    model: &Model,
+    used: Quantity,
+    quantity: Quantity,
+) -> Result<(Quantity, Quantity), Rejection> {
+    let is_flat = matches!(model, Model::Flat { .. });
+    if is_flat && quantity != Quantity::ONE {
+        return Err(invalid(Misfit::OneOnly));
+    }
     refuse_negative(quantity)?;
     used.0.checked_add(quantity.0).ok_or(Rejection::AmountOverflow)?;
     let left = Quantity((meter.included.0 - used.0.max(0)).max(0));
     // A flat price is for one, of which there is no half: the whole call is included, or nothing of it.
-    let whole = matches!(model, Model::Flat { .. }) && left < quantity;
-    Ok(if whole { Quantity::default() } else { left.min(quantity) })
+    let free = if is_flat && left < quantity { Quantity::default() } else { left.min(quantity) };
+    Ok((left, free))
 }
 
 fn invalid(misfit: Misfit) -> Rejection {
@@ -313,7 +322,9 @@ fn invalid(misfit: Misfit) -> Rejection {
 impl Bounds {
     /// Rounds the sum once and applies the limits.
     fn settle(&self, sum: Exact, rounding: Option<Rounding>) -> Result<Outcome, Rejection> {
-        let rounded = Amount(sum.round(self.rounding).ok_or(Rejection::AmountOverflow)?);
+        // A sum that no amount can be is beyond every maximum.
+        let beyond = self.maximum.map(|_| i64::MAX);
+        let rounded = Amount(sum.round(self.rounding).or(beyond).ok_or(Rejection::AmountOverflow)?);
         let limit = match (self.minimum, self.maximum) {
             // The maximum has the last word, should a price have them the wrong way round.
             (_, Some(maximum)) if rounded > maximum => Some(Limit::Maximum(maximum)),
@@ -407,15 +418,10 @@ impl Sum<'_> {
         let started = i128::from(quantity.0) / size + i128::from(i128::from(quantity.0) % size > 0);
         // No more packages than wholes of the quantity, rounded up: they fit.
         let count = i64::try_from(started).expect("fewer packages than parts of a quantity");
-        let cost = count.checked_mul(amount.0).ok_or(Rejection::AmountOverflow)?;
-        let quantity = count.checked_mul(Quantity::ONE.0).map(Quantity).ok_or(Rejection::AmountOverflow)?;
-        self.book(Line {
-            part: Part::Packages,
-            quantity,
-            rate: None,
-            flat: amount,
-            cost: Exact::whole(Amount(cost)),
-        })
+        let cost = Exact::product(count, amount);
+        // The last package may end behind the largest quantity there is.
+        let quantity = Quantity(count.saturating_mul(Quantity::ONE.0));
+        self.book(Line { part: Part::Packages, quantity, rate: None, flat: amount, cost })
     }
 }
 

@@ -178,6 +178,24 @@ fn tiers_and_packages_refuse_what_they_cannot_count() {
 }
 
 #[test]
+fn a_maximum_caps_what_no_amount_could_be() {
+    let bounds = Bounds { maximum: Some(Amount(700)), ..Bounds::default() };
+    let huge = vec![tier(None, "9000000", 1, 0)];
+    let most = Usage::Quantity(Quantity(i64::MAX));
+    for model in [
+        Model::PerQuantity { rate: huge[0].rate, bounds },
+        Model::Graduated { tiers: huge.clone(), bounds },
+        Model::Volume { tiers: huge, bounds },
+        Model::Package { amount: Amount::MAX, per: 1, bounds },
+    ] {
+        let explained = model.explain(&most, Scale::MAX).expect("the maximum");
+        let (limit, rounded) = (explained.outcome.limit, explained.outcome.rounded);
+        assert_eq!((limit, rounded), (Some(Limit::Maximum(Amount(700))), Amount(i64::MAX)), "{model:?}");
+        assert_eq!(model.cost(&most, Scale::MAX), Ok(Amount(700)));
+    }
+}
+
+#[test]
 fn an_exact_cost_is_a_decimal_or_a_fraction() {
     let scale = |decimals| Scale::new(decimals).expect("a scale");
     let exact =
@@ -241,6 +259,11 @@ fn metered_prices_follow_the_hand_computed_table() {
         (metered(10, false, each(up)), 10_000_000, 1_000_000, 200),
         (metered(10, false, each(at_least)), 0, 10_000_000, 0),
         (metered(10, false, each(at_least)), 0, 11_000_000, 500),
+        // Nothing costs nothing while something is left, and the minimum once nothing is.
+        (metered(10, false, each(at_least)), 0, 0, 0),
+        (metered(10, false, each(at_least)), 9_999_999, 0, 0),
+        (metered(10, false, each(at_least)), 10_000_000, 0, 500),
+        (metered(0, true, graduated(at_least)), 0, 0, 500),
         (metered(10, false, package), 0, 110_000_001, 500),
         // Tiers begin behind what is included.
         (metered(10, true, graduated(up)), 0, 20_000_000, 1_000),
@@ -256,6 +279,11 @@ fn metered_prices_follow_the_hand_computed_table() {
         let usage = Usage::Quantity(Quantity(quantity));
         let charged = model.cost_after(Quantity(used), &usage, scale(2));
         assert_eq!(charged, Ok(Amount(cost)), "{model:?} {used} {quantity}");
+    }
+    let one_only = metered(10, false, Model::Flat { amount: Amount(700) });
+    for quantity in [0, 500_000, 2_000_000, 20_000_000] {
+        let refused = one_only.cost_after(Quantity(0), &Usage::Quantity(Quantity(quantity)), scale(2));
+        assert_eq!(refused, Err(invalid(Misfit::OneOnly)), "{quantity}");
     }
     let model = metered(10, true, graduated(up));
     let of = |used, usage: &Usage| model.cost_after(Quantity(used), usage, scale(2));
@@ -423,5 +451,28 @@ proptest! {
         }
         let beyond = (parts.iter().sum::<i64>() - included).max(0);
         prop_assert_eq!(charged, beyond * 10_i64.pow(u32::from(decimals)));
+    }
+
+    /// Also where a minimum is charged: what is left of the included quantity is free for whoever uses less of it.
+    #[test]
+    fn with_something_included_more_never_costs_less(
+        included in 0_i64..30_000_000,
+        used in 0_i64..40_000_000,
+        quantity in prop_oneof![Just(0_i64), 0_i64..40_000_000],
+        more in 0_i64..10_000_000,
+        bounds in any_bounds(),
+        decimals in 0_u8..=6,
+    ) {
+        let scale = Scale::new(decimals).expect("a scale");
+        let meter = Meter { period: Period::Month, included: Quantity(included), continued: false };
+        let model = Box::new(Model::PerQuantity { rate: rate("0.7", 3), bounds });
+        let model = Model::Metered { meter, model };
+        let cost = |quantity| {
+            model.cost_after(Quantity(used), &Usage::Quantity(Quantity(quantity)), scale).expect("in range")
+        };
+        prop_assert!(cost(quantity) <= cost(quantity + more));
+        if used + quantity <= included && used < included {
+            prop_assert_eq!(cost(quantity), Amount::ZERO);
+        }
     }
 }

@@ -16,7 +16,7 @@ use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Grant, Movement, Revoke};
 use purser_core::confirm::Thresholds;
 use purser_core::decide::Standing;
-use purser_core::entry::GrantKind;
+use purser_core::entry::{GrantKind, Usage};
 use purser_core::{Amount, Key, TenantNo, WalletId};
 use std::collections::BTreeMap;
 
@@ -61,6 +61,8 @@ pub struct HoldRecord {
     pub fate: Fate,
     pub action: u64,
     pub price: u128,
+    /// The largest usage that was expected.
+    pub expected: Usage,
     /// What its action had been used when it was placed.
     pub used_before: i64,
     pub pins: Vec<(u128, i64)>,

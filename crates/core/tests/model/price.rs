@@ -16,7 +16,7 @@ impl Model {
         let Usage::Quantity(quantity) = usage else { return Err("usage_invalid") };
         let included = meter.included.0;
         let charged = (used + quantity.0 - included).max(0).min(quantity.0);
-        if charged == 0 && quantity.0 > 0 {
+        if charged == 0 && used < included {
             return Ok(0);
         }
         let used = if meter.continued { (used - included).max(0) } else { 0 };

@@ -186,6 +186,7 @@ impl Model {
             fate: Fate::Active,
             action: place.action,
             price: funded.price,
+            expected: place.usage.clone(),
             used_before: funded.used_before,
             pins: Vec::new(),
             placed: 0,
@@ -242,10 +243,13 @@ impl Model {
         if more > 0 && account.available(now) < more {
             return Err("insufficient_credits");
         }
-        if more > 0
-            && let Some(one) = self.use_of(id)
-        {
-            (one.amount, one.quantity) = (one.amount + more, quantity.or(one.quantity));
+        if let (Some(usage), Some(one)) = (&extend.usage, self.use_of(id)) {
+            let larger = quantity > one.quantity;
+            one.amount += more;
+            if larger || more > 0 && (quantity.is_none() || matches!(usage, Usage::Amount(_))) {
+                one.quantity = quantity;
+                self.accounts[wallet].holds.get_mut(&id).expect("just seen").expected = usage.clone();
+            }
         }
         let account = &mut self.accounts[wallet];
         account.holds.get_mut(&id).expect("just seen").expires = expires;
@@ -256,7 +260,13 @@ impl Model {
     pub(super) fn capture(&mut self, wallet: usize, capture: &CaptureHold, now: i64) -> Answer {
         let id = capture.hold.0;
         let hold = self.accounts[wallet].holds.get(&id).cloned().ok_or("hold_not_found")?;
-        let cost = capture.usage.as_ref().map_or(Ok(hold.placed), |usage| self.hold_cost(&hold, usage))?;
+        let cost = match (&capture.usage, self.quantity(hold.price, hold.action, &hold.expected)) {
+            (Some(usage), _) => self.hold_cost(&hold, usage)?,
+            (None, Some(_)) if !matches!(hold.expected, Usage::Amount(_)) => {
+                self.hold_cost(&hold, &hold.expected)?
+            }
+            (None, _) => hold.placed,
+        };
         let hold = self.usable(wallet, id, capture.settle)?;
         if hold.fate == Fate::Expired {
             self.open()?;

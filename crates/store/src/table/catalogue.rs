@@ -100,11 +100,16 @@ impl CatalogueChange {
     }
 }
 
+/// Keeps everybody else from changing the configuration until the transaction ends: what it reads of it stays so.
+pub(super) fn lock_config(session: Session<'_>) -> Result<(), StoreError> {
+    session.execute(LOCK_CONFIG_EPOCH, &[]).map(drop)
+}
+
 impl Batch<'_> {
     /// Makes the change, unless the configuration has moved since it was worked out: false, and nothing is changed then.
     pub fn change_catalogue(&mut self, change: &CatalogueChange, now: Timestamp) -> Result<bool, StoreError> {
         let session = self.session();
-        session.execute(LOCK_CONFIG_EPOCH, &[])?;
+        lock_config(session)?;
         if read_config_epoch(session)? != change.epoch {
             return Ok(false);
         }

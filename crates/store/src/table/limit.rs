@@ -1,5 +1,6 @@
 //! Limits on what tenants use. What counts against them is kept apart (`hot`), and stays when one is changed or removed.
 
+use super::catalogue::lock_config;
 use crate::dialect::statements;
 use crate::driver::{Session, values};
 use crate::error::StoreError;
@@ -45,6 +46,14 @@ pub(super) fn read_limits(session: Session<'_>) -> Result<Vec<Limit>, StoreError
 }
 
 impl Batch<'_> {
+    /// The limits of a tenant as they are, whatever a node remembers; they stay so until the batch ends.
+    pub fn limits_of(&mut self, tenant: TenantNo) -> Result<Vec<Limit>, StoreError> {
+        lock_config(self.session())?;
+        let mut limits = read_limits(self.session())?;
+        limits.retain(|limit| limit.tenant == tenant);
+        Ok(limits)
+    }
+
     /// Adds a limit, in the place of one with the same id.
     pub fn set_limit(&mut self, limit: &Limit, now: Timestamp) -> Result<(), StoreError> {
         self.delete_limit(limit.id)?;
