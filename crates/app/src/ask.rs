@@ -135,6 +135,8 @@ pub struct HoldAsk {
     pub action: String,
     /// The expected measure, or an amount.
     pub measure: Measure,
+    /// Instead of a measure: an amount by what past captures of the action have cost.
+    pub by_history: bool,
     /// Pay in this unit only.
     pub unit: Option<String>,
     /// `wal_…`: pay from this wallet only.
@@ -387,6 +389,24 @@ pub struct IncludedAsk {
     pub period: Option<String>,
 }
 
+/// Costs above which somebody is asked first, as they arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfirmAsk {
+    /// Decimal text in the only unit there is.
+    One(String),
+    /// Codes of units and decimal texts.
+    ByUnit(Vec<(String, String)>),
+}
+
+/// `PUT /v1/users/{key}/preferences`
+#[derive(Clone, Debug)]
+pub struct PreferencesAsk {
+    /// Whose.
+    pub whose: Whose,
+    /// Above which costs the user wants to be asked first; none for never.
+    pub confirm_above: Option<ConfirmAsk>,
+}
+
 /// `POST /v1/actions`
 #[derive(Clone, Debug)]
 pub struct ActionAsk {
@@ -404,6 +424,8 @@ pub struct ActionAsk {
     pub overage: Option<String>,
     /// With `allow`: percent of the hold, 0-1000.
     pub overage_percent: Option<u16>,
+    /// Above which costs a strict debit or hold needs its quote.
+    pub confirm_above: Option<ConfirmAsk>,
     /// One per unit, in the order in which units are tried. Pointers into it start with `/prices/N`, or with `/price`
     /// where the request has a single `price`.
     pub prices: Vec<PriceAsk>,
@@ -428,6 +450,8 @@ pub struct ActionPatchAsk {
     pub overage: Option<String>,
     /// With `allow`: percent of the hold, 0-1000.
     pub overage_percent: Option<u16>,
+    /// Above which costs a strict debit or hold needs its quote; none inside takes it away.
+    pub confirm_above: Option<Option<ConfirmAsk>>,
 }
 
 /// `PUT /v1/catalogue`

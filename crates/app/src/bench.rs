@@ -9,6 +9,7 @@ use crate::error::AppError;
 use purser_core::amount::Scale;
 use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::command::{Debit, Grant};
+use purser_core::confirm::Thresholds;
 use purser_core::entry::{Actor, GrantKind, Usage};
 use purser_core::pricing::Model;
 use purser_core::wallet::Owner;
@@ -146,7 +147,15 @@ async fn ensure_action(app: &App) -> Result<u64, AppError> {
     let model = Model::Flat { amount: credits(1) };
     let price = Price { id: app.inner.ids.id(), unit: unit.code.clone(), valid_from: now, model };
     let (units, prices) = (vec![unit.code], vec![price]);
-    let action = Action { no, key, active: true, overage: Overage::Refuse, units, prices };
+    let action = Action {
+        no,
+        key,
+        active: true,
+        confirm_above: Thresholds::default(),
+        overage: Overage::Refuse,
+        units,
+        prices,
+    };
     let name = "Bench of the engine".to_string();
     let row = ActionRow { action, name, unit_label: None, description: None, category: None };
     let (actor, what, subject) = (Actor::WORKER, "action.create".to_string(), ACTION.to_string());

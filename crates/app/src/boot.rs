@@ -3,6 +3,7 @@
 use crate::clock::{Clock, Ids, Random, SafeClock, SystemClock, SystemRandom};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Behind, BehindParts, Engine, Funnel, FunnelParts, Live};
+use crate::history::History;
 use crate::names::NameCache;
 use crate::rate::Rate;
 use crate::refusals::Refusals;
@@ -11,7 +12,7 @@ use crate::watch::Watchers;
 use crate::{App, Inner};
 use purser_core::time::SECOND;
 use purser_store::hint::{DEADLINE, Hints, RedisOptions};
-use purser_store::{DatabaseUrl, Keeper, OpenOptions, Store, StoreError, Target, Writer};
+use purser_store::{CommitError, DatabaseUrl, Keeper, OpenOptions, Store, StoreError, Target, Writer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -218,6 +219,8 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         secrets.check(&mut writers[0])?;
         secrets
     };
+    let ids = Ids::new(clock.clone(), random.clone());
+    let ledger_id = ledger_id(&mut writers[0], &ids).map_err(refusal)?;
     for writer in &mut writers {
         let recovered = writer.recover().map_err(refusal)?;
         if recovered.entries > 0 {
@@ -262,7 +265,6 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         Behind::start(BehindParts { keeper, store, config, clock, keep_keys })
     });
     let engine = Engine::start(funnels, behind, clock.clone(), settings.queue_max, settings.batch_max);
-    let ids = Ids::new(clock.clone(), random);
     let names = NameCache::default();
     let watchers = Watchers::new(settings.streams_max);
     let looked_at = AtomicI64::new(i64::MIN / 2);
@@ -276,12 +278,38 @@ fn open(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> R
         clock,
         ids,
         secrets,
+        ledger_id,
         hints,
         watchers,
         refusals: Refusals::default(),
         looked_at,
+        rehearsals: tokio::sync::Semaphore::new(1),
+        history: History::default(),
     };
     Ok(App { inner: Arc::new(inner) })
+}
+
+/// How often the number of a database is looked for while other nodes give it one.
+const LOOKS_MAX: usize = 8;
+
+/// The number of this database, which the first start gives it.
+fn ledger_id(writer: &mut Writer, ids: &Ids) -> Result<u64, StoreError> {
+    for _ in 0..LOOKS_MAX {
+        let mut batch = writer.begin()?;
+        if let Some(id) = batch.ledger_id()? {
+            return Ok(id);
+        }
+        let given = batch.set_ledger_id(ids.number()).and_then(|()| match batch.commit() {
+            Ok(()) => Ok(()),
+            Err(CommitError::Failed(error) | CommitError::Unknown(error)) => Err(error),
+        });
+        match given {
+            // Another node was first, or this one: the next look says what the number is.
+            Ok(()) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::Busy)
 }
 
 /// The hints of this node. What its deployment is called in Redis follows from the secret key, which its nodes share.

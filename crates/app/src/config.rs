@@ -6,9 +6,10 @@
 use crate::caller::{Caller, Scope};
 use parking_lot::RwLock;
 use purser_core::catalogue::Catalogue;
+use purser_core::confirm::Thresholds;
 use purser_core::decide::Standing;
 use purser_core::gate::{Rule, Table, Unreadable};
-use purser_core::{Key, TenantNo};
+use purser_core::{Key, TenantNo, UserNo};
 use purser_store::{ActionRow, ConfigRows, UnitRow};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub struct Config {
     gate: Gate,
     keys: FxHashMap<u64, ApiKey>,
     standings: FxHashMap<TenantNo, Standing>,
+    asked_above: FxHashMap<(TenantNo, UserNo), Thresholds>,
 }
 
 /// The rules of the gate that are active, ready to be looked up in.
@@ -66,6 +68,11 @@ impl Config {
             epoch: rows.epoch,
             catalogue: Arc::new(catalogue),
             keys: keys.collect(),
+            asked_above: rows
+                .preferences
+                .into_iter()
+                .map(|row| ((row.tenant, row.user), row.confirm_above))
+                .collect(),
             standings: rows.standings.into_iter().collect(),
             gate: Gate::new(&gate_rules),
             gate_rules,
@@ -85,6 +92,16 @@ impl Config {
     /// Whether the tenant may spend.
     pub fn standing(&self, tenant: TenantNo) -> Standing {
         self.standings.get(&tenant).copied().unwrap_or_default()
+    }
+
+    /// Above which costs a user wants to be asked first; none where it never said.
+    pub fn asked_above(&self, tenant: TenantNo, user: UserNo) -> Option<&Thresholds> {
+        self.asked_above.get(&(tenant, user))
+    }
+
+    /// How many users said so.
+    pub fn users_asked(&self) -> usize {
+        self.asked_above.len()
     }
 
     /// Whether the key with this number is in force.

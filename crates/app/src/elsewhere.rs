@@ -52,12 +52,17 @@ impl CatalogueElsewhere {
         done(self.client.catalogue().await?)
     }
 
-    /// Brings it to what a file says, or only says what differs.
+    /// Brings it to what a file says, or only says what differs, with what so many last `days` of usage would have cost.
     ///
     /// # Errors
     /// When the server refuses or does not answer. To ask again is safe: what is as it should be stays.
-    pub async fn apply(&self, file: &Value, dry_run: bool) -> Result<Value, ElsewhereError> {
-        done(self.client.apply_catalogue(file, dry_run).await?)
+    pub async fn apply(
+        &self,
+        file: &Value,
+        dry_run: bool,
+        days: Option<u32>,
+    ) -> Result<Value, ElsewhereError> {
+        done(self.client.apply_catalogue(file, dry_run, days).await?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The three kinds of errors, never mixed: rejections (the business says no), faults (the machine failed), bugs (panics).
 
-use crate::view::Offer;
+use crate::view::{Offer, ToConfirm};
 use purser_core::Rejection;
 use purser_core::gate::Refusal;
 use std::time::Duration;
@@ -37,12 +37,23 @@ pub enum AppError {
     /// The gate does not let a request pass, for another reason than the ledger's.
     #[error("refused at the gate: {}", .0.code())]
     Gate(Refusal),
+    /// It costs more than may be spent without asking, and so somebody is asked: 409.
+    #[error("refused: {}", .rejection.code())]
+    Unconfirmed {
+        /// What the business says.
+        rejection: Rejection,
+        /// With what it goes on.
+        ask: Box<ToConfirm>,
+    },
     /// What is to be read does not exist (or is another tenant's, which is the same to the caller): 404.
     #[error("no such {what}")]
     NotFound {
         /// The kind of thing: becomes the code `<what>_not_found`.
         what: &'static str,
     },
+    /// The cursor of events is of another database, or ahead of this one: 410.
+    #[error("the cursor is not of this database")]
+    CursorUnknown,
     /// What is to be made exists already, with other content: 409.
     #[error("the {what} exists already")]
     Exists {

@@ -10,10 +10,13 @@ pub mod boot;
 pub mod caller;
 pub mod clock;
 pub mod config;
+mod cursor;
 pub mod database;
 pub mod elsewhere;
 pub mod engine;
 pub mod error;
+pub mod gate_log;
+mod history;
 pub mod litellm;
 mod metrics;
 mod names;
@@ -33,6 +36,7 @@ use crate::clock::{Ids, SafeClock};
 use crate::config::{Config, SharedConfig};
 use crate::engine::{Engine, Live};
 use crate::error::AppError;
+use crate::history::History;
 use crate::names::NameCache;
 use crate::refusals::Refusals;
 use crate::secret::Secrets;
@@ -61,11 +65,16 @@ struct Inner {
     clock: SafeClock,
     ids: Ids,
     secrets: Secrets,
+    /// Which database this is.
+    ledger_id: u64,
     hints: Hints,
     watchers: Watchers,
     refusals: Refusals,
     /// When the configuration was last looked at because somebody was unknown.
     looked_at: AtomicI64,
+    /// Lets one rehearsal of prices run at a time.
+    rehearsals: tokio::sync::Semaphore,
+    history: History,
 }
 
 /// How often the database is asked because of callers that this node does not know, at the most, in microseconds.
@@ -172,7 +181,7 @@ impl App {
     /// Finishes what was accepted, refuses what is new, writes what is in memory only, closes the database.
     pub async fn shutdown(&self) {
         self.end_streams();
-        self.write_refusals().await;
+        self.write_last_refusals().await;
         let engine = self.inner.engine.clone();
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
             tracing::error!(

@@ -10,7 +10,7 @@ use crate::error::AppError;
 use crate::names::Named;
 use crate::parse::field;
 use crate::signed::{Content, Parts};
-use crate::view::{Offer, QuoteView};
+use crate::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::command::{Promise, Quote};
 use purser_core::entry::{Charge, Usage};
@@ -77,9 +77,27 @@ struct Terms {
 impl App {
     /// A promise of what this request would be charged now; none where no price says so.
     pub(crate) fn promise(&self, subject: &Subject<'_>, charge: &Charge, unit: &Unit) -> Option<QuoteView> {
+        Some(self.short(subject, (charge.price?, charge.used_before), &unit.code, charge.cost))
+    }
+
+    /// The quote with which a request goes on that was refused for lack of a confirmation; none where the refusal is another one.
+    pub(crate) fn confirming(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<QuoteView> {
+        let Rejection::ConfirmationRequired { required, unit, price, used_before, .. } = rejection else {
+            return None;
+        };
+        price.map(|price| self.short(subject, (price, *used_before), unit, *required))
+    }
+
+    /// A promise for as long as somebody looks at it.
+    fn short(
+        &self,
+        subject: &Subject<'_>,
+        (price, used_before): (PriceId, Option<Quantity>),
+        unit: &Key,
+        amount: Amount,
+    ) -> QuoteView {
         let (id, expires_at) = (self.inner.ids.id(), self.now().plus(LIFE));
-        let (unit, amount, used_before) = (unit.code.clone(), charge.cost, charge.used_before);
-        Some(self.sign(subject, &Terms { id, price: charge.price?, unit, amount, expires_at, used_before }))
+        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, used_before })
     }
 
     /// What was refused for lack of credits, to be kept until there are some. A promise that came with the request is
@@ -119,6 +137,12 @@ impl App {
         };
         let token = self.inner.secrets.seal("quote", content.bytes());
         QuoteView { token, expires_at: terms.expires_at }
+    }
+
+    /// The amount that a quote of ours promises, for whatever request it was given.
+    pub(crate) fn promised_amount(&self, token: &str) -> Option<Amount> {
+        let content = self.inner.secrets.open("quote", token)?;
+        read(&content).map(|(_, promise)| promise.amount)
     }
 
     /// What the quote that came with a request is worth. Whether it is honoured is the rule book's to say.
@@ -169,12 +193,54 @@ impl App {
         Some(format!("{}/topup/{token}", self.inner.settings.public_url))
     }
 
+    /// How a request goes on that was refused because somebody is to be asked first: with this quote, which ends when the
+    /// link does. None where the refusal is another one.
+    fn to_confirm(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<ToConfirm> {
+        let Rejection::ConfirmationRequired { required, unit, .. } = rejection else { return None };
+        let counted = self.catalogue().unit(unit).cloned()?;
+        let quote = self.confirming(subject, rejection);
+        let expires_at = quote.as_ref().map_or_else(|| self.now().plus(LIFE), |quote| quote.expires_at);
+        let Named { tenant, user } = subject.named;
+        let content = Content::default()
+            .fixed(&[VERSION])
+            .fixed(&self.inner.ids.id().to_bytes())
+            .fixed(&expires_at.0.to_be_bytes())
+            .option(tenant.as_ref().map(|key| key.as_str().as_bytes()))
+            .part(user.as_str().as_bytes())
+            .part(subject.action.key.as_str().as_bytes())
+            .part(unit.as_str().as_bytes())
+            .part(counted.render(*required).as_bytes())
+            .option(subject.return_url.map(str::as_bytes));
+        let token = self.inner.secrets.seal("confirm", content.bytes());
+        Some(ToConfirm { quote, confirm_url: format!("{}/confirm/{token}", self.inner.settings.public_url) })
+    }
+
+    /// What a link for a confirmation says; none when it is not one of ours.
+    pub fn confirm_link(&self, token: &str) -> Option<ConfirmLink> {
+        let content = self.inner.secrets.open("confirm", token)?;
+        let mut parts = Parts(&content);
+        let [VERSION] = parts.fixed()? else { return None };
+        Some(ConfirmLink {
+            id: Id::from_bytes(parts.fixed()?),
+            expires_at: Timestamp(i64::from_be_bytes(parts.fixed()?)),
+            tenant: parts.text_option()?,
+            user: parts.text()?,
+            action: parts.text()?,
+            unit: parts.text()?,
+            cost: parts.text()?,
+            return_url: parts.text_option()?,
+        })
+    }
+
     /// The same refusal with what can be done about it.
     pub(crate) fn with_offer(&self, subject: &Subject<'_>, error: AppError) -> AppError {
         match error {
             AppError::Rejected(rejection) => match self.offer(subject, &rejection) {
                 Some(offer) => AppError::OutOfCredit { rejection, offer: Box::new(offer) },
-                None => AppError::Rejected(rejection),
+                None => match self.to_confirm(subject, &rejection) {
+                    Some(ask) => AppError::Unconfirmed { rejection, ask: Box::new(ask) },
+                    None => AppError::Rejected(rejection),
+                },
             },
             error => error,
         }
@@ -256,6 +322,27 @@ pub struct TopupLink {
     pub available: String,
     /// What was missing, debt included.
     pub shortfall: String,
+    /// Where to go back to, on one of the sites in the settings.
+    pub return_url: Option<String>,
+}
+
+/// What a link for a confirmation says: who is about to spend how much on what, and where to go back to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfirmLink {
+    /// Names the link.
+    pub id: Id,
+    /// From this instant it is of no use, as its quote.
+    pub expires_at: Timestamp,
+    /// The tenant's key; none for a personal tenant.
+    pub tenant: Option<String>,
+    /// The user's key.
+    pub user: String,
+    /// The action's key.
+    pub action: String,
+    /// The unit's code.
+    pub unit: String,
+    /// What the action costs.
+    pub cost: String,
     /// Where to go back to, on one of the sites in the settings.
     pub return_url: Option<String>,
 }

@@ -1,16 +1,18 @@
 //! How often the rule book refuses a strict debit or a hold: counted in memory, written each minute and when the node stops.
 //!
 //! A refusal leaves no trace in the ledger, so this is all that is known of it. It is a hint for people and decides nothing: what
-//! a node counted within its last minute is lost when it dies, and beyond [`COUNTED_MAX`] different ones nothing is counted.
+//! a node counted within its last minute is lost when it dies, beyond [`COUNTED_MAX`] different ones nothing is counted, and what
+//! may have been written (its commit was not answered) is not written again.
 
 use crate::App;
 use crate::error::AppError;
 use metrics::counter;
 use parking_lot::Mutex;
 use purser_core::time::SECOND;
-use purser_core::{TenantNo, Timestamp};
+use purser_core::{Rejection, TenantNo, Timestamp};
 use purser_store::RefusalKey;
 use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,8 +20,10 @@ use std::time::Duration;
 const QUARTER: i64 = 900 * SECOND;
 /// Different refusals that are counted until they are written.
 const COUNTED_MAX: usize = 50_000;
-/// Rows written in one transaction.
-const WRITTEN_MAX: usize = 500;
+/// Rows written in one transaction: few, as debits wait for the writer meanwhile.
+const WRITTEN_MAX: usize = 50;
+/// How long a node that stops writes them.
+const AT_STOP: Duration = Duration::from_secs(2);
 /// How often they are written.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -30,6 +34,17 @@ type Counted = RefusalKey<&'static str>;
 #[derive(Default)]
 pub(crate) struct Refusals {
     counts: Mutex<FxHashMap<Counted, u64>>,
+    /// Held from taking counts until they are written or back, so that whoever stops does not miss what is on its way.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Written {
+    Yes,
+    No,
+    /// Perhaps: what is written twice would be a lie, what is lost is only less.
+    Unknown,
 }
 
 impl Refusals {
@@ -49,6 +64,24 @@ impl Refusals {
         counts.sort_unstable();
         counts
     }
+
+    /// Writes what was counted, a few rows at a time, until that fails once; then the rest is kept for the next time.
+    async fn write<W: Future<Output = Written>>(&self, mut write: impl FnMut(Vec<(Counted, u64)>) -> W) {
+        let _alone = self.writing.lock().await;
+        let counts = self.take();
+        let mut parts = counts.chunks(WRITTEN_MAX);
+        while let Some(part) = parts.next() {
+            let written = write(part.to_vec()).await;
+            if written == Written::Yes {
+                continue;
+            }
+            let again = if written == Written::No { part } else { &[] };
+            let kept: usize =
+                again.iter().chain(parts.flatten()).map(|(key, refused)| self.add(*key, *refused)).count();
+            tracing::warn!(kept, unknown = part.len() - again.len(), "counts of refusals were not written");
+            return;
+        }
+    }
 }
 
 /// The start of the quarter of an hour that an instant lies in.
@@ -57,27 +90,43 @@ pub(crate) fn quarter_of(at: Timestamp) -> Timestamp {
 }
 
 impl App {
-    /// Counts a strict debit or hold that was not made, if it was refused: faults of the machine and malformed requests are not.
+    /// Counts a strict debit or hold that was not made, if it was refused for what it would do: faults of the machine are not
+    /// counted, nor requests that are malformed or misuse a key.
     pub(crate) fn note_refusal(&self, tenant: TenantNo, action: u64, error: &AppError) {
         let (AppError::Rejected(rejection) | AppError::OutOfCredit { rejection, .. }) = error else { return };
+        if matches!(rejection, Rejection::IdempotencyConflict | Rejection::UsageInvalid { .. }) {
+            return;
+        }
         let key = RefusalKey { tenant, quarter: quarter_of(self.now()), action, code: rejection.code() };
         self.inner.refusals.add(key, 1);
     }
 
     /// Writes what was refused since it was last called. What cannot be written now is kept for the next time.
     pub async fn write_refusals(&self) {
-        let counts = self.inner.refusals.take();
-        for part in counts.chunks(WRITTEN_MAX) {
-            let rows = part.to_vec();
-            let change = move |batch: &mut purser_store::Batch<'_>| Ok((batch.add_refusals(&rows)?, false));
-            if let Err(error) = self.inner.engine.change(change).await {
-                tracing::warn!(
-                    ?error,
-                    rows = part.len(),
-                    "counts of refusals were not written; they are kept"
-                );
-                part.iter().for_each(|(key, refused)| self.inner.refusals.add(*key, *refused));
-            }
+        self.inner.refusals.write(|rows| self.write_some(rows)).await;
+    }
+
+    /// The same for a node that stops, which waits for it as long as it may.
+    pub(crate) async fn write_last_refusals(&self) {
+        if tokio::time::timeout(AT_STOP, self.write_refusals()).await.is_err() {
+            tracing::warn!("counts of refusals were not written in time; they are lost");
+        }
+    }
+
+    async fn write_some(&self, rows: Vec<(Counted, u64)>) -> Written {
+        let said = Arc::new(AtomicBool::new(false));
+        let to_commit = said.clone();
+        let change = move |batch: &mut purser_store::Batch<'_>| {
+            to_commit.store(false, Ordering::Release);
+            batch.add_refusals(&rows)?;
+            // From here on only the commit can fail, of which it may be unknown whether it was kept.
+            to_commit.store(true, Ordering::Release);
+            Ok(((), false))
+        };
+        match self.inner.engine.change(change).await {
+            Ok(()) => Written::Yes,
+            Err(_) if said.load(Ordering::Acquire) => Written::Unknown,
+            Err(_) => Written::No,
         }
     }
 
@@ -111,6 +160,52 @@ mod tests {
     fn a_quarter_begins_on_the_hour_and_every_fifteen_minutes_after() {
         let at = |minute: i64| quarter_of(Timestamp(minute * 60 * SECOND + 7)).0 / (60 * SECOND);
         assert_eq!([0, 14, 15, 59, 60, -1].map(at), [0, 0, 15, 45, 60, -15]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_written_is_kept_and_what_may_have_been_is_not_written_again() {
+        let rows = WRITTEN_MAX as u64;
+        for (second, kept) in [(Written::Yes, 0), (Written::No, 2 * rows + 1), (Written::Unknown, rows + 1)] {
+            let refusals = Refusals::default();
+            (0..3 * rows + 1).for_each(|action| refusals.add(key(action), 1));
+            let mut asked = 0;
+            let write = |part: Vec<(Counted, u64)>| {
+                assert!(part.len() <= WRITTEN_MAX);
+                asked += 1;
+                std::future::ready(if asked == 2 { second } else { Written::Yes })
+            };
+            refusals.write(write).await;
+            assert_eq!(asked, if second == Written::Yes { 4 } else { 2 }, "it ends at the first that fails");
+            assert_eq!(refusals.take().len() as u64, kept, "{second:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_writes_at_the_end_waits_for_what_is_on_its_way() {
+        let refusals = Arc::new(Refusals::default());
+        refusals.add(key(1), 1);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (asked, first) = tokio::sync::oneshot::channel();
+        let (mut asked, mut answered) = (Some(asked), Some(answered));
+        let minute = refusals.clone();
+        let minute = tokio::spawn(async move {
+            let write = |_| {
+                asked.take().expect("one part").send(()).expect("somebody waits");
+                let answered = answered.take().expect("one part");
+                async move { answered.await.expect("an answer") }
+            };
+            minute.write(write).await;
+        });
+        first.await.expect("the counts are taken");
+        let mut seen = Vec::new();
+        let last = refusals.write(|part| {
+            seen.extend(part);
+            std::future::ready(Written::Yes)
+        });
+        let answering = async { answer.send(Written::No).expect("it waits") };
+        tokio::join!(last, answering);
+        minute.await.expect("it ended");
+        assert_eq!(seen, [(key(1), 1)], "what the first could not write, the last wrote");
     }
 
     #[test]

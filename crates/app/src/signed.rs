@@ -1,7 +1,8 @@
 //! Tokens that only this deployment can make: what quotes and links carry, in the open, with a keyed digest behind it.
 //!
 //! A token is made with the newest secret key and accepted under any, so a key can be replaced while tokens are about.
-//! What a token says is for `quote.rs` and `link.rs`; who reads one learns what is in it, so it holds no secrets.
+//! What a token says is for `quote.rs` and `link.rs`; who reads one learns what is in it, so it holds no secrets. What nobody
+//! is to learn is concealed: the same token, with its content encrypted.
 
 use crate::secret::Secrets;
 use subtle::ConstantTimeEq;
@@ -10,6 +11,8 @@ use subtle::ConstantTimeEq;
 const TOKEN_MAX: usize = 8_192;
 /// Bytes of the digest.
 const SEAL: usize = 32;
+/// Bytes that make each concealed token another one.
+const NONCE: usize = 16;
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl Secrets {
@@ -23,13 +26,44 @@ impl Secrets {
 
     /// What a token of this purpose carries; none when it is not one of ours, exactly as it was made.
     pub(crate) fn open(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
+        self.opened(purpose, token).map(|(_, content)| content)
+    }
+
+    /// The same, and which of the keys it was made with.
+    fn opened(&self, purpose: &str, token: &str) -> Option<(usize, Vec<u8>)> {
         let mut content = decode(token)?;
         let seal = content.split_off(content.len().checked_sub(SEAL)?);
         // Every key is tried, and each compared to the end.
-        let sealed = |key: [u8; 32]| blake3::keyed_hash(&key, &content).as_bytes().ct_eq(&seal);
-        let ours = self.derive(purpose).fold(subtle::Choice::from(0), |known, key| known | sealed(key));
-        bool::from(ours).then_some(content)
+        let sealed = |key: [u8; 32]| bool::from(blake3::keyed_hash(&key, &content).as_bytes().ct_eq(&seal));
+        let ours: Vec<bool> = self.derive(purpose).map(sealed).collect();
+        Some((ours.iter().position(|ours| *ours)?, content))
     }
+
+    /// A token of this purpose of which nobody else learns more than how long it is. The nonce is used once.
+    pub(crate) fn conceal(&self, purpose: &str, nonce: [u8; NONCE], content: &[u8]) -> String {
+        let key = self.derive(&streamed(purpose)).next().expect("there is at least one key");
+        self.seal(purpose, &[&nonce, &crossed(&key, &nonce, content)[..]].concat())
+    }
+
+    /// What a concealed token of this purpose carries; none when it is not one of ours.
+    pub(crate) fn reveal(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
+        let (which, content) = self.opened(purpose, token)?;
+        let (nonce, content) = content.split_first_chunk::<NONCE>()?;
+        let key = self.derive(&streamed(purpose)).nth(which)?;
+        Some(crossed(&key, nonce, content))
+    }
+}
+
+/// The purpose of the key that encrypts, which is not the one that seals.
+fn streamed(purpose: &str) -> String {
+    format!("{purpose} stream")
+}
+
+/// The content under a stream that key and nonce give; twice is back again.
+fn crossed(key: &[u8; 32], nonce: &[u8; NONCE], content: &[u8]) -> Vec<u8> {
+    let mut stream = vec![0; content.len()];
+    blake3::Hasher::new_keyed(key).update(nonce).finalize_xof().fill(&mut stream);
+    content.iter().zip(stream).map(|(byte, key)| byte ^ key).collect()
 }
 
 /// Base64 for URLs, without padding.
@@ -160,6 +194,26 @@ mod tests {
         assert!(both.open("test", &token).is_some());
         assert!(new.open("test", &token).is_none());
         assert!(new.open("test", &both.seal("test", b"x")).is_some());
+    }
+
+    #[test]
+    fn what_is_concealed_shows_nothing_and_comes_back_under_the_keys_it_may() {
+        let (old, both, new) = (secrets(&[1]), secrets(&[2, 1]), secrets(&[2]));
+        let content =
+            b"a head that nobody is to see, longer than one block of the stream is: 0123456789abcdef";
+        let tokens: Vec<String> = (0..2).map(|nonce| old.conceal("test", [nonce; NONCE], content)).collect();
+        let bytes: Vec<Vec<u8>> = tokens.iter().map(|token| decode(token).expect("a token")).collect();
+        for bytes in &bytes {
+            assert!(bytes.windows(4).all(|seen| !content.windows(4).any(|said| said == seen)));
+        }
+        // What two of the same content have in common by chance only.
+        assert!(bytes[0].windows(4).all(|one| !bytes[1].windows(4).any(|other| one == other)));
+        for token in &tokens {
+            assert_eq!(old.reveal("test", token).as_deref(), Some(&content[..]));
+            assert_eq!(both.reveal("test", token).as_deref(), Some(&content[..]));
+            assert_eq!((new.reveal("test", token), old.reveal("other", token)), (None, None));
+        }
+        assert_eq!(old.reveal("test", &old.seal("test", b"too short")), None);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Preflight {
     pub available_after: Amount,
     /// What is missing, debt included.
     pub shortfall: Option<Amount>,
+    /// Whether it costs more than may be spent without asking: a debit needs the quote then.
+    pub confirmation_required: bool,
     /// A promise of the cost, where a debit would be made or only credits are missing.
     pub quote: Option<QuoteView>,
     /// Where credits can be bought, when they are missing.
@@ -75,6 +77,15 @@ pub struct Offer {
     pub quote: Option<QuoteView>,
     /// Where credits can be bought.
     pub topup_url: String,
+}
+
+/// What lets a request go on that somebody has to be asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToConfirm {
+    /// Says that somebody was asked, and locks the cost; none where no price version says it.
+    pub quote: Option<QuoteView>,
+    /// The page that tells whoever is asked what it is about.
+    pub confirm_url: String,
 }
 
 /// A wallet as lists and reads show it.
@@ -235,6 +246,17 @@ pub struct GrantView {
     pub reference: Option<String>,
 }
 
+/// What a user prefers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreferencesView {
+    /// The tenant's key; none for a personal tenant.
+    pub tenant: Option<Key>,
+    /// The user's key.
+    pub user: Key,
+    /// Above which costs it wants to be asked first.
+    pub confirm_above: purser_core::confirm::Thresholds,
+}
+
 /// A unit with its name.
 #[derive(Clone, Debug)]
 pub struct UnitView {
@@ -292,6 +314,86 @@ pub struct CatalogueDiff {
     pub scheduled_not_in_file: Vec<(Key, Key, Timestamp)>,
     /// The units in which the prices are counted.
     pub catalogue: purser_core::catalogue::Catalogue,
+    /// What the usage of the last days would have cost, where that was asked for.
+    pub usage: Option<Rehearsal>,
+}
+
+/// What a new price would be, and would have done.
+#[derive(Clone, Debug)]
+pub struct PriceRehearsed {
+    /// The version in force in its unit.
+    pub before: Option<Price>,
+    /// The proposed one.
+    pub after: Price,
+    /// What the usage of the last days would have cost.
+    pub usage: Rehearsal,
+}
+
+/// What the usage of the last days would have cost at proposed prices.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// How many days were asked for.
+    pub days: u32,
+    /// What was recorded from here on is in it.
+    pub from: Timestamp,
+    /// And up to here.
+    pub until: Timestamp,
+    /// Whether there is more behind that was not looked at.
+    pub truncated: bool,
+    /// Debits at a price of the tenant's own, which stay as they were.
+    pub own_price: u64,
+    /// Captures whose amount was stated, which stay as they were.
+    pub stated_amount: u64,
+    /// Debits whose usage does not fit the proposed price: they would be refused, and count as they were.
+    pub not_priceable: u64,
+    /// The sums of each unit, by code.
+    pub units: Vec<UsageSums>,
+}
+
+/// What was charged in one unit for actions whose price changes, and what would have been.
+#[derive(Clone, Debug)]
+pub struct UsageSums {
+    /// The unit.
+    pub unit: Unit,
+    /// All of it.
+    pub sum: UsageSum,
+    /// By action, by key.
+    pub by_action: Vec<UsageOfAction>,
+    /// The tenants for whom most changes, first those.
+    pub by_tenant: Vec<UsageOfTenant>,
+}
+
+/// What was charged, and what would have been.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UsageSum {
+    /// How many debits and captures.
+    pub debits: u64,
+    /// What they cost.
+    pub before: Amount,
+    /// What they would have cost.
+    pub after: Amount,
+    /// How much more that is.
+    pub difference: Amount,
+}
+
+/// One action's part.
+#[derive(Clone, Debug)]
+pub struct UsageOfAction {
+    /// The action.
+    pub action: Key,
+    /// Its sum.
+    pub sum: UsageSum,
+}
+
+/// One tenant's part.
+#[derive(Clone, Debug)]
+pub struct UsageOfTenant {
+    /// Its key; none for a personal tenant, and where it was erased.
+    pub tenant: Option<Key>,
+    /// The user whose personal tenant it is.
+    pub user: Option<Key>,
+    /// Its sum.
+    pub sum: UsageSum,
 }
 
 /// What happens to an action.
@@ -334,6 +436,8 @@ pub struct Events {
     pub data: Vec<EventView>,
     /// Asks for what follows; there is always one.
     pub next_cursor: String,
+    /// Whether more was there already.
+    pub more: bool,
 }
 
 /// How often something was refused, with the action's key.

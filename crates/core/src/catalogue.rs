@@ -4,6 +4,7 @@
 //! is given. Versions are never edited once made; a debit names the version it used.
 
 use crate::amount::{Amount, Scale};
+use crate::confirm::Thresholds;
 use crate::id::{PriceId, TenantNo};
 use crate::key::Key;
 use crate::limit::Limit;
@@ -75,6 +76,8 @@ pub struct Action {
     pub active: bool,
     /// What captures may take beyond the hold.
     pub overage: Overage,
+    /// Above which cost a strict debit or hold is asked for its quote first.
+    pub confirm_above: Thresholds,
     /// The units it is paid in, in the order they are tried.
     pub units: Vec<Key>,
     /// All versions, by unit in no order, by `valid_from` ascending within a unit.

@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod chain;
 pub mod codec;
 pub mod command;
+pub mod confirm;
 pub mod counter;
 pub mod decide;
 pub mod entry;

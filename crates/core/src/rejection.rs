@@ -4,7 +4,7 @@
 //! the same call may succeed later. Faults (the machine failed) and bugs never take this type.
 
 use crate::amount::{Amount, Quantity};
-use crate::id::{Id, PriceId};
+use crate::id::{Id, PriceId, WalletId};
 use crate::key::Key;
 use crate::time::Timestamp;
 use crate::wallet::HoldState;
@@ -137,6 +137,21 @@ pub enum Rejection {
         /// When its next period begins.
         resets_at: Timestamp,
     },
+    /// It costs more than may be spent without asking, and no quote says that somebody was asked.
+    ConfirmationRequired {
+        /// What it costs.
+        required: Amount,
+        /// What may be spent without asking: the lower of the action's and the user's threshold.
+        above: Amount,
+        /// The unit both are counted in.
+        unit: Key,
+        /// The price version that `required` is the cost of.
+        price: Option<PriceId>,
+        /// Where the price is metered, what its counter said.
+        used_before: Option<Quantity>,
+        /// The wallet that would pay.
+        wallet: WalletId,
+    },
 }
 
 impl Rejection {
@@ -173,6 +188,7 @@ impl Rejection {
             Rejection::CauseRepeated => "cause_repeated",
             Rejection::InsufficientCredits { .. } => "insufficient_credits",
             Rejection::LimitReached { .. } => "limit_reached",
+            Rejection::ConfirmationRequired { .. } => "confirmation_required",
         }
     }
 
@@ -207,7 +223,8 @@ impl Rejection {
             | Rejection::HoldLifeExceeded
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
-            | Rejection::CauseRepeated => 409,
+            | Rejection::CauseRepeated
+            | Rejection::ConfirmationRequired { .. } => 409,
             Rejection::InsufficientCredits { .. } => 402,
         }
     }

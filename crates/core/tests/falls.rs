@@ -39,6 +39,7 @@ impl Tale {
             key: Key::parse("piece").expect("a key"),
             active: true,
             overage: Overage::Refuse,
+            confirm_above: Default::default(),
             units: vec![credit.code.clone()],
             prices: vec![price],
         };

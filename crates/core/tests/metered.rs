@@ -53,6 +53,7 @@ impl Day {
             key: Key::parse("scan").expect("a key"),
             active: true,
             overage: Overage::Refuse,
+            confirm_above: Default::default(),
             units: vec![unit.code.clone()],
             prices: vec![price],
         };

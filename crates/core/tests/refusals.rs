@@ -12,6 +12,7 @@ use play::play;
 use purser_core::catalogue::{Action, Overage, Price};
 use purser_core::catalogue::{Catalogue, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, Promise, Quote, Reverse};
+use purser_core::confirm::Thresholds;
 use purser_core::counter::Period;
 use purser_core::decide::{ALLOCATIONS_MAX, Standing};
 use purser_core::entry::{Actor, GrantKind, LotTerms};
@@ -296,6 +297,7 @@ fn ask(wallets: Vec<Wallet>, movement: Movement) -> Result<(), &'static str> {
     let mut state = State {
         catalogue: &catalogue,
         standing: Standing::Active,
+        confirm_above: None,
         wallets,
         history: Vec::new(),
         counters: Vec::new(),
@@ -381,6 +383,7 @@ fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
         "cause_repeated",
         "insufficient_credits",
         "limit_reached",
+        "confirmation_required",
     ];
     let missing: Vec<_> = codes.into_iter().filter(|code| !told(code)).collect();
     assert!(missing.is_empty(), "no script tells {missing:?}");
@@ -388,7 +391,7 @@ fn every_code_that_the_rule_book_answers_is_told_by_a_script() {
 
 /// Asks for a debit of an action that costs 5 now, of a wallet with so much, at the instant 1,000,000.
 fn quoted(standing: Standing, has: usize, settle: bool, quote: Quote) -> Result<Decision, Rejection> {
-    limited(None, standing, has, settle, quote)
+    decided_for(None, standing, has, settle, Some(quote), [None, None])
 }
 
 /// The same where no more than this may be spent in a month.
@@ -399,6 +402,32 @@ fn limited(
     settle: bool,
     quote: Quote,
 ) -> Result<Decision, Rejection> {
+    decided_for(most, standing, has, settle, Some(quote), [None, None])
+}
+
+/// The same with or without a quote, where the action and the user say above how much is asked.
+fn asked(
+    standing: Standing,
+    has: usize,
+    settle: bool,
+    quote: Option<Quote>,
+    above: [Option<i64>; 2],
+) -> Result<Decision, Rejection> {
+    decided_for(None, standing, has, settle, quote, above)
+}
+
+fn decided_for(
+    most: Option<i64>,
+    standing: Standing,
+    has: usize,
+    settle: bool,
+    quote: Option<Quote>,
+    above: [Option<i64>; 2],
+) -> Result<Decision, Rejection> {
+    let thresholds = |above: Option<i64>| -> Thresholds {
+        above.into_iter().map(|above| (Unit::credit().code, Amount(above))).collect()
+    };
+    let [of_action, of_user] = above.map(thresholds);
     let credit = Unit::credit().code;
     let price = |id: u128, at, amount| Price {
         id: Id(id),
@@ -410,6 +439,7 @@ fn limited(
         no: 1,
         key: Key::parse("scan").expect("a key"),
         active: true,
+        confirm_above: of_action,
         overage: Overage::Refuse,
         units: vec![credit.clone()],
         prices: vec![price(70, 0, 3), price(71, 500, 5)],
@@ -424,14 +454,8 @@ fn limited(
         period: Period::Month,
     });
     let catalogue = Catalogue::new([], [action]).with_limits(limit);
-    let debit = Debit {
-        action: 1,
-        usage: Usage::Quantity(Quantity::ONE),
-        unit: None,
-        wallet: None,
-        settle,
-        quote: Some(quote),
-    };
+    let debit =
+        Debit { action: 1, usage: Usage::Quantity(Quantity::ONE), unit: None, wallet: None, settle, quote };
     let now = Timestamp(1_000_000);
     let command = Command {
         id: Id::new(1, 1),
@@ -445,6 +469,7 @@ fn limited(
     let mut state = State {
         catalogue: &catalogue,
         standing,
+        confirm_above: Some(&of_user),
         wallets: vec![crumbs(has)],
         history: Vec::new(),
         counters: Vec::new(),
@@ -510,4 +535,60 @@ fn a_limit_is_refused_after_a_bad_quote_and_before_the_lack_of_credits() {
     let month = Period::Month.around(Timestamp(1_000_000));
     let key = CounterKey { tenant: TenantNo(1), subject: Id(0), rule: Id(8), period_start: month.from };
     assert_eq!(decision.counts, [(key, 3)]);
+}
+
+#[test]
+fn what_costs_more_than_may_be_spent_without_asking_is_asked_for_its_quote() {
+    let story = "grant 1100 · call work 500 · call work 501 · ask_above 3 · debit 3 · debit 4 · hold 4 · \
+         hold 3 · extend h1 to 4 · capture h1 4 · settle 4";
+    assert_snapshot!(play(story), @r"
+    grant 1100     -> 1100 left
+    call work 500  -> 600 left
+    call work 501  -> confirmation_required (needs 501, asked above 500)
+    ask_above 3    -> 600 left
+    debit 3        -> 597 left
+    debit 4        -> confirmation_required (needs 4, asked above 3)
+    hold 4         -> confirmation_required (needs 4, asked above 3)
+    hold 3         -> 594 left, held 3
+    extend h1 to 4 -> 593 left, held 4
+    capture h1 4   -> 593 left
+    settle 4       -> 589 left
+    ");
+}
+
+#[test]
+fn the_lower_of_the_two_thresholds_counts_and_the_cost_has_to_be_above_it() {
+    let code = |above| {
+        let decided = asked(Standing::Active, 10, false, None, above);
+        decided.map(drop).map_err(|rejection| rejection.code())
+    };
+    let refused = Err("confirmation_required");
+    assert_eq!(code([None, None]), Ok(()));
+    assert_eq!(code([Some(5), None]), Ok(()));
+    assert_eq!(code([None, Some(5)]), Ok(()));
+    assert_eq!(code([Some(4), None]), refused);
+    assert_eq!(code([None, Some(4)]), refused);
+    assert_eq!(code([Some(4), Some(9)]), refused);
+    assert_eq!(code([Some(9), Some(4)]), refused);
+    let rejection =
+        asked(Standing::Active, 10, false, None, [Some(4), Some(2)]).expect_err("5 is more than 2");
+    let Rejection::ConfirmationRequired { required, above, price, wallet, .. } = rejection else {
+        panic!("{rejection:?}")
+    };
+    assert_eq!((required, above, price), (Amount(5), Amount(2), Some(Id(71))));
+    assert_eq!(wallet, crumbs(1).key.id);
+}
+
+#[test]
+fn a_confirmation_is_asked_for_last_and_not_of_what_brings_its_quote_or_is_done_already() {
+    let code = |standing, has, settle, quote| {
+        let decided = asked(standing, has, settle, quote, [Some(0), Some(0)]);
+        decided.map(drop).map_err(|rejection| rejection.code())
+    };
+    assert_eq!(code(Standing::Suspended, 10, false, None), Err("tenant_suspended"));
+    assert_eq!(code(Standing::Active, 10, false, Some(Quote::Invalid)), Err("quote_invalid"));
+    assert_eq!(code(Standing::Active, 4, false, None), Err("insufficient_credits"));
+    assert_eq!(code(Standing::Active, 5, false, None), Err("confirmation_required"));
+    assert_eq!(code(Standing::Active, 5, false, Some(Quote::Promise(promise()))), Ok(()));
+    assert_eq!(code(Standing::Active, 5, true, None), Ok(()));
 }

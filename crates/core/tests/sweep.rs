@@ -7,6 +7,7 @@ mod world;
 
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement, PlaceHold};
+use purser_core::confirm::Thresholds;
 use purser_core::decide::{DUE_MAX, project};
 use purser_core::entry::{Actor, GrantKind, Usage};
 use purser_core::pricing::Model;
@@ -28,6 +29,7 @@ fn world() -> World {
         no: 1,
         key: Key::parse("scan").expect("a valid key"),
         active: true,
+        confirm_above: Thresholds::default(),
         overage: Overage::Debt,
         units: vec![Unit::credit().code],
         prices: vec![price],

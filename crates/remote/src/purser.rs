@@ -131,6 +131,51 @@ impl Price {
     }
 }
 
+/// `POST /v1/gate/outcomes`
+#[derive(Clone, Debug, Serialize)]
+pub struct GateOutcome {
+    /// The proxy's name for the request.
+    pub request_id: String,
+    /// The host it was sent to.
+    pub host: String,
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub uri: String,
+    /// What was in the header that names the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What was in the header that names the tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The status that the client got.
+    pub status: u16,
+    /// `deb_…`, where it was charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debit: Option<String>,
+    /// RFC 3339.
+    pub occurred_at: String,
+}
+
+/// What was done about an outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateOutcomeDone {
+    /// There was nothing to do.
+    Nothing,
+    /// A debit was given back.
+    Refunded,
+    /// A request was charged.
+    Settled,
+}
+
+/// The answer to an outcome, as far as it is used.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GateAnswer {
+    /// What was done.
+    pub done: GateOutcomeDone,
+}
+
 /// What a problem document says.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Problem {
@@ -237,6 +282,17 @@ impl PurserClient {
         answered(&self.http.post("/v1/actions", json(action), None).await?)
     }
 
+    /// Tells what became of a request that passed the gate.
+    ///
+    /// # Errors
+    /// When there is no answer; a refusal is one.
+    pub async fn tell_gate_outcome(
+        &self,
+        outcome: &GateOutcome,
+    ) -> Result<Answered<GateAnswer>, RemoteError> {
+        answered(&self.http.post("/v1/gate/outcomes", json(outcome), None).await?)
+    }
+
     /// The whole catalogue, as [`PurserClient::apply_catalogue`] takes it.
     ///
     /// # Errors
@@ -253,9 +309,14 @@ impl PurserClient {
         &self,
         catalogue: &serde_json::Value,
         dry_run: bool,
+        days: Option<u32>,
     ) -> Result<Answered<serde_json::Value>, RemoteError> {
-        let path = if dry_run { "/v1/catalogue?dry_run=true" } else { "/v1/catalogue" };
-        answered(&self.http.put(path, json(catalogue)).await?)
+        let path = match (dry_run, days) {
+            (false, _) => "/v1/catalogue".to_string(),
+            (true, None) => "/v1/catalogue?dry_run=true".to_string(),
+            (true, Some(days)) => format!("/v1/catalogue?dry_run=true&days={days}"),
+        };
+        answered(&self.http.put(&path, json(catalogue)).await?)
     }
 
     /// All actions, by key.

@@ -217,20 +217,40 @@ fn a_trace_charged_by_an_imported_price_list_costs_what_another_arithmetic_says(
     let rows: Vec<&str> = rows.lines().collect();
     // Millionths of a credit for ten tokens: dollars a million × 1.3 × 100 × 10. In: 0.15 and 2.5, out: 0.6 and 10.
     let models = [("llm:gpt-4o-mini", 195, 780), ("llm:gpt-4o", 3_250, 13_000)];
+    let credits = |millionths: u64| {
+        let shown = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+        shown.trim_end_matches('0').to_string()
+    };
+    let mut doubled = Vec::new();
     for (part, (model, input, output)) in rows.chunks(1_000).zip(models) {
         let tokens = |row: &str, column: usize| {
             row.split(',').nth(column).and_then(|text| text.trim().parse::<u64>().ok()).expect("tokens")
         };
         let cost = |row: &&str| (tokens(row, 1) * input + tokens(row, 2) * output).div_ceil(10);
         let sum: u64 = part.iter().map(cost).sum();
+        let twice = |row: &&str| (tokens(row, 1) * input * 2 + tokens(row, 2) * output * 2).div_ceil(10);
+        doubled.push((model, credits(sum), credits(part.iter().map(twice).sum())));
         std::fs::write(folder.path().join("part.csv"), format!("{head}\n{}\n", part.join("\n")))
             .expect("written");
         let arguments = ["--json", "replay", "part.csv", "--url", &url, "--key", &key, "--model", model];
         let run = ["--users", "3", "--grant", "100000", "--run", &model[4..], "--hold-output-tokens", "4096"];
         let shown = json(&server::run(folder.path(), &[&arguments[..], &run].concat()));
         assert_eq!((&shown["charged"], &shown["exceeded"]), (&1_000.into(), &0.into()), "{shown}");
-        let moved = format!("{}.{:06}", sum / 1_000_000, sum % 1_000_000);
-        assert_eq!(shown["moved"]["credit"].as_str(), Some(moved.trim_end_matches('0')), "{model}");
+        assert_eq!(shown["moved"]["credit"].as_str(), Some(&*credits(sum)), "{model}");
+    }
+    // What it would have been at twice the prices, before anybody pays them.
+    let mut twice = import;
+    twice[4] = "2.6";
+    let dry = ["--dry-run", "--days", "1"];
+    let run = |json: &[&str]| server::run(folder.path(), &[json, &twice[..], &rest, &dry].concat());
+    let usage = json(&run(&["--json"]))["usage"].clone();
+    assert_eq!((&usage["debits"], &usage["truncated"]), (&2_000.into(), &false.into()), "{usage}");
+    let text = String::from_utf8(run(&[]).stdout).expect("text");
+    for (model, before, after) in doubled {
+        let actions = usage["units"][0]["by_action"].as_array().expect("a list");
+        let action = actions.iter().find(|action| action["action"] == model).expect("it was used");
+        assert_eq!((&action["before"], &action["after"]), (&before.as_str().into(), &after.as_str().into()));
+        assert!(text.contains(&format!("action {model}: {before} -> {after} (+")), "{text}");
     }
     // A grant for each user and run, a hold and a capture for each request.
     drop(running);

@@ -28,6 +28,7 @@ struct Site {
     proxy: Proxy,
     purser: Option<Server>,
     key: String,
+    gate_key: String,
     folder: TempDir,
 }
 
@@ -40,9 +41,9 @@ impl Site {
         let key = server::key(&home);
         let made = server::run(&home, &["key", "create", "--name", "proxy", "--scope", "gate"]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let gate_key = String::from_utf8(made.stdout).expect("text");
-        let proxy = start(folder.path(), &files(folder.path()), &purser.address.to_string(), gate_key.trim());
-        let site = Site { proxy, purser: Some(purser), key, folder };
+        let gate_key = String::from_utf8(made.stdout).expect("text").trim().to_string();
+        let proxy = start(folder.path(), &files(folder.path()), &purser.address.to_string(), &gate_key);
+        let site = Site { proxy, purser: Some(purser), key, gate_key, folder };
         site.post(
             "/v1/actions",
             &json!({"key": "page", "name": "Page", "price": {"model": "flat", "amount": "1"}}),
@@ -235,4 +236,43 @@ fn nginx_asks_nobody_who_is_not_let_in_and_opens_only_where_it_is_told_to() {
     assert_eq!(site.get("ann", "/paid/page.html").status, 503);
     let open = get(site.proxy.open, "GET", "/paid/page.html", &site.proxy.login("ann"));
     assert_eq!((open.status, &*open.body, open.header("x-purser-debit")), (200, "page", None), "{open:?}");
+}
+
+#[test]
+fn what_nginx_logs_makes_good_what_failed_behind_it_and_what_passed_unpaid() {
+    let mut site = Site::new(Proxy::nginx);
+    site.grant("ann", "5");
+    let home = site.folder.path().join("purser");
+    let ann = site.proxy.login("ann");
+    assert_eq!(site.get("ann", "/paid/page.html").status, 200);
+    // Nothing listens where this leads: it is charged, and fails.
+    let failed = site.get("ann", "/paid/broken/x");
+    assert_eq!((failed.status, failed.header("x-purser-cost")), (502, Some("1")), "{failed:?}");
+    assert_eq!(site.ledger("ann"), ("3".to_string(), 2));
+    site.purser.take().expect("it runs").stop();
+    for (path, status) in [("/paid/page.html", 200), ("/free.html", 200), ("/paid/nowhere", 404)] {
+        assert_eq!(get(site.proxy.open, "GET", path, &ann).status, status, "{path}");
+    }
+    assert_eq!(site.get("ann", "/paid/page.html").status, 503);
+    site.purser = Some(Server::start(&home));
+    let url = format!("http://{}", site.purser.as_ref().expect("it runs").address);
+    let log = site.folder.path().join("access.log");
+    let replay = |key: &str| {
+        let file = log.to_str().expect("text");
+        server::run(&home, &["--json", "gate", "replay", file, "--url", &url, "--key", key])
+    };
+    // The line of a request is written after its answer, so the last one may not be there yet; those before it are.
+    for _ in 0..2 {
+        let done = replay(&site.gate_key);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let said: Value = serde_json::from_slice(&done.stdout).expect("JSON");
+        let counts = ["refunded", "settled", "trouble"].map(|what| said[what].as_u64());
+        assert_eq!(counts, [Some(1), Some(1), Some(0)], "{said}");
+        assert_eq!(site.ledger("ann"), ("3".to_string(), 3));
+    }
+    // Another proxy's key gives nothing back.
+    let made = server::run(&home, &["key", "create", "--name", "other", "--scope", "gate"]);
+    let other = String::from_utf8(made.stdout).expect("text");
+    assert_eq!(replay(other.trim()).status.code(), Some(1));
+    assert_eq!(site.ledger("ann"), ("3".to_string(), 3));
 }

@@ -37,13 +37,15 @@ pub use hot::{
 pub use inspect::{Check, Inspection, Verdict, inspect, inspect_file};
 pub use migrate::{Migrated, migrate_file, migrate_server, migrate_server_for, rendered_schema};
 pub use position::{Heads, Position};
-pub use query::{Announced, Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter};
+pub use query::{
+    Announced, Charged, ChargedPage, Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter,
+};
 pub use rights::{RoleNames, print_roles};
 pub use scratch::ScratchDatabase;
 pub use sqlite::LogCopier;
 pub use store::{OpenOptions, Store};
 pub use table::{
     ActionRow, ApiKeyRow, AuditRow, CatalogueChange, ConfigRows, FreshNumbers, Names, NewAction, NewApiKey,
-    RefusalFilter, RefusalKey, RefusalRow, UnitRow,
+    PreferenceRow, RefusalFilter, RefusalKey, RefusalRow, UnitRow,
 };
 pub use transport::{CopySource, CopyTarget, Rows};

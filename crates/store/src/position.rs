@@ -44,6 +44,11 @@ impl Position {
         (self.0 >> Position::SEQ_BITS) as u8
     }
 
+    /// The one in front of it in its slot; none in front of the first.
+    pub fn before(self) -> Option<Position> {
+        (self.seq() > 1).then(|| Position(self.0 - 1))
+    }
+
     /// Another position of the same slot.
     pub(crate) fn at(self, seq: u64) -> Position {
         Position::new(self.slot(), seq)

@@ -6,6 +6,7 @@
 //! the ledger holds exactly one entry for every answer. Read next: `debits`, `servers`, `pgbench`, `report`.
 
 mod debits;
+pub(crate) mod gate;
 mod large;
 mod machine;
 mod mariadb;

@@ -4,7 +4,7 @@
 //! On a thread and a connection of its own. Nothing here is needed for money to be exact: a batch looks at the
 //! configuration by itself, and every list equals the ledger wherever the folder stands.
 
-use super::funnel::QUOTES_KEPT;
+use super::funnel::{QUOTES_KEPT, REFUSALS_KEPT};
 use crate::clock::SafeClock;
 use crate::config::{Config, SharedConfig};
 use purser_core::Timestamp;
@@ -92,7 +92,9 @@ impl BehindParts {
         let Ok(now) = self.clock.now() else { return Ok(false) };
         let kept = i64::try_from(self.keep_keys.as_micros()).unwrap_or(i64::MAX);
         let answers = self.keeper.prune_answers(Timestamp(now.0.saturating_sub(kept)), STEP_ROWS)?;
-        Ok(self.keeper.prune_quotes(now.plus(-QUOTES_KEPT), STEP_ROWS)? || answers)
+        let quotes = self.keeper.prune_quotes(now.plus(-QUOTES_KEPT), STEP_ROWS)?;
+        let refusals = self.keeper.prune_refusals(now.plus(-REFUSALS_KEPT), STEP_ROWS)?;
+        Ok(answers || quotes || refusals)
     }
 }
 

@@ -35,6 +35,8 @@ const STEP_ROWS: usize = 256;
 
 /// How long a used quote is remembered after its time, in microseconds: clocks differ, and a wallet's time may be ahead.
 pub(super) const QUOTES_KEPT: i64 = 2 * purser_core::time::DAY;
+/// How long counts of refusals are kept, in microseconds.
+pub(super) const REFUSALS_KEPT: i64 = 90 * purser_core::time::DAY;
 
 /// What a funnel works with.
 pub struct FunnelParts {
@@ -357,7 +359,7 @@ impl Funnel {
         if self.unsaved.is_empty() { self.fold() } else { self.save().map(|_| true) }
     }
 
-    /// Forgets answers whose time is over; whether some are left. Not while the clock is in doubt: one that jumped ahead
+    /// Forgets answers, quotes and counts whose time is over; whether some are left. Not while the clock is in doubt: one that jumped ahead
     /// would have keys forgotten that are still in use.
     pub fn prune(&mut self) -> Result<bool, StoreError> {
         let Ok(now) = self.parts.clock.now() else { return Ok(false) };
@@ -365,8 +367,9 @@ impl Funnel {
         let mut batch = self.parts.writer.begin()?;
         let answers = batch.prune_answers(before, STEP_ROWS)?;
         let quotes = batch.prune_quotes(now.plus(-QUOTES_KEPT), STEP_ROWS)?;
+        let refusals = batch.prune_refusals(now.plus(-REFUSALS_KEPT), STEP_ROWS)?;
         commit_cold(batch)?;
-        Ok(answers || quotes)
+        Ok(answers || quotes || refusals)
     }
 
     /// Saves the rows of some wallets; whether some are left.

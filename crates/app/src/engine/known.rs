@@ -28,7 +28,7 @@ pub(super) fn known_answer(
 
 /// What was made of an event before, read back from the entry of its debit. Events with the same source and id are one event,
 /// so nothing of a request but these two is compared.
-pub(crate) fn known_event(
+fn known_event(
     batch: &Batch<'_>,
     tenant: TenantNo,
     event: KeyDigest,
@@ -46,6 +46,6 @@ pub(crate) fn known_event(
 }
 
 /// What a wallet counts, from its row.
-pub(crate) fn stored_unit(batch: &Batch<'_>, key: WalletKey) -> Result<Option<Unit>, StoreError> {
+pub(super) fn stored_unit(batch: &Batch<'_>, key: WalletKey) -> Result<Option<Unit>, StoreError> {
     Ok(batch.wallet(key)?.map(|loaded| loaded.wallet.unit))
 }

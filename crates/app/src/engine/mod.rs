@@ -19,7 +19,6 @@ mod work;
 pub use behind::{Behind, BehindParts};
 pub use funnel::{Funnel, FunnelParts};
 pub use job::{ColdJob, Done, Job, Outcome, Route};
-pub(crate) use known::{known_event, stored_unit};
 pub use live::{Live, LiveWallet};
 pub(crate) use work::unavailable;
 

@@ -204,7 +204,10 @@ impl<'a> Work<'a> {
             }
         };
         let standing = self.config.standing(job.command.tenant);
-        let mut state = State { catalogue: &self.config.catalogue, standing, wallets, history, counters };
+        let confirm_above =
+            job.command.user.and_then(|user| self.config.asked_above(job.command.tenant, user));
+        let catalogue = &self.config.catalogue;
+        let mut state = State { catalogue, standing, confirm_above, wallets, history, counters };
         let decided = decide(&mut state, &command, now);
         self.put_back(state.wallets);
         let decision = match decided {
@@ -264,7 +267,8 @@ impl<'a> Work<'a> {
                 let wallets = self.take(std::slice::from_ref(key));
                 let (catalogue, standing) = (&*self.config.catalogue, self.config.standing(key.tenant));
                 let (history, counters) = (Vec::new(), Vec::new());
-                let mut state = State { catalogue, standing, wallets, history, counters };
+                let mut state =
+                    State { catalogue, standing, confirm_above: None, wallets, history, counters };
                 let swept =
                     decide(&mut state, &sweep, now).expect("a sweep of a loaded wallet is never refused");
                 self.put_back(state.wallets);

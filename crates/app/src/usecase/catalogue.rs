@@ -2,15 +2,18 @@
 
 pub mod apply;
 mod plan;
+mod rehearsal;
 
+use super::preference::thresholds;
 use crate::App;
 use crate::ask::{ActionAsk, ActionPatchAsk, PageAsk, PriceAsk, UnitAsk};
 use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
-use crate::view::{ActionView, Page, UnitView};
-use price::price;
+use crate::view::{ActionView, Page, PriceRehearsed, UnitView};
+use price::{behind, price};
 use purser_core::catalogue::{Action, Overage, Price, Unit};
+use purser_core::confirm::Thresholds;
 use purser_core::{Key, Rejection, Scale, Timestamp};
 use purser_store::{ActionRow, AuditRow, CatalogueChange, UnitRow};
 use std::sync::Arc;
@@ -101,10 +104,15 @@ pub async fn add_action(app: &App, caller: &Caller, ask: ActionAsk) -> Result<Ac
         }
         prices.push(price);
     }
-    let units = prices.iter().map(|price| price.unit.clone()).collect();
+    let units: Vec<Key> = prices.iter().map(|price| price.unit.clone()).collect();
+    let catalogue = app.catalogue();
+    let asked = ask.confirm_above.as_ref();
+    let confirm_above = asked
+        .map(|asked| thresholds("/confirm_above", asked, Some(&units), |code| catalogue.unit(code).cloned()));
+    let confirm_above = confirm_above.transpose()?.unwrap_or_default();
     let no = app.inner.ids.number();
     let row = ActionRow {
-        action: Action { no, key: key.clone(), active: true, overage, units, prices },
+        action: Action { no, key: key.clone(), active: true, overage, confirm_above, units, prices },
         name: name("/name", &ask.name)?,
         unit_label: label("/unit_label", &ask.unit_label, NAME_MAX)?,
         description: label("/description", &ask.description, DESCRIPTION_MAX)?,
@@ -142,6 +150,7 @@ fn says_the_same(known: &ActionRow, asked: &ActionRow, asks: &[PriceAsk], now: T
     };
     labels(known) == labels(asked)
         && known.action.overage == asked.action.overage
+        && known.action.confirm_above == asked.action.confirm_above
         && known.action.units == asked.action.units
         && asked.action.prices.iter().zip(asks).all(|(price, ask)| {
             if ask.valid_from.is_none() {
@@ -153,6 +162,35 @@ fn says_the_same(known: &ActionRow, asked: &ActionRow, asks: &[PriceAsk], now: T
         })
 }
 
+/// What a price version would be, and what the usage of the last days would have cost with it. Makes nothing.
+pub async fn rehearse_price(
+    app: &App,
+    caller: &Caller,
+    action: &str,
+    ask: PriceAsk,
+    days: Option<u32>,
+) -> Result<PriceRehearsed, AppError> {
+    platform(caller)?;
+    let days = rehearsal::days(days)?;
+    app.catch_up().await?;
+    let (found, after) = proposed(app, action, &ask)?;
+    let before = found.action.price_at(&after.unit, after.valid_from).cloned();
+    let proposal = rehearsal::Proposal::new([(found.action.no, &after)]);
+    let usage = rehearsal::rehearse(app, days, &proposal).await?;
+    Ok(PriceRehearsed { before, after, usage })
+}
+
+/// The version that is asked for, and its action.
+fn proposed(app: &App, action: &str, ask: &PriceAsk) -> Result<(ActionView, Price), AppError> {
+    let found = find(app, action)?;
+    let mut price = price(app, "", ask, app.now())?;
+    price.id = behind(price.id, found.action.prices.iter().map(|known| known.id));
+    if !found.action.units.contains(&price.unit) && found.action.units.len() >= PRICES_MAX {
+        return Err(field("/unit", "out_of_range", format!("at most {PRICES_MAX} units")));
+    }
+    Ok((found, price))
+}
+
 /// Adds a price version to an action.
 pub async fn add_price(
     app: &App,
@@ -161,14 +199,9 @@ pub async fn add_price(
     ask: PriceAsk,
 ) -> Result<ActionView, AppError> {
     platform(caller)?;
-    let now = app.now();
-    let found = find(app, action)?;
-    let price = price(app, "", &ask, now)?;
-    if !found.action.units.contains(&price.unit) && found.action.units.len() >= PRICES_MAX {
-        return Err(field("/unit", "out_of_range", format!("at most {PRICES_MAX} units")));
-    }
+    let (found, price) = proposed(app, action, &ask)?;
+    let (no, now) = (found.action.no, app.now());
     let audit = audit(caller, "price.create", action, now);
-    let no = found.action.no;
     let change = move |batch: &mut purser_store::Batch<'_>| {
         batch.insert_price(no, &price, now)?;
         batch.insert_audit(&audit)?;
@@ -233,9 +266,17 @@ pub async fn change_action(
         after.category = category.clone().unwrap_or(after.category);
         after.action.active = ask.active.unwrap_or(after.action.active);
         after.action.overage = overage.unwrap_or(after.action.overage);
+        after.action.confirm_above = match &ask.confirm_above {
+            None => after.action.confirm_above,
+            Some(None) => Thresholds::default(),
+            Some(Some(asked)) => {
+                let units = Some(&before.action.units[..]);
+                thresholds("/confirm_above", asked, units, |code| config.catalogue.unit(code).cloned())?
+            }
+        };
         let mut change = CatalogueChange { epoch: config.epoch, ..CatalogueChange::default() };
         if after != *before {
-            change.audit.push(plan::told_of_change(caller, before, &after, now));
+            change.audit.push(plan::told_of_change(caller, before, &after, &config.catalogue, now));
             change.set_actions.push(after);
         }
         Ok(((), change))

@@ -70,7 +70,11 @@ pub async fn preflight(app: &App, caller: &Caller, ask: DebitAsk) -> Result<Pref
     app.return_allowed(parsed.return_url.as_deref())?;
     let Imagined { decided, wallets, now } = imagine(app, caller, &parsed, ask.settle).await?;
     let offer = decided.as_ref().err().and_then(|rejection| app.offer(&parsed.subject(), rejection));
-    let quote = decided.as_ref().ok().and_then(|decision| quote_of(app, &parsed, &decision.receipt));
+    let quote = match &decided {
+        Ok(decision) => quote_of(app, &parsed, &decision.receipt),
+        // With the quote, nothing is asked any more.
+        Err(rejection) => app.confirming(&parsed.subject(), rejection),
+    };
     let mut answer = outcome(decided, &wallets, now)?;
     (answer.quote, answer.topup_url) = match offer {
         Some(offer) => (offer.quote, Some(offer.topup_url)),
@@ -133,7 +137,14 @@ async fn imagine(app: &App, caller: &Caller, parsed: &Parsed, settle: bool) -> R
         false => app.read(move |reader| reader.counters(&asked)).await?,
     };
     // As they are recorded: what is due in them is counted back by the decision that books it, here as for a debit.
-    let mut state = State { catalogue: &config.catalogue, standing, wallets, history: Vec::new(), counters };
+    let mut state = State {
+        catalogue: &config.catalogue,
+        standing,
+        confirm_above: config.asked_above(tenant, user),
+        wallets,
+        history: Vec::new(),
+        counters,
+    };
     let decided = decide::decide(&mut state, &command, now);
     Ok(Imagined { decided, wallets: projected, now })
 }
@@ -163,6 +174,7 @@ fn outcome(
             wallet: (wallet.seq > 0).then_some(wallet.key),
             balance,
             available_after,
+            confirmation_required: false,
             shortfall: missing.then_some(-available_after),
             quote: None,
             topup_url: None,
@@ -172,6 +184,11 @@ fn outcome(
         Ok(decision) => {
             let paying = wallets.iter().find(|wallet| wallet.key.id == decision.receipt.wallet);
             Ok(of(paying.expect("the paying wallet was among them"), decision.receipt.amount, None))
+        }
+        Err(Rejection::ConfirmationRequired { required, wallet, .. }) => {
+            let paying = wallets.iter().find(|known| known.key.id == wallet);
+            let paying = of(paying.expect("the paying wallet was among them"), required, None);
+            Ok(Preflight { confirmation_required: true, ..paying })
         }
         Err(rejection @ Rejection::InsufficientCredits { required, .. }) => {
             let Rejection::InsufficientCredits { unit, .. } = &rejection else {

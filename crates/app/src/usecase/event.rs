@@ -9,79 +9,115 @@ use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
 use crate::view::{EventView, Events};
-use purser_core::{EntryKind, TenantNo};
-use purser_store::{Announced, Heads, Position};
+use purser_core::{EntryKind, Key, TenantNo};
+use purser_store::{Announced, Heads, Reader, StoreError};
 
-/// Rows of the outbox that one call looks at: those of other tenants and other kinds are passed over.
-const LOOKED_AT_MAX: usize = 5_000;
+/// Rows of the outbox that are read at a time where most may be passed over.
+const CHUNK: usize = 500;
+/// Such reads of one call: what is more is left for the next.
+const CHUNKS_MAX: usize = 10;
 /// Fell to a fifth of the last top-up, or less.
 const LOW: &str = "wallet.low";
 /// Nothing can be spent any more.
 const DEPLETED: &str = "wallet.depleted";
+/// What a later version of Purser wrote and this one has no word for.
+const CHANGED: &str = "wallet.changed";
+
+/// Which facts are wanted.
+#[derive(Clone)]
+struct Wanted {
+    /// The tenant's key; all tenants unless named.
+    tenant: Option<Key>,
+    kind: Option<&'static str>,
+    limit: usize,
+}
+
+/// What one snapshot has for a reader.
+struct Page {
+    rows: Vec<Announced>,
+    reached: Heads,
+    /// Whether more was there already.
+    more: bool,
+}
 
 /// Facts behind a cursor, oldest first.
 pub async fn list(app: &App, caller: &Caller, ask: EventsAsk) -> Result<Events, AppError> {
     caller.require(Scope::Read)?;
     let limit = parse::limit(&ask.page)?;
-    let wanted = ask.kind.as_deref().map(kind).transpose()?;
-    let after = match (&ask.page.cursor, ask.from_now) {
-        (None, true) => app.read(|reader| reader.heads()).await?,
-        (None, false) => Heads::default(),
-        (Some(_), true) => return Err(field("?start", "ambiguous", "a cursor says where to start")),
-        (Some(text), false) => {
-            cursor(text).ok_or_else(|| field("?cursor", "malformed", "use next_cursor as it was given"))?
-        }
+    let kind = ask.kind.as_deref().map(kind).transpose()?;
+    let after = match &ask.page.cursor {
+        None => Heads::default(),
+        Some(_) if ask.from_now => return Err(field("?start", "ambiguous", "a cursor says where to start")),
+        Some(cursor) => app.reached_by(caller, cursor)?,
     };
-    let tenant = match app.tenant_key(caller, ask.tenant.as_deref())? {
-        None => None,
-        Some(key) => match app.read(move |reader| reader.resolve_tenant(&key)).await? {
-            Some(tenant) => Some(tenant),
-            // One that is not there has no events yet.
-            None => return Ok(Events { data: Vec::new(), next_cursor: render(&after) }),
-        },
-    };
-    if ask.from_now {
-        return Ok(Events { data: Vec::new(), next_cursor: render(&after) });
-    }
-    let (rows, reached) = app.read(move |reader| gather(reader, after, tenant, wanted, limit)).await?;
+    let tenant = app.tenant_key(caller, ask.tenant.as_deref())?;
+    let (wanted, from_now) = (Wanted { tenant, kind, limit }, ask.from_now);
+    let page = app.read(move |reader| read(reader, after, &wanted, from_now)).await?;
+    let Page { rows, reached, more } = page.ok_or(AppError::CursorUnknown)?;
     let mut data = Vec::with_capacity(rows.len());
     for row in rows {
         let names = app.names(row.wallet.tenant, row.user).await?;
-        let kinds = kinds(&row).into_iter().filter(|kind| wanted.is_none_or(|wanted| wanted == *kind));
+        let kinds = kinds(&row).into_iter().filter(|told| kind.is_none_or(|wanted| wanted == *told));
         data.extend(kinds.map(|kind| EventView { kind, row: row.clone(), names: names.clone() }));
     }
-    Ok(Events { data, next_cursor: render(&reached) })
+    Ok(Events { data, next_cursor: app.cursor(caller, &reached), more })
 }
 
-/// Rows until there are `limit` of those that are wanted, or enough has been looked at.
+/// A page in one snapshot; none where the reader has come further than anything is written, as in a database that was restored.
+fn read(
+    reader: &Reader<'_>,
+    after: Heads,
+    wanted: &Wanted,
+    from_now: bool,
+) -> Result<Option<Page>, StoreError> {
+    let heads = reader.heads()?;
+    if after.written().any(|reached| !heads.covers(reached)) {
+        return Ok(None);
+    }
+    let end = |reached| Ok(Some(Page { rows: Vec::new(), reached, more: false }));
+    if from_now {
+        return end(heads);
+    }
+    let tenant = match &wanted.tenant {
+        None => None,
+        Some(key) => match reader.resolve_tenant(key)? {
+            Some(tenant) => Some(tenant),
+            // One that is not there has no events yet.
+            None => return end(after),
+        },
+    };
+    gather(reader, after, &heads, tenant, wanted).map(Some)
+}
+
+/// Rows until there are as many as are wanted, or enough has been looked at.
 fn gather(
-    reader: &purser_store::Reader<'_>,
-    mut after: Heads,
+    reader: &Reader<'_>,
+    mut reached: Heads,
+    heads: &Heads,
     tenant: Option<TenantNo>,
-    wanted: Option<&'static str>,
-    limit: usize,
-) -> Result<(Vec<Announced>, Heads), purser_store::StoreError> {
+    wanted: &Wanted,
+) -> Result<Page, StoreError> {
     let fits = |row: &Announced| {
         tenant.is_none_or(|tenant| tenant == row.wallet.tenant)
-            && wanted.is_none_or(|wanted| kinds(row).contains(&wanted))
+            && wanted.kind.is_none_or(|wanted| kinds(row).contains(&wanted))
     };
-    let (mut rows, mut looked_at) = (Vec::new(), 0);
-    while rows.len() < limit && looked_at < LOOKED_AT_MAX {
-        // No more than may be wanted, so that none is read that is not told.
-        let (found, reached) = reader.announced(&after, limit - rows.len())?;
-        after = reached;
-        if found.is_empty() {
+    let choosy = tenant.is_some() || wanted.kind.is_some();
+    let chunk = if choosy { CHUNK } else { wanted.limit };
+    let mut rows = Vec::new();
+    for _ in 0..CHUNKS_MAX {
+        let (found, next) = reader.announced(&reached, heads, chunk, wanted.limit - rows.len(), fits)?;
+        rows.extend(found);
+        reached = next;
+        if rows.len() >= wanted.limit || reached == *heads {
             break;
         }
-        looked_at += found.len();
-        rows.extend(found.into_iter().filter(fits));
     }
-    Ok((rows, after))
+    Ok(Page { more: reached != *heads, rows, reached })
 }
 
 /// The facts in a row, in the order in which they are told.
 fn kinds(row: &Announced) -> Vec<&'static str> {
-    let mut kinds = vec![name(row.kind)];
+    let mut kinds = vec![row.kind.map_or(CHANGED, name)];
     kinds.extend(row.fall.low.then_some(LOW));
     kinds.extend(row.fall.depleted.then_some(DEPLETED));
     kinds
@@ -89,7 +125,7 @@ fn kinds(row: &Announced) -> Vec<&'static str> {
 
 fn kind(text: &str) -> Result<&'static str, AppError> {
     let numbers = (0..=u8::MAX).filter_map(EntryKind::from_number).map(name);
-    let known = numbers.chain([LOW, DEPLETED]).find(|known| *known == text);
+    let known = numbers.chain([LOW, DEPLETED, CHANGED]).find(|known| *known == text);
     known.ok_or_else(|| field("?type", "unknown_value", "there is no event of this type"))
 }
 
@@ -115,43 +151,28 @@ fn name(kind: EntryKind) -> &'static str {
     }
 }
 
-/// Slot and sequence of each writer; a dash where nothing was read yet, as a cursor is never empty.
-fn render(heads: &Heads) -> String {
-    let parts: Vec<String> =
-        heads.written().map(|head| format!("{:x}-{:x}", head.slot(), head.seq())).collect();
-    if parts.is_empty() { "-".to_string() } else { parts.join(".") }
-}
-
-fn cursor(text: &str) -> Option<Heads> {
-    let mut heads = Heads::default();
-    for part in text.split('.').filter(|_| text != "-") {
-        let (slot, seq) = part.split_once('-')?;
-        let (slot, seq) = (u8::from_str_radix(slot, 16).ok()?, u64::from_str_radix(seq, 16).ok()?);
-        heads.set(Position::parse(slot, seq)?);
-    }
-    Some(heads)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use purser_core::wallet::Fall;
+    use purser_core::{Id, Timestamp, WalletId, WalletKey};
+    use purser_store::Position;
 
     #[test]
-    fn a_cursor_comes_back_as_it_was_given() {
-        let mut heads = Heads::default();
-        assert_eq!(cursor(&render(&heads)), Some(heads.clone()));
-        for (slot, seq) in [(1, 5), (63, 0xff_ffff_ffff)] {
-            heads.set(Position::new(slot, seq));
-            assert_eq!(cursor(&render(&heads)), Some(heads.clone()));
-        }
-        for bad in ["", "1", "1-", "-1", "40-1", "1-100000000000000", "1-1.", "x-1", "1-1-1"] {
-            assert_eq!(cursor(bad), None, "{bad}");
-        }
+    fn what_this_version_has_no_word_for_is_told_all_the_same() {
+        let wallet = WalletKey { tenant: TenantNo(1), id: WalletId(Id(1)) };
+        let fall = Fall { low: true, depleted: false };
+        let (position, first_seq, entries, recorded_at) = (Position::new(1, 1), 1, 1, Timestamp(1));
+        let row =
+            Announced { position, wallet, user: None, kind: None, fall, first_seq, entries, recorded_at };
+        assert_eq!(kinds(&row), [CHANGED, LOW]);
     }
 
     #[test]
     fn every_kind_that_is_told_can_be_asked_for() {
-        for known in (0..=u8::MAX).filter_map(EntryKind::from_number).map(name).chain([LOW, DEPLETED]) {
+        for known in
+            (0..=u8::MAX).filter_map(EntryKind::from_number).map(name).chain([LOW, DEPLETED, CHANGED])
+        {
             assert_eq!(kind(known).ok(), Some(known));
         }
         assert!(kind("wallet.unknown").is_err());

@@ -6,6 +6,7 @@ use crate::ask::{CaptureAsk, ExtendAsk, HoldAsk, Idempotency, Measure, Remarks};
 use crate::caller::{Caller, Scope};
 use crate::engine::Route;
 use crate::error::AppError;
+use crate::names::Named;
 use crate::parse::{self, field};
 use crate::quote::{Refused, Subject, check_return};
 use crate::view::{Answered, HoldView, Names, Offer};
@@ -15,7 +16,7 @@ use purser_core::entry::Usage;
 use purser_core::id::Prefix;
 use purser_core::time::SECOND;
 use purser_core::wallet::{HoldState, Owner};
-use purser_core::{Id, Movement, Quantity, Rejection, TenantNo, WalletId, WalletKey};
+use purser_core::{Amount, Id, Movement, Quantity, Rejection, TenantNo, WalletId, WalletKey};
 
 /// How long a hold lives that does not say, in seconds.
 const EXPIRES_IN: i64 = 900;
@@ -27,6 +28,9 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
     let action = parse::action(&ask.action)?;
     let expires_in = duration(ask.expires_in.unwrap_or(EXPIRES_IN))?;
     parse::measure(&ask.measure)?;
+    if ask.by_history && ask.measure != Measure::default() {
+        return Err(field("/estimate", "not_applicable", "instead of quantity, dimensions or amount"));
+    }
     parse::remarks(&ask.remarks)?;
     check_return(ask.return_url.as_deref())?;
     let mut unit = ask.unit.as_deref().map(|code| app.unit(Some(code))).transpose()?;
@@ -35,10 +39,18 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
         Some(text) => Some(parse::id(caller, Prefix::Wallet, text, "wallet")?),
     };
     let action = app.action(&action)?;
-    if ask.measure.amount.is_some() && unit.is_none() {
+    if (ask.measure.amount.is_some() || ask.by_history) && unit.is_none() {
         unit = Some(single_unit(app, &action.units)?);
     }
-    let usage = parse::usage(&ask.measure, unit.as_ref())?.unwrap_or(Usage::Quantity(Quantity::ONE));
+    let usage = match parse::usage(&ask.measure, unit.as_ref())? {
+        None if ask.by_history => {
+            match estimated(app, caller, &named, action.no, unit.as_ref(), &ask).await {
+                Ok(amount) => Usage::Amount(amount),
+                Err(error) => return answered_or(app, &named, &key, error).await,
+            }
+        }
+        usage => usage.unwrap_or(Usage::Quantity(Quantity::ONE)),
+    };
     let occurred_at = app.now();
     let mut subject = Subject {
         named: &named,
@@ -53,9 +65,7 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
         subject.promise = Some(promise);
     }
     if let Err(error) = app.return_allowed(ask.return_url.as_deref()) {
-        let Some((tenant, _)) = app.find_user(&named).await? else { return Err(error) };
-        let before = app.answered_before(tenant, &key).await?.ok_or(error)?;
-        return app.named_answer(before, None).await;
+        return answered_or(app, &named, &key, error).await;
     }
     let (tenant, user) = app.ensure_user(&named).await?;
     let owner = Owner::User(user);
@@ -81,6 +91,38 @@ pub async fn place(app: &App, caller: &Caller, ask: HoldAsk, key: Idempotency) -
         app.note_refusal(tenant, action.no, &error);
         app.with_offer(&subject, error)
     })
+}
+
+/// What was answered under this key before, or else the error: what came out differently since refuses no repetition.
+async fn answered_or(
+    app: &App,
+    named: &Named,
+    key: &Idempotency,
+    error: AppError,
+) -> Result<Answered, AppError> {
+    let Some((tenant, _)) = app.find_user(named).await? else { return Err(error) };
+    let before = app.answered_before(tenant, key).await?.ok_or(error)?;
+    app.named_answer(before, None).await
+}
+
+/// What a hold by history is placed for: what its quote promises, where it brings one, as history goes on meanwhile.
+async fn estimated(
+    app: &App,
+    caller: &Caller,
+    named: &Named,
+    action: u64,
+    unit: Option<&Unit>,
+    ask: &HoldAsk,
+) -> Result<Amount, AppError> {
+    if let Some(amount) = ask.quote.as_deref().and_then(|token| app.promised_amount(token)) {
+        return Ok(amount);
+    }
+    let tenant = match app.find_user(named).await? {
+        Some((tenant, _)) => Some(tenant),
+        None => app.find_tenant(named).await?,
+    };
+    let unit = unit.expect("it is said, or the only one of the action");
+    app.usual_cost(caller, tenant, action, &unit.code).await
 }
 
 /// Makes a hold longer or larger.

@@ -12,6 +12,7 @@ pub mod gate_rule;
 pub mod grant;
 pub mod hold;
 pub mod limit;
+pub mod preference;
 pub mod report;
 pub mod stream;
 pub mod tenant_price;

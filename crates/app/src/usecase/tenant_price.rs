@@ -23,7 +23,7 @@ pub async fn add(
     let tenant = Key::parse(&ask.tenant).ok_or_else(|| crate::names::invalid_key("/tenant"))?;
     let now = app.now();
     let found = find(app, action)?;
-    let price = price::price(app, "/price", &ask.price, now)?;
+    let mut price = price::price(app, "/price", &ask.price, now)?;
     if !found.action.units.contains(&price.unit) {
         return Err(field("/price/unit", "unit_mismatch", "the action is not paid in this unit"));
     }
@@ -33,7 +33,10 @@ pub async fn add(
     }
     let (action_no, fresh) = (found.action.no, TenantNo(app.inner.ids.number()));
     let known = resolved(app, &tenant).await?;
-    if known.is_some_and(|known| app.catalogue().tenant_prices(known, action_no).len() >= OWN_MAX) {
+    let catalogue = app.catalogue();
+    let own = known.map_or(&[][..], |known| catalogue.tenant_prices(known, action_no));
+    price.id = price::behind(price.id, own.iter().map(|own| own.price.id));
+    if own.len() >= OWN_MAX {
         return Err(field("/tenant", "out_of_range", format!("at most {OWN_MAX} versions of its own")));
     }
     let audit = audit(caller, "tenant_price.create", &format!("{action} {tenant}"), now);

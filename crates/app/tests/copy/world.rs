@@ -12,6 +12,7 @@ use purser_core::catalogue::{Action, Overage, Price, Unit};
 use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, PlaceHold, Refund, Reverse, Revoke,
 };
+use purser_core::confirm::Thresholds;
 use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, GrantKind, Usage};
 use purser_core::limit::{Limit, Whose};
@@ -526,6 +527,7 @@ fn action() -> ActionRow {
         no: ACTION,
         key: key("scan"),
         active: true,
+        confirm_above: Thresholds::default(),
         overage: Overage::Debt,
         units: vec![Unit::credit().code],
         prices: vec![price(1, 0, 2)],

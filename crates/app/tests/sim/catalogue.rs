@@ -2,6 +2,7 @@
 
 use super::rng::Rng;
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
+use purser_core::confirm::Thresholds;
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::{Amount, Decimal, Id, Key, Rounding, Scale, Timestamp};
 
@@ -57,6 +58,7 @@ pub fn actions(rng: &mut Rng) -> Vec<Action> {
         no,
         key: Key::parse(&format!("action_{no}")).expect("a key"),
         active: true,
+        confirm_above: Thresholds::default(),
         overage,
         units: vec![credit.code.clone()],
         prices: vec![price(u128::from(no) * 10, &credit, 0, model)],

@@ -198,7 +198,7 @@ fn announced(node: &Node, entries: &[LedgerEntry]) -> Result<(), String> {
     let mut told: BTreeMap<WalletKey, u64> = BTreeMap::new();
     let mut reached = Heads::default();
     loop {
-        let page = node.store.read(|reader| reader.announced(&reached, 97));
+        let page = node.store.read(|reader| reader.announced(&reached, &reader.heads()?, 97, 97, |_| true));
         let (rows, next) = page.map_err(|error| error.to_string())?;
         if rows.is_empty() {
             break;

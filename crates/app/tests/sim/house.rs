@@ -12,6 +12,7 @@ use purser_app::error::AppError;
 use purser_app::usecase::verify::verify;
 use purser_core::catalogue::{Action, Overage, Unit};
 use purser_core::command::{Command, Debit, Grant, Movement};
+use purser_core::confirm::Thresholds;
 use purser_core::entry::{Actor, GrantKind, Usage};
 use purser_core::wallet::Owner;
 use purser_core::{Amount, Id, Key, Quantity, Rejection, TenantNo, Timestamp, UserNo, WalletKey};
@@ -165,6 +166,7 @@ pub fn scan() -> ActionRow {
         no: 1,
         key: Key::parse("scan").expect("a key"),
         active: true,
+        confirm_above: Thresholds::default(),
         overage: Overage::Refuse,
         units: vec![Unit::credit().code],
         prices: vec![price],

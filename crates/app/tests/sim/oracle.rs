@@ -267,6 +267,7 @@ impl Oracle {
         }
         let before: Vec<Account> = which.iter().map(|index| tenant.accounts[*index].clone()).collect();
         let mut part = Model {
+            asked_above: Default::default(),
             catalogue: self.catalogue.clone(),
             standing: tenant.standing,
             accounts: before.clone(),

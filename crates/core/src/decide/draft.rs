@@ -5,6 +5,7 @@ use crate::amount::{Amount, Quantity};
 use crate::catalogue::Catalogue;
 use crate::chain;
 use crate::command::{Command, Movement};
+use crate::confirm::Thresholds;
 use crate::counter::{self, Counted, CounterKey, Measure};
 use crate::entry::{Actor, Allocation, Charge, Entry, EntryKind, Target, Terms};
 use crate::id::{Id, UserNo};
@@ -43,6 +44,7 @@ struct Progress {
 pub(super) struct Draft<'s, 'c> {
     pub(super) catalogue: &'c Catalogue,
     pub(super) standing: Standing,
+    pub(super) confirm_above: Option<&'c Thresholds>,
     pub(super) wallets: &'s mut Vec<Wallet>,
     pub(super) command: &'s Command,
     pub(super) now: Timestamp,
@@ -60,6 +62,7 @@ impl<'s, 'c> Draft<'s, 'c> {
         Draft {
             catalogue: state.catalogue,
             standing: state.standing,
+            confirm_above: state.confirm_above,
             wallets: &mut state.wallets,
             command,
             now,

@@ -134,6 +134,7 @@ pub(super) fn project(wallet: &mut Wallet, now: Timestamp) {
     let mut state = State {
         catalogue: &catalogue,
         standing: super::Standing::Active,
+        confirm_above: None,
         wallets: vec![wallet.clone()],
         history: Vec::new(),
         counters: Vec::new(),

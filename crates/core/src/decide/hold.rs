@@ -27,6 +27,7 @@ pub(super) fn place(draft: &mut Draft<'_, '_>, place: &PlaceHold) -> Result<Done
     let (wallet, charge) = spend::fund(draft, &ask)?;
     let allocations = pin(&draft.wallets[wallet], charge.cost, draft.now);
     spend::limit(&allocations)?;
+    ask.confirmed(draft, wallet, &charge)?;
     let id = draft.command.id;
     let held = charge.cost;
     let terms =

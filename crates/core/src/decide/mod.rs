@@ -16,6 +16,7 @@ mod transfer;
 
 use crate::catalogue::Catalogue;
 use crate::command::{Command, Movement};
+use crate::confirm::Thresholds;
 use crate::counter::CounterKey;
 use crate::entry::Entry;
 use crate::receipt::{Detail, Receipt};
@@ -80,6 +81,8 @@ pub struct State<'a> {
     pub catalogue: &'a Catalogue,
     /// Whether the tenant may spend.
     pub standing: Standing,
+    /// Above which cost the user of the command wants to be asked first.
+    pub confirm_above: Option<&'a Thresholds>,
     /// The wallets the command may touch: for debits and holds the candidates in funding order, for a transfer from and
     /// to, else the wallets of the thing that is named. Wallets that do not exist yet are here with no entries.
     pub wallets: Vec<Wallet>,
@@ -107,7 +110,7 @@ pub struct Decision {
 ///
 /// # Errors
 /// The first refusal in the documented order: unknown things (404), the tenant's standing (403), the state of holds and
-/// earlier movements (409), limits (403), the balance (402). Amounts and usage that cannot be right (422) come as soon as they are
+/// earlier movements (409), limits (403), the balance (402), a confirmation that lacks (409). Amounts and usage that cannot be right (422) come as soon as they are
 /// known to be wrong.
 ///
 /// # Panics

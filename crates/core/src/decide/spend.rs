@@ -5,6 +5,7 @@ use super::{ALLOCATIONS_MAX, Done};
 use crate::amount::Amount;
 use crate::catalogue::Action;
 use crate::command::{Debit, Promise, Quote};
+use crate::confirm::threshold;
 use crate::entry::{Allocation, Charge, EntryKind, Terms, Usage};
 use crate::id::WalletId;
 use crate::key::Key;
@@ -35,6 +36,7 @@ pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Re
         take(&draft.wallets[wallet], charge.cost, draft.now)
     };
     limit(&allocations)?;
+    ask.confirmed(draft, wallet, &charge)?;
     let id = draft.command.id;
     let terms = Terms::Charge(charge.clone());
     let entry = draft.book(wallet, Line { kind: EntryKind::Debit, subject: id, allocations, terms }).id();
@@ -52,6 +54,32 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
+    /// Refuses what costs more than may be spent without asking, unless it brought its quote: one that does not bind was
+    /// refused before. Work that is done already is not asked about any more.
+    pub(super) fn confirmed(
+        &self,
+        draft: &Draft<'_, '_>,
+        wallet: usize,
+        charge: &Charge,
+    ) -> Result<(), Rejection> {
+        if self.settle || self.quote.is_some() {
+            return Ok(());
+        }
+        let Wallet { unit, key, .. } = &draft.wallets[wallet];
+        let Some(action) = draft.catalogue.action(self.action) else { return Ok(()) };
+        match threshold(&action.confirm_above, draft.confirm_above, &unit.code) {
+            Some(above) if charge.cost > above => Err(Rejection::ConfirmationRequired {
+                required: charge.cost,
+                above,
+                unit: unit.code.clone(),
+                price: charge.price,
+                used_before: charge.used_before,
+                wallet: key.id,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The promise that the quote makes at `now`; none without a quote.
     fn promise(&self, now: Timestamp) -> Result<Option<&'a Promise>, Rejection> {
         let promise = match self.quote {

@@ -11,8 +11,10 @@ pub use ops::{Op, Pick, Stride, any_steps};
 use proptest::prelude::*;
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{
-    CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
+    CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Promise, Quote, Refund,
+    Reverse, Revoke,
 };
+use purser_core::confirm::Thresholds;
 use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, Usage};
 use purser_core::limit::{Limit, Whose};
@@ -37,6 +39,11 @@ pub fn wallets(count: usize) -> Vec<Wallet> {
 
 fn sms() -> Unit {
     Unit { code: Key::parse("sms").expect("a valid key"), scale: Scale::new(0).expect("a scale") }
+}
+
+/// What the user of all stories wants to be asked about: costs of more than fifty credits' smallest parts, seven messages.
+pub fn asked_above() -> Thresholds {
+    [(Unit::credit().code, Amount(50)), (sms().code, Amount(7))].into_iter().collect()
 }
 
 /// Six actions: flat, per quantity in two units, per dimension, free, switched off, and one whose price changes.
@@ -64,7 +71,17 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
             };
             let one = |no: u64, model: Model, overage: Overage| {
                 let prices = vec![price(no * 10, &credit, 0, model)];
-                Action { no, key: key(no), active: no != 5, overage, units: vec![credit.clone()], prices }
+                // Between what is asked about for the user's sake, and what is rarely reached at all.
+                let asked = (no == 2).then(|| (credit.clone(), Amount(base * 4)));
+                Action {
+                    no,
+                    key: key(no),
+                    active: no != 5,
+                    confirm_above: asked.into_iter().collect(),
+                    overage,
+                    units: vec![credit.clone()],
+                    prices,
+                }
             };
             let mut two_units = one(2, counted(shape, rate, base, bounds), Overage::Allow { percent });
             // Text messages first, though the wallet of credits comes first: the action's order counts before the wallets'.
@@ -192,27 +209,18 @@ impl Known {
                 let (lot, wallet) = choose(&self.lots, *lot);
                 (vec![wallet], Movement::Revoke(Revoke { lot, amount: amount.map(Amount) }))
             }
-            Op::Debit { action, usage, unit, wallet, settle, late } => {
+            Op::Debit { action, usage, unit, wallet, settle, late, quote } => {
                 occurred_at = now - late;
                 let (unit, wallet) = (unit.map(unit_code), wallet.map(|wallet| wallets[at(wallet)].key.id));
-                let usage = usage.fit(*action);
-                (
-                    candidates(*action),
-                    Movement::Debit(Debit {
-                        action: *action,
-                        usage,
-                        unit,
-                        wallet,
-                        settle: *settle,
-                        quote: None,
-                    }),
-                )
+                let (usage, quote) = (usage.fit(*action), quote.map(|quote| quote.made(*action, now)));
+                let debit = Debit { action: *action, usage, unit, wallet, settle: *settle, quote };
+                (candidates(*action), Movement::Debit(debit))
             }
             Op::Refund { debit, amount } => {
                 let (debit, wallet) = choose(&self.debits, *debit);
                 (vec![wallet], Movement::Refund(Refund { debit, amount: amount.map(Amount) }))
             }
-            Op::Place { action, usage, wallet, expires_in } => {
+            Op::Place { action, usage, wallet, expires_in, quote } => {
                 let wallet = wallet.map(|wallet| wallets[at(wallet)].key.id);
                 let place = PlaceHold {
                     action: *action,
@@ -220,7 +228,7 @@ impl Known {
                     unit: None,
                     wallet,
                     expires_in: *expires_in,
-                    quote: None,
+                    quote: quote.map(|quote| quote.made(*action, now)),
                 };
                 (candidates(*action), Movement::PlaceHold(place))
             }
@@ -321,6 +329,36 @@ impl UsageSeed {
             (_, 3) => dimensions(["input", "output"]),
             (_, 2) => Usage::Quantity(Quantity(self.one)),
             _ => Usage::Quantity(Quantity::ONE),
+        }
+    }
+}
+
+/// A quote as generated: mostly one that binds, at a price of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct QuoteSeed {
+    pub amount: i64,
+    pub odd: u8,
+    pub messages: bool,
+}
+
+impl QuoteSeed {
+    fn made(self, action: u64, now: i64) -> Quote {
+        let unit = unit_code(self.messages && action == 2);
+        let promise = Promise {
+            id: Id(u128::from(self.odd)),
+            price: Id(u128::from(action * 10)),
+            unit,
+            amount: Amount(self.amount),
+            expires_at: Timestamp(now + 1),
+            used_before: None,
+            used: false,
+        };
+        match self.odd {
+            0 => Quote::Invalid,
+            1 => Quote::Mismatch,
+            2 => Quote::Promise(Promise { used: true, ..promise }),
+            3 => Quote::Promise(Promise { expires_at: Timestamp(now), ..promise }),
+            _ => Quote::Promise(promise),
         }
     }
 }

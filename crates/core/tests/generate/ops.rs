@@ -1,6 +1,6 @@
 //! The steps of generated stories, and how often each comes up.
 
-use super::UsageSeed;
+use super::{QuoteSeed, UsageSeed};
 use proptest::prelude::*;
 use purser_core::decide::Standing;
 use purser_core::entry::GrantKind;
@@ -29,18 +29,65 @@ pub struct GrantSeed {
 #[derive(Clone, Debug)]
 pub enum Op {
     Grant(GrantSeed),
-    Revoke { lot: Pick, amount: Option<i64> },
-    Debit { action: u64, usage: UsageSeed, unit: Option<bool>, wallet: Option<u8>, settle: bool, late: i64 },
-    Refund { debit: Pick, amount: Option<i64> },
-    Place { action: u64, usage: UsageSeed, wallet: Option<u8>, expires_in: i64 },
-    Extend { hold: Pick, expires_in: Option<i64>, usage: Option<i64> },
-    Capture { hold: Pick, usage: Option<i64>, settle: bool },
-    Release { hold: Pick },
-    Transfer { from: u8, to: u8, amount: i64 },
-    Freeze { cause: u8, origin: u8, amount: i64 },
-    Thaw { cause: u8 },
-    Reverse { cause: u8, origin: u8, amount: i64, buyer: u8 },
-    Reinstate { cause: u8 },
+    Revoke {
+        lot: Pick,
+        amount: Option<i64>,
+    },
+    Debit {
+        action: u64,
+        usage: UsageSeed,
+        unit: Option<bool>,
+        wallet: Option<u8>,
+        settle: bool,
+        late: i64,
+        quote: Option<QuoteSeed>,
+    },
+    Refund {
+        debit: Pick,
+        amount: Option<i64>,
+    },
+    Place {
+        action: u64,
+        usage: UsageSeed,
+        wallet: Option<u8>,
+        expires_in: i64,
+        quote: Option<QuoteSeed>,
+    },
+    Extend {
+        hold: Pick,
+        expires_in: Option<i64>,
+        usage: Option<i64>,
+    },
+    Capture {
+        hold: Pick,
+        usage: Option<i64>,
+        settle: bool,
+    },
+    Release {
+        hold: Pick,
+    },
+    Transfer {
+        from: u8,
+        to: u8,
+        amount: i64,
+    },
+    Freeze {
+        cause: u8,
+        origin: u8,
+        amount: i64,
+    },
+    Thaw {
+        cause: u8,
+    },
+    Reverse {
+        cause: u8,
+        origin: u8,
+        amount: i64,
+        buyer: u8,
+    },
+    Reinstate {
+        cause: u8,
+    },
     Sweep,
     Standing(Standing),
 }
@@ -94,6 +141,13 @@ fn any_usage() -> impl Strategy<Value = UsageSeed> {
     (0..9_000_000_i64, 0..3_000_000_i64, 0..40_u8).prop_map(|(one, two, odd)| UsageSeed { one, two, odd })
 }
 
+/// One in five brings a quote.
+fn any_quote() -> impl Strategy<Value = Option<QuoteSeed>> {
+    let quote = (prop_oneof![9 => 0..30_i64, 1 => 30..200_i64], 0..12_u8, any::<bool>());
+    let quote = quote.prop_map(|(amount, odd, messages)| QuoteSeed { amount, odd, messages });
+    prop::option::weighted(0.2, quote)
+}
+
 fn any_action() -> impl Strategy<Value = u64> {
     prop_oneof![10 => 1..=3_u64, 1 => Just(4_u64), 1 => 5..=7_u64, 1 => Just(6_u64)]
 }
@@ -121,17 +175,19 @@ fn any_op() -> impl Strategy<Value = Op> {
     let some = |weight: f64| prop::option::weighted(weight, amount());
     let chosen = |weight: f64| prop::option::weighted(weight, any_wallet());
     let debit = (any_action(), any_usage(), prop::option::weighted(0.1, any::<bool>()), chosen(0.2));
-    let debit = (debit, prop::bool::weighted(0.25), prop_oneof![3 => Just(0), 1 => 0..20 * SECOND]);
+    let late = prop_oneof![3 => Just(0), 1 => 0..20 * SECOND];
+    let debit = (debit, prop::bool::weighted(0.25), late, any_quote());
+    let place = (any_action(), any_usage(), chosen(0.2), life(), any_quote());
     let cause = || 0..4_u8;
     prop_oneof![
         12 => any_grant(),
         3 => (any_pick(), some(0.6)).prop_map(|(lot, amount)| Op::Revoke { lot, amount }),
-        14 => debit.prop_map(|((action, usage, unit, wallet), settle, late)| {
-            Op::Debit { action, usage, unit, wallet, settle, late }
+        14 => debit.prop_map(|((action, usage, unit, wallet), settle, late, quote)| {
+            Op::Debit { action, usage, unit, wallet, settle, late, quote }
         }),
         6 => (any_pick(), some(0.6)).prop_map(|(debit, amount)| Op::Refund { debit, amount }),
-        12 => (any_action(), any_usage(), chosen(0.2), life()).prop_map(|(action, usage, wallet, expires_in)| {
-            Op::Place { action, usage, wallet, expires_in }
+        12 => place.prop_map(|(action, usage, wallet, expires_in, quote)| {
+            Op::Place { action, usage, wallet, expires_in, quote }
         }),
         6 => (any_pick(), prop::option::of(life()), some(0.7)).prop_map(|(hold, expires_in, usage)| {
             Op::Extend { hold, expires_in, usage }

@@ -14,6 +14,7 @@ mod spend;
 use limits::Use;
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Grant, Movement, Revoke};
+use purser_core::confirm::Thresholds;
 use purser_core::decide::Standing;
 use purser_core::entry::{GrantKind, Usage};
 use purser_core::{Amount, Key, TenantNo, WalletId};
@@ -246,6 +247,8 @@ impl Account {
 pub struct Model {
     pub catalogue: Catalogue,
     pub standing: Standing,
+    /// Above which cost the user wants to be asked.
+    pub asked_above: Thresholds,
     pub accounts: Vec<Account>,
     /// Causes that have frozen something: each does so once.
     pub causes: Vec<u128>,

@@ -5,7 +5,7 @@ use super::{
     Account, Answer, Bill, Code, DAY, DebtRecord, Fate, HoldRecord, LotRecord, Model, SECOND, Taken,
 };
 use purser_core::catalogue::{Action, Overage, Price};
-use purser_core::command::{CaptureHold, Debit, ExtendHold, PlaceHold, Refund};
+use purser_core::command::{CaptureHold, Debit, ExtendHold, PlaceHold, Promise, Quote, Refund};
 use purser_core::entry::Usage;
 use purser_core::{Key, WalletId};
 
@@ -27,6 +27,22 @@ struct Ask<'a> {
     wallet: Option<WalletId>,
     occurred: i64,
     settle: bool,
+    quote: Option<&'a Quote>,
+}
+
+/// The promise that binds, if one was brought.
+fn promised<'a>(ask: &Ask<'a>, now: i64) -> Result<Option<&'a Promise>, Code> {
+    match ask.quote {
+        None => Ok(None),
+        Some(Quote::Invalid) => Err("quote_invalid"),
+        Some(Quote::Mismatch) => Err("quote_mismatch"),
+        Some(Quote::Promise(promise)) => match promise {
+            _ if ask.unit.is_some_and(|unit| *unit != promise.unit) => Err("quote_mismatch"),
+            _ if promise.used => Err("quote_used"),
+            _ if promise.expires_at.0 <= now => Err("quote_expired"),
+            _ => Ok(Some(promise)),
+        },
+    }
 }
 
 impl Model {
@@ -37,8 +53,13 @@ impl Model {
     /// The first unit and wallet that cover the cost; else the first of all, not covered.
     fn fund(&self, which: &[usize], ask: &Ask<'_>, now: i64) -> Result<Funded, Code> {
         let action = self.action(ask.action)?;
+        let promise = promised(ask, now);
+        let asked_unit = match &promise {
+            Ok(Some(promise)) => Some(&promise.unit),
+            _ => ask.unit,
+        };
         let mut options = Vec::new();
-        for unit in action.units.iter().filter(|unit| ask.unit.is_none_or(|asked| asked == *unit)) {
+        for unit in action.units.iter().filter(|unit| asked_unit.is_none_or(|asked| asked == *unit)) {
             let valid = |price: &&Price| price.unit == *unit && price.valid_from.0 <= ask.occurred;
             let price = action.prices.iter().filter(valid).max_by_key(|price| price.valid_from);
             let price = price.expect("the tests' prices are valid from the beginning");
@@ -47,15 +68,20 @@ impl Model {
                 if account.unit != *unit || ask.wallet.is_some_and(|id| id != account.id) {
                     continue;
                 }
-                let used_before = self.used_before(wallet, price, ask.action, now);
+                let used_before = match promise.ok().flatten() {
+                    Some(promise) => promise.used_before.unwrap_or_default().0,
+                    None => self.used_before(wallet, price, ask.action, now),
+                };
                 let cost = match ask.usage {
+                    _ if matches!(promise, Ok(Some(_))) => promise?.expect("just seen").amount.0,
                     Usage::Amount(amount) if amount.0 <= 0 => return Err("amount_not_positive"),
                     Usage::Amount(amount) => amount.0,
                     usage => self.cost(price, usage, used_before)?,
                 };
                 let allowed = self.within_limits(wallet, ask.action, cost, now);
                 let covered = cost == 0 || account.available(now) >= cost;
-                options.push(Funded { wallet, cost, price: price.id.0, used_before, covered, allowed });
+                let version = promise.ok().flatten().map_or(price.id.0, |promise| promise.price.0);
+                options.push(Funded { wallet, cost, price: version, used_before, covered, allowed });
             }
         }
         if options.is_empty() {
@@ -66,9 +92,19 @@ impl Model {
         } else {
             self.may_spend()?;
         }
+        promise?;
         let pays = |option: &Funded| option.covered && (ask.settle || option.allowed.is_ok());
         match options.iter().position(pays) {
-            Some(index) => Ok(options.swap_remove(index)),
+            Some(index) => {
+                let funded = options.swap_remove(index);
+                let unit = &self.accounts[funded.wallet].unit;
+                let limits = [action.confirm_above.of(unit), self.asked_above.of(unit)];
+                let too_much = limits.into_iter().flatten().any(|above| funded.cost > above.0);
+                if too_much && !ask.settle && ask.quote.is_none() {
+                    return Err("confirmation_required");
+                }
+                Ok(funded)
+            }
             None if ask.settle => Ok(options.swap_remove(0)),
             None if options.iter().any(|option| option.allowed.is_ok()) => Err("insufficient_credits"),
             None => Err("limit_reached"),
@@ -93,6 +129,7 @@ impl Model {
             wallet: debit.wallet,
             occurred,
             settle: debit.settle,
+            quote: debit.quote.as_ref(),
         };
         let funded = self.fund(which, &ask, now)?;
         self.used(Use {
@@ -130,6 +167,7 @@ impl Model {
             wallet: place.wallet,
             occurred,
             settle: false,
+            quote: place.quote.as_ref(),
         };
         let funded = self.fund(which, &ask, now)?;
         self.used(Use {

@@ -9,6 +9,7 @@ use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
 };
+use purser_core::confirm::Thresholds;
 use purser_core::counter::Period;
 use purser_core::decide::{Standing, project};
 use purser_core::entry::{Actor, ActorKind, Entry, GrantKind, Usage};
@@ -113,6 +114,10 @@ impl Stage {
             "active" => self.world.standing = Standing::Active,
             "suspend" => self.world.standing = Standing::Suspended,
             "freeze_spending" => self.world.standing = Standing::Frozen,
+            "ask_above" => {
+                let above = words.amount().expect("above how much");
+                self.world.asked_above = [(Unit::credit().code, above)].into_iter().collect();
+            }
             "close" => self.world.standing = Standing::Closed,
             "limit" => self.limit(&mut words),
             _ => {
@@ -332,6 +337,9 @@ fn refusal(rejection: &Rejection) -> String {
         Rejection::LimitReached { amount, used, required, .. } => {
             format!(" (needs {required:?}, used {used:?} of {amount:?})")
         }
+        Rejection::ConfirmationRequired { required, above, .. } => {
+            format!(" (needs {required:?}, asked above {above:?})")
+        }
         Rejection::CaptureExceedsHold { held, required, capturable, .. } => {
             format!(" (needs {required:?}, holds {held:?}, at most {capturable:?})")
         }
@@ -381,7 +389,8 @@ fn usage(action: &str, words: &mut Words<'_>) -> Usage {
 }
 
 /// The number of an action: `scan` costs 5, `work` one for each; `loose` and `elastic` are work whose captures may go
-/// beyond the hold; `model` costs 2 a token; `text` is paid in messages, else in credits; `gone` is switched off.
+/// beyond the hold; `model` costs 2 a token; `text` is paid in messages, else in credits; `gone` is switched off. More than 500 of `work` is
+/// asked about.
 fn number(action: &str) -> u64 {
     let known = ["scan", "work", "loose", "elastic", "model", "text", "gone", "gift"];
     known.iter().position(|name| *name == action).map_or(99, |place| place as u64 + 1)
@@ -394,6 +403,7 @@ fn catalogue() -> Catalogue {
         no: number(name),
         key: Key::parse(name).expect("a key"),
         active: name != "gone",
+        confirm_above: Thresholds::default(),
         overage,
         units: vec![Unit::credit().code],
         prices: vec![Price {
@@ -409,9 +419,11 @@ fn catalogue() -> Catalogue {
     let mut text = action("text", Overage::Refuse, flat(4));
     text.units.insert(0, sms().code);
     text.prices.push(Price { id: Id(0x51), unit: sms().code, valid_from: Timestamp(0), model: flat(1) });
+    let mut work = action("work", Overage::Refuse, each());
+    work.confirm_above = [(Unit::credit().code, Amount(500))].into_iter().collect();
     let actions = [
         action("scan", Overage::Refuse, flat(5)),
-        action("work", Overage::Refuse, each()),
+        work,
         action("loose", Overage::Debt, each()),
         action("elastic", Overage::Allow { percent: 50 }, each()),
         action("model", Overage::Refuse, tokens),

@@ -5,6 +5,7 @@
 
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Movement};
+use purser_core::confirm::Thresholds;
 use purser_core::counter;
 use purser_core::decide::Standing;
 use purser_core::receipt::{Detail, Receipt};
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 pub struct World {
     pub catalogue: Catalogue,
     pub standing: Standing,
+    /// Above which cost the user wants to be asked.
+    pub asked_above: Thresholds,
     pub wallets: Vec<Wallet>,
     pub entries: Vec<Entry>,
     pub counters: BTreeMap<CounterKey, i64>,
@@ -24,7 +27,8 @@ impl World {
     /// A tenant with these wallets, before anything happened.
     pub fn new(catalogue: Catalogue, wallets: Vec<Wallet>) -> World {
         let (entries, counters) = (Vec::new(), BTreeMap::new());
-        World { catalogue, standing: Standing::Active, wallets, entries, counters }
+        let asked_above = Thresholds::default();
+        World { catalogue, standing: Standing::Active, asked_above, wallets, entries, counters }
     }
 
     /// Decides a command on the wallets with these numbers and records the outcome.
@@ -37,6 +41,7 @@ impl World {
         let state = || State {
             catalogue: &self.catalogue,
             standing: self.standing,
+            confirm_above: Some(&self.asked_above),
             wallets: wallets.clone(),
             history: history.clone(),
             counters: counters.clone(),

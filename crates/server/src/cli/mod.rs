@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod copy;
 pub mod demo;
 pub mod doctor;
+pub mod gate;
 pub mod key;
 pub mod migrate;
 pub mod openapi;
@@ -60,6 +61,9 @@ enum Command {
     Migrate(migrate::MigrateArguments),
     /// Moves everything to another database, and verifies it there.
     Copy(copy::CopyArguments),
+    /// Makes good what the gate did not know.
+    #[command(subcommand)]
+    Gate(gate::GateCommand),
     /// Makes, lists and revokes API keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -103,9 +107,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Serve(serve) => serve.settings(),
         Command::Verify(verify) => verify.settings(),
         Command::Demo(_) | Command::Replay(_) | Command::Migrate(_) | Command::Copy(_) => Vec::new(),
-        Command::Catalogue(_) | Command::Key(_) | Command::Doctor | Command::Openapi | Command::Bench(_) => {
-            Vec::new()
-        }
+        Command::Gate(_)
+        | Command::Catalogue(_)
+        | Command::Key(_)
+        | Command::Doctor
+        | Command::Openapi
+        | Command::Bench(_) => Vec::new(),
     };
     let config = Config::read(&Surroundings::of_process(arguments.config, given))?;
     crate::logging::start(&config);
@@ -121,6 +128,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Catalogue(command) => catalogue::run(context, command).await,
             Command::Migrate(arguments) => migrate::run(context, arguments).await,
             Command::Copy(arguments) => copy::run(context, arguments).await,
+            Command::Gate(command) => gate::run(context, command).await,
             Command::Key(command) => key::run(context, command).await,
             Command::Doctor => doctor::run(context).await,
             Command::Openapi => openapi::run(context).await,

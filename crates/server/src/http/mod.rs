@@ -6,6 +6,7 @@
 pub mod api;
 pub mod body;
 pub mod cloudevents;
+pub mod confirm;
 pub mod docs;
 pub mod edge;
 pub mod extract;

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use purser_app::App;
-use purser_app::quote::TopupLink;
+use purser_app::quote::{ConfirmLink, TopupLink};
 
 const STYLE: &str = include_str!("pages.css");
 const POLICY: &str =
@@ -18,7 +18,10 @@ const POLICY: &str =
 
 /// The pages and their stylesheet.
 pub fn pages() -> Router<App> {
-    Router::new().route("/topup/{token}", get(topup)).route("/pages.css", get(style))
+    Router::new()
+        .route("/topup/{token}", get(topup))
+        .route("/confirm/{token}", get(confirm))
+        .route("/pages.css", get(style))
 }
 
 async fn style() -> Response {
@@ -29,18 +32,46 @@ async fn style() -> Response {
 async fn topup(State(app): State<App>, token: Result<Path<String>, PathRejection>) -> Response {
     // What does not decode to text is no link of ours.
     match token.ok().and_then(|Path(token)| app.topup_link(&token)) {
-        None => page(
-            StatusCode::NOT_FOUND,
-            "No such link",
-            "<p>This link is incomplete, or was not made by this service. Go back and try again.</p>",
-        ),
-        Some(link) if link.expires_at <= app.now() => page(
-            StatusCode::GONE,
-            "The link's time is over",
-            &format!("<p>Go back and try again: you get a new one.</p>{}", back(&link)),
-        ),
+        None => unknown(),
+        Some(link) if link.expires_at <= app.now() => over(link.return_url.as_ref()),
         Some(link) => page(StatusCode::OK, "More credits are needed", &missing(&link)),
     }
+}
+
+async fn confirm(State(app): State<App>, Path(token): Path<String>) -> Response {
+    match app.confirm_link(&token) {
+        None => unknown(),
+        Some(link) if link.expires_at <= app.now() => over(link.return_url.as_ref()),
+        Some(link) => page(StatusCode::OK, "Please confirm", &asked(&link)),
+    }
+}
+
+fn unknown() -> Response {
+    page(
+        StatusCode::NOT_FOUND,
+        "No such link",
+        "<p>This link is incomplete, or was not made by this service. Go back and try again.</p>",
+    )
+}
+
+fn over(return_url: Option<&String>) -> Response {
+    let body = format!("<p>Go back and try again: you get a new one.</p>{}", back(return_url));
+    page(StatusCode::GONE, "The link's time is over", &body)
+}
+
+/// Who is about to spend how much on what, and the way back: nothing is spent here.
+fn asked(link: &ConfirmLink) -> String {
+    let [user, action, unit, cost] =
+        [&link.user, &link.action, &link.unit, &link.cost].map(|text| escaped(text));
+    let tenant = link.tenant.as_ref().map(|tenant| row("Paid by", &escaped(tenant))).unwrap_or_default();
+    format!(
+        "<p class=\"cost\">{cost} {unit}</p><dl>{}{tenant}{}</dl>\
+         <p class=\"note\">This costs more than is spent without asking. Nothing was spent yet, and this page spends \
+         nothing: go back to where you came from to go on with it, or to leave it.</p>{}",
+        row("User", &user),
+        row("For", &action),
+        back(link.return_url.as_ref())
+    )
 }
 
 /// Who was refused what, how much is missing, and the way back.
@@ -58,7 +89,7 @@ fn missing(link: &TopupLink) -> String {
         row("For", &action),
         row("It costs", &required),
         row("There was", &available),
-        back(link)
+        back(link.return_url.as_ref())
     )
 }
 
@@ -66,11 +97,11 @@ fn row(name: &str, value: &str) -> String {
     format!("<div><dt>{name}</dt><dd>{value}</dd></div>")
 }
 
-fn back(link: &TopupLink) -> String {
+fn back(return_url: Option<&String>) -> String {
     let to = |url: &String| {
         format!("<p><a class=\"back\" href=\"{}\" rel=\"noreferrer\">Go back</a></p>", escaped(url))
     };
-    link.return_url.as_ref().map(to).unwrap_or_default()
+    return_url.map(to).unwrap_or_default()
 }
 
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -129,8 +160,19 @@ mod tests {
             shortfall: "5".into(),
             return_url: Some(format!("https://app.example.com/{evil}")),
         };
-        let page = missing(&link);
-        assert!(!page.contains("<b") && !page.contains("onclick=\""), "{page}");
-        assert!(page.contains("&#39;&gt;&lt;b onclick=&quot;x&quot;&gt;&amp;"), "{page}");
+        let confirm = ConfirmLink {
+            id: Id(1),
+            expires_at: Timestamp(0),
+            tenant: Some(evil.into()),
+            user: evil.into(),
+            action: evil.into(),
+            unit: evil.into(),
+            cost: "5".into(),
+            return_url: link.return_url.clone(),
+        };
+        for page in [missing(&link), asked(&confirm)] {
+            assert!(!page.contains("<b") && !page.contains("onclick=\""), "{page}");
+            assert!(page.contains("&#39;&gt;&lt;b onclick=&quot;x&quot;&gt;&amp;"), "{page}");
+        }
     }
 }

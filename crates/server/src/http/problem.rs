@@ -11,9 +11,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use purser_app::App;
 use purser_app::error::{AppError, FieldError};
-use purser_app::view::{Offer, QuoteView};
+use purser_app::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::Unit;
-use purser_core::gate::{Refusal, Unreadable};
 use purser_core::{Key, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,6 +54,8 @@ enum More {
     Rejected(Box<Rejection>),
     /// The amounts of a lack of credits, and what can be done about it.
     OutOfCredit(Box<Rejection>, Box<Offer>),
+    /// What it costs, and with what it goes on once somebody was asked.
+    Unconfirmed(Box<Rejection>, Box<ToConfirm>),
     RetryAfter(Duration),
     /// Too many calls.
     RateLimited {
@@ -89,7 +90,7 @@ pub struct ProblemOut {
     errors: Vec<FieldProblem>,
     /// The request, as in the header `X-Request-Id`.
     request_id: String,
-    /// `insufficient_credits`, `capture_exceeds_hold`, `limit_reached`: what the request needs.
+    /// `insufficient_credits`, `capture_exceeds_hold`, `limit_reached`: what the request needs; `confirmation_required`: what it costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     required: Option<AmountOut>,
@@ -141,7 +142,16 @@ pub struct ProblemOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     topup_url: Option<String>,
-    /// `insufficient_credits`: the promise with which the refused request can be made, at this price, once there are credits.
+    /// `confirmation_required`: what may be spent without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    confirm_above: Option<AmountOut>,
+    /// `confirmation_required`: a page that tells whoever is asked what it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    confirm_url: Option<String>,
+    /// `insufficient_credits`: the promise with which the refused request can be made, at this price, once there are credits;
+    /// `confirmation_required`: that with which it is made once somebody was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     quote: Option<QuoteOut>,
@@ -249,6 +259,7 @@ impl Problem {
             More::OutOfCredit(_, offer) => Some(&offer.topup_url),
             More::Nothing
             | More::Rejected(_)
+            | More::Unconfirmed(..)
             | More::RetryAfter(_)
             | More::RateLimited { .. }
             | More::Fault(_) => None,
@@ -279,6 +290,7 @@ impl Problem {
             More::Nothing
             | More::Rejected(_)
             | More::OutOfCredit(..)
+            | More::Unconfirmed(..)
             | More::RetryAfter(_)
             | More::RateLimited { .. } => {
                 tracing::debug!(request_id, code = &*self.code, "a request was refused");
@@ -309,6 +321,8 @@ impl Problem {
             unit: None,
             packages: None,
             topup_url: None,
+            confirm_above: None,
+            confirm_url: None,
             quote: None,
             state: None,
         };
@@ -318,6 +332,11 @@ impl Problem {
                 refused::tell(&mut document, rejection, unit_of);
                 document.topup_url = Some(offer.topup_url.clone());
                 document.quote = offer.quote.clone().map(QuoteOut::from);
+            }
+            More::Unconfirmed(rejection, ask) => {
+                refused::tell(&mut document, rejection, unit_of);
+                document.confirm_url = Some(ask.confirm_url.clone());
+                document.quote = ask.quote.clone().map(QuoteOut::from);
             }
             More::Nothing | More::RetryAfter(_) | More::RateLimited { .. } | More::Fault(_) => {}
         }
@@ -342,7 +361,11 @@ impl Problem {
                 headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(0));
                 headers.insert(RATE_LIMIT_RESET, seconds(*reset_after));
             }
-            More::Nothing | More::Rejected(_) | More::OutOfCredit(..) | More::Fault(_) => {}
+            More::Nothing
+            | More::Rejected(_)
+            | More::OutOfCredit(..)
+            | More::Unconfirmed(..)
+            | More::Fault(_) => {}
         }
         response
     }
@@ -390,10 +413,19 @@ impl From<AppError> for Problem {
                 let problem = Problem::from(rejection.clone());
                 Problem { more: More::OutOfCredit(Box::new(rejection), offer), ..problem }
             }
-            AppError::Gate(refusal) => of_gate(refusal),
+            AppError::Gate(refusal) => refused::at_the_gate(refusal),
+            AppError::Unconfirmed { rejection, ask } => {
+                let problem = Problem::from(rejection.clone());
+                Problem { more: More::Unconfirmed(Box::new(rejection), ask), ..problem }
+            }
             AppError::NotFound { what } => {
                 let problem = Problem::new(StatusCode::NOT_FOUND, "", no_such(what));
                 Problem { code: Cow::Owned(format!("{what}_not_found")), ..problem }
+            }
+            AppError::CursorUnknown => {
+                let detail = "The cursor is of another database, or ahead of this one, which was restored from a backup. \
+                              Begin anew, with start=oldest, and pass over what is known by wallet_id, first_seq and type.";
+                Problem::new(StatusCode::GONE, "cursor_unknown", detail)
             }
             AppError::Exists { what } => {
                 let detail = format!("The {} exists already, with other content.", what.replace('_', " "));
@@ -413,25 +445,6 @@ impl From<AppError> for Problem {
             AppError::Fault(cause) => Problem::fault(cause),
         }
     }
-}
-
-/// What the gate refuses by itself.
-fn of_gate(refusal: Refusal) -> Problem {
-    let status = StatusCode::from_u16(refusal.status()).expect("refusals have HTTP statuses");
-    let detail = match refusal {
-        Refusal::Denied => "The rule that this request falls under lets none pass.",
-        Refusal::NoUser => "The header that names the user is missing or empty.",
-        Refusal::NoRequestId => "The proxy names each request in the header X-Purser-Request-Id.",
-        Refusal::Repeated => {
-            "A request of this name was charged more than a minute ago; a new request has a new name."
-        }
-        Refusal::Unreadable(Unreadable::Host) => "X-Forwarded-Host is not a host.",
-        Refusal::Unreadable(Unreadable::Path) => {
-            "X-Forwarded-Uri has no path that a server would take, or is too long."
-        }
-        Refusal::Unreadable(Unreadable::Method) => "X-Forwarded-Method is not a method in capitals.",
-    };
-    Problem::new(status, refusal.code(), detail)
 }
 
 fn no_such(what: &str) -> String {

@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use super::api::{
     actions, balance, batch, catalogue, debits, events, explain, gate, gate_outcomes, gate_rules, grants,
-    holds, limits, preflight, prices, reports, stream, tenant_prices, transfers, units, usage_events,
-    wallets,
+    holds, limits, preferences, preflight, reports, reprice, stream, tenant_prices, transfers, units,
+    usage_events, wallets,
 };
 use super::edge::EdgeLayer;
 use super::problem::Problem;
@@ -49,12 +49,13 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(grants::read))
         .routes(routes!(grants::revoke))
         .routes(routes!(transfers::create))
+        .routes(routes!(preferences::read, preferences::set))
         .routes(routes!(units::create, units::list))
         .routes(routes!(actions::create, actions::list))
         .routes(routes!(actions::read, actions::change))
         .routes(routes!(actions::activate))
         .routes(routes!(actions::deactivate))
-        .routes(routes!(prices::create))
+        .routes(routes!(reprice::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
         .routes(routes!(catalogue::read, catalogue::put))
         .routes(routes!(events::list))

@@ -40,6 +40,7 @@ impl Proxy {
                 error_page 404 405 /missing.html;
                 location /paid/tried/ {{ try_files $uri /paid/page.html; }}
                 location /paid/refused {{ deny all; }}
+                location /paid/broken/ {{ proxy_pass http://127.0.0.1:1; }}
                 }}\n",
                 files = files.display(),
                 deploy = deploy.display(),

@@ -259,3 +259,21 @@ async fn a_price_of_its_own_that_ends_gives_way_to_the_price_of_all() {
     server.post("/v1/actions/none/tenant_prices", unknown).await.problem(404, "action_not_found");
     server.get("/v1/actions/scan/tenant_prices").await.invalid("?tenant", "required");
 }
+
+#[tokio::test]
+async fn of_two_prices_from_one_instant_on_the_later_made_counts() {
+    // Time stands still here, so all of them are from one instant on.
+    let server = Server::with_scan().await;
+    let of_acme = json!({"tenant": "acme", "user": "ann", "action": "scan"}).to_string();
+    for amount in 6..30 {
+        let price = json!({"model": "flat", "amount": amount});
+        server.post("/v1/actions/scan/prices", price).await.expect(201);
+        let all = json!({"user": "ann", "action": "scan"}).to_string();
+        let asked = server.send("POST", "/v1/preflight", &[], &all).await.expect(200);
+        assert_eq!(asked["cost"], amount.to_string());
+        let own = json!({"tenant": "acme", "price": {"model": "flat", "amount": amount + 100}});
+        server.post("/v1/actions/scan/tenant_prices", own).await.expect(201);
+        let asked = server.send("POST", "/v1/preflight", &[], &of_acme).await.expect(200);
+        assert_eq!(asked["cost"], (amount + 100).to_string());
+    }
+}

@@ -24,7 +24,8 @@ async fn stocked() -> Server {
     "units": [{"code": "MYR", "scale": 2, "name": "Ringgit"}],
     "actions": [
         {"key": "model", "name": "Model", "unit_label": "token", "description": "One \"paragraph\".\nTwo.",
-         "category": "ai", "overage": "allow", "overage_percent": 20, "prices": [
+         "category": "ai", "overage": "allow", "overage_percent": 20,
+         "confirm_above": {"MYR": "5", "credit": "2.5"}, "prices": [
             {"model": "per_dimension", "rates": rates, "minimum": "0", "rounding": "half_even"},
             {"model": "flat", "unit": "MYR", "amount": "0.5"},
             {"model": "free", "unit": "MYR", "valid_from": "2026-02-01T00:00:00Z"}]},
@@ -173,6 +174,13 @@ async fn a_file_with_one_mistake_changes_nothing_and_is_told_where() {
             "/actions/1/overage_percent",
             "required",
         ),
+        (
+            with(
+                json!({"key": "b", "name": "B", "confirm_above": {"MYR": "5"}, "prices": [{"model": "free"}]}),
+            ),
+            "/actions/1/confirm_above/MYR",
+            "unit_mismatch",
+        ),
         (price(json!({"model": "flat", "amount": "-1"})), "/actions/1/prices/0/amount", "out_of_range"),
         (price(json!({"model": "flat", "rate": "1"})), "/actions/1/prices/0/rate", "not_applicable"),
         (price(json!({"model": "free", "unit": "EUR"})), "/actions/1/prices/0/unit", "unknown_unit"),
@@ -254,6 +262,13 @@ async fn labels_of_an_action_change_one_by_one() {
     assert_eq!(patch(json!({})).await.expect(200), expected);
     let after = patch(json!({"overage": "debt"})).await.expect(200);
     assert_eq!((&after["overage"], &after["overage_percent"]), (&json!("debt"), &json!(null)));
+    let after = patch(json!({"confirm_above": {"credit": 3}})).await.expect(200);
+    assert_eq!(after["confirm_above"], json!({"credit": "3"}), "the whole of it is said");
+    assert_eq!(patch(json!({"name": "Again"})).await.expect(200)["confirm_above"], json!({"credit": "3"}));
+    assert_eq!(patch(json!({"confirm_above": null})).await.expect(200)["confirm_above"], json!({}));
+    patch(json!({"confirm_above": "3"})).await.invalid("/confirm_above", "unit_required");
+    patch(json!({"confirm_above": {"credit": "-1"}})).await.invalid("/confirm_above/credit", "out_of_range");
+    patch(json!({"confirm_above": {"MYR": "0.001"}})).await.invalid("/confirm_above/MYR", "too_fine");
     patch(json!({"overage_percent": 3})).await.invalid("/overage_percent", "not_allowed");
     patch(json!({"name": ""})).await.invalid("/name", "required");
     patch(json!({"description": "x".repeat(2_001)})).await.invalid("/description", "too_long");

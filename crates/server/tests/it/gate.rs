@@ -382,3 +382,20 @@ async fn what_passed_unpaid_is_charged_once_after_all_into_debt_if_need_be() {
     assert_eq!(entries["data"][0]["occurred_at"], "2026-01-01T00:30:00Z");
     assert_eq!(entries["data"].as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn when_the_ledger_cannot_be_asked_only_a_rule_that_is_open_lets_pass() {
+    let (server, proxy) = gated().await;
+    rule(&server, "open", json!({"path": "/open", "action": "scan", "fail": "open"})).await;
+    assert_eq!(asked(&server, &proxy, "/open", &name(1)).await.header("x-purser-cost"), Some("5"));
+    // The service still answers, and nothing is booked any more.
+    server.app.shutdown().await;
+    asked(&server, &proxy, "/scan/1", &name(2)).await.problem(503, "shutting_down");
+    let headers = [("X-Purser-Request-Id", &*name(2))];
+    let nginx = asked_with(&server, &proxy, "/v1/gate/nginx", &headers).await;
+    assert_eq!((nginx.status, nginx.header("x-purser-status")), (503, None));
+    let open = asked(&server, &proxy, "/open", &name(3)).await;
+    assert_eq!((open.status, open.header("x-purser-unpaid")), (204, Some("shutting_down")), "{open:?}");
+    assert_eq!((open.header("x-purser-rule"), open.header("x-purser-debit")), (Some("open"), None));
+    assert_eq!(asked(&server, &proxy, "/other", "").await.status, 204);
+}

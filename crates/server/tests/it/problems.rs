@@ -4,7 +4,7 @@ use purser_app::error::{AppError, FieldError};
 use purser_core::gate::{Refusal, Unreadable};
 use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
-use purser_core::{Amount, Id, Key, Rejection, Timestamp};
+use purser_core::{Amount, Id, Key, Rejection, Timestamp, WalletId};
 use purser_server::http::problem::Problem;
 use std::time::Duration;
 
@@ -51,9 +51,17 @@ fn rejections() -> Vec<Rejection> {
         Rejection::InsufficientCredits {
             required: some,
             available: some,
+            unit: unit.clone(),
+            price: None,
+            used_before: None,
+        },
+        Rejection::ConfirmationRequired {
+            required: some,
+            above: some,
             unit,
             price: None,
             used_before: None,
+            wallet: WalletId(Id(1)),
         },
     ]
 }
@@ -68,6 +76,7 @@ fn every_code_has_one_status() {
         AppError::PlatformOnly,
         AppError::Invalid(vec![field]),
         AppError::NotFound { what: "wallet" },
+        AppError::NotFound { what: "user" },
         AppError::Exists { what: "unit" },
         AppError::Exists { what: "action" },
         AppError::NotFound { what: "gate_rule" },
@@ -79,6 +88,7 @@ fn every_code_has_one_status() {
         AppError::Gate(Refusal::Unreadable(Unreadable::Path)),
         unavailable("overloaded"),
         unavailable("deadline_exceeded"),
+        AppError::CursorUnknown,
         unavailable("clock_unsafe"),
         unavailable("shutting_down"),
         unavailable("store_unavailable"),
@@ -113,10 +123,12 @@ fn every_code_has_one_status() {
     404 gate_rule_not_found
     404 grant_not_found
     404 hold_not_found
+    404 user_not_found
     404 wallet_not_found
     409 action_exists
     409 capture_exceeds_hold
     409 cause_repeated
+    409 confirmation_required
     409 gate_request_repeated
     409 gate_rule_exists
     409 hold_closed
@@ -129,6 +141,7 @@ fn every_code_has_one_status() {
     409 refund_exceeds_debit
     409 revoke_exceeds_unspent
     409 unit_exists
+    410 cursor_unknown
     422 amount_not_positive
     422 amount_overflow
     422 idempotency_conflict

@@ -22,6 +22,8 @@ fn with(mut body: Value, field: &str, value: impl Into<Value>) -> Value {
 }
 
 async fn reprice(server: &Server, action: &str, amount: &str) {
+    // Of two versions that are valid from the same instant, either may be in force.
+    server.clock.advance(SECOND);
     server
         .post(&format!("/v1/actions/{action}/prices"), json!({"model": "flat", "amount": amount}))
         .await

@@ -49,6 +49,14 @@ async fn refused_strict_debits_and_holds_are_counted_and_nothing_else_is() {
     server.send("POST", "/v1/debits/batch", &[], &json!({"debits": debits}).to_string()).await.expect(200);
     let two = json!({"tenant": "acme", "user": "bob", "action": "scan", "quantity": 2});
     server.post("/v1/debits", two).await.problem(422, "usage_invalid");
+    let key = [("Idempotency-Key", "used")];
+    let keyed = |quantity: u8| {
+        json!({"tenant": "acme", "user": "kim", "action": "chat", "quantity": quantity, "mode": "settle"})
+            .to_string()
+    };
+    server.send("POST", "/v1/debits", &key, &keyed(1)).await.expect(201);
+    let strict = json!({"tenant": "acme", "user": "kim", "action": "chat", "quantity": 2}).to_string();
+    server.send("POST", "/v1/debits", &key, &strict).await.problem(422, "idempotency_conflict");
     // What asks only, settles, is malformed or succeeds leaves no count.
     server.send("POST", "/v1/preflight", &[], &poor(Some("acme"), "bob").to_string()).await.expect(200);
     let mut settled = poor(Some("debtors"), "bob");
@@ -71,7 +79,6 @@ async fn refused_strict_debits_and_holds_are_counted_and_nothing_else_is() {
         [
             "00:00:00Z -/zoe scan insufficient_credits 1",
             "00:00:00Z acme/- scan insufficient_credits 5",
-            "00:00:00Z acme/- scan usage_invalid 1",
             "00:15:00Z acme/- chat insufficient_credits 1",
         ]
     );
@@ -79,8 +86,8 @@ async fn refused_strict_debits_and_holds_are_counted_and_nothing_else_is() {
     assert_eq!(counted(&server, "?action=chat").await, of_chat);
     assert_eq!(counted(&server, "?from=2026-01-01T00:29:59Z").await, of_chat, "the quarter it lies in");
     assert_eq!(counted(&server, "?from=2026-01-01T00:30:00Z").await.len(), 0);
-    assert_eq!(counted(&server, "?to=2026-01-01T00:15:00Z").await.len(), 3);
-    assert_eq!(counted(&server, "?tenant=acme").await.len(), 3);
+    assert_eq!(counted(&server, "?to=2026-01-01T00:15:00Z").await.len(), 2);
+    assert_eq!(counted(&server, "?tenant=acme").await.len(), 2);
     assert_eq!(counted(&server, "?tenant=nobody").await.len(), 0);
     // What was written is added to.
     server.post("/v1/debits", poor(Some("acme"), "bob")).await.problem(402, "insufficient_credits");
@@ -92,12 +99,13 @@ async fn refused_strict_debits_and_holds_are_counted_and_nothing_else_is() {
 #[tokio::test]
 async fn counts_come_in_pages_and_only_to_those_they_are_about() {
     let mut server = Server::with_scan().await;
+    server.action("copy", json!({"model": "flat", "amount": "5"})).await;
     for tenant in ["acme", "umbrella", "other"] {
         server.post("/v1/debits", poor(Some(tenant), "bob")).await.problem(402, "insufficient_credits");
         server
-            .post("/v1/holds", json!({"tenant": tenant, "user": "bob", "action": "scan", "quantity": 3}))
+            .post("/v1/holds", json!({"tenant": tenant, "user": "bob", "action": "copy"}))
             .await
-            .problem(422, "usage_invalid");
+            .problem(402, "insufficient_credits");
     }
     server.clock.advance(SECOND);
     let whole = counted(&server, "").await;

@@ -4,6 +4,7 @@
 //! The client writes requests byte by byte, so that a test can also send what no library would.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,9 +46,17 @@ impl Home {
         }
     }
 
+    /// The file of an embedded database.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Home::Folder(folder) => folder.path().join("purser.db"),
+            Home::Server(database) => panic!("{} has no file", database.url()),
+        }
+    }
+
     pub(crate) fn url(&self) -> String {
         match self {
-            Home::Folder(folder) => format!("sqlite:{}", folder.path().join("purser.db").display()),
+            Home::Folder(_) => format!("sqlite:{}", self.path().display()),
             Home::Server(database) => database.url().to_owned(),
         }
     }

@@ -136,6 +136,64 @@ async fn what_is_too_old_or_ahead_is_refused_by_name_unless_it_came_in_time_befo
     assert_eq!(again.expect(201), made);
 }
 
+/// Events that would be refused now are answered as the first time, all of a batch together, and also one that the same batch
+/// charged.
+#[tokio::test]
+async fn what_was_charged_is_answered_so_whatever_it_says_by_then() {
+    let server = Server::with_scan().await;
+    let early = |id: String| with(with(event(&id), "time", "2026-01-01T00:00:00Z"), "tenant", "acme");
+    let first: Vec<Value> = (0..1_000).map(|number| early(format!("e{number}"))).collect();
+    let made = all(&server, &first[..500]).await;
+    let none = with(event("e0"), "type", "gone");
+    one(&server, &none).await.problem(404, "action_not_found");
+    let of_acme = |name: &str, value: Value| with(early("e0".into()), name, value);
+    for other in [
+        of_acme("type", json!("gone")),
+        of_acme("data", json!({"unit": "gold"})),
+        of_acme("data", json!({"quantity": 2})),
+        with(of_acme("type", json!("gone")), "subject", "nobody"),
+        of_acme("time", json!("2020-01-01T00:00:00Z")),
+    ] {
+        let again = one(&server, &other).await;
+        assert_eq!(again.header("idempotent-replayed"), Some("true"), "{other}");
+        assert_eq!(again.expect(201), made[0]["debit"]);
+    }
+    one(&server, &of_acme("data", json!({"quantity": "x"}))).await.invalid("/data/quantity", "malformed");
+    server.clock.advance(32 * DAY);
+    let mut late = first.clone();
+    late[998] = with(early("new".into()), "time", "2026-02-01T12:00:00Z");
+    late[999] = early("new".into());
+    let results = all(&server, &late).await;
+    for (number, result) in results.iter().enumerate() {
+        match number {
+            0..500 => {
+                assert_eq!((&result["status"], &result["replayed"]), (&json!(201), &json!(true)), "{number}");
+                assert_eq!(result["debit"], made[number]["debit"]);
+            }
+            998 => assert_eq!((&result["status"], &result["replayed"]), (&json!(201), &json!(false))),
+            999 => {
+                assert_eq!((&result["debit"], &result["replayed"]), (&results[998]["debit"], &json!(true)))
+            }
+            _ => {
+                assert_eq!(result["status"], 422, "{number}");
+                assert_eq!(result["problem"]["errors"][0]["pointer"], format!("/{number}/time"));
+            }
+        }
+    }
+    // Nobody is made for what is refused, not even its tenant.
+    one(&server, &with(early("x".into()), "tenant", "late-tenant")).await.invalid("/time", "out_of_range");
+    let before = "/v1/wallets?tenant=late-tenant";
+    assert_eq!(server.get(before).await.expect(200)["data"], json!([]));
+    // Nothing of that takes a writer.
+    server.app.shutdown().await;
+    let results = all(&server, &first[..500]).await;
+    assert!(
+        results.iter().zip(&made).all(|(again, made)| again["debit"] == made["debit"]),
+        "{:?}",
+        results[0]
+    );
+}
+
 #[tokio::test]
 async fn each_event_of_a_batch_is_answered_for_itself() {
     let server = Server::with_scan().await;

@@ -24,14 +24,14 @@ impl KeyDigest {
         KeyDigest::with_lead(key, &hasher)
     }
 
-    /// The digest of an event that names itself by its source and its id there. The lead is the id's: sources are the same for
-    /// many events, and what makes ids that begin with a time is young.
+    /// The digest of an event that names itself by its source and its id there. The lead is the time of an id that is a UUID
+    /// of version 7, and zeros of any other: what is kept for ever says nothing that may be personal.
     pub fn of_event(tenant: TenantNo, source: &str, id: &str) -> KeyDigest {
         let mut hasher = blake3::Hasher::new();
         // The length keeps the source from running into the id.
         hasher.update(&tenant.0.to_be_bytes()).update(&(source.len() as u64).to_be_bytes());
         hasher.update(source.as_bytes()).update(id.as_bytes());
-        KeyDigest::with_lead(id, &hasher)
+        KeyDigest::with_lead(time_of(id), &hasher)
     }
 
     fn with_lead(lead: &str, hasher: &blake3::Hasher) -> KeyDigest {
@@ -85,6 +85,18 @@ impl KeyDigest {
     }
 }
 
+/// The beginning of an id that is a UUID of version 7: the time at which it was made. Nothing of any other id, as what an id says may
+/// be personal and its row is kept for ever.
+fn time_of(id: &str) -> &str {
+    let is_made_so = |(place, byte): (usize, u8)| match place {
+        8 | 13 | 18 | 23 => byte == b'-',
+        14 => byte == b'7',
+        19 => matches!(byte, b'8' | b'9' | b'a' | b'b' | b'A' | b'B'),
+        _ => byte.is_ascii_hexdigit(),
+    };
+    if id.len() == 36 && id.bytes().enumerate().all(is_made_so) { &id[..LEAD] } else { "" }
+}
+
 impl PartialEq for KeyDigest {
     fn eq(&self, other: &KeyDigest) -> bool {
         self.digest() == other.digest()
@@ -127,6 +139,27 @@ mod tests {
         assert_eq!(event, KeyDigest::of_event(TenantNo(1), "/shop", "a1"));
         for other in [(2, "/shop", "a1"), (1, "/shopa", "1"), (1, "/sho", "pa1"), (1, "/shop", "a2")] {
             assert_ne!(event, KeyDigest::of_event(TenantNo(other.0), other.1, other.2), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn of_the_id_of_an_event_nothing_is_kept_but_the_time_of_a_uuid() {
+        let lead = |id: &str| KeyDigest::of_event(TenantNo(1), "/shop", id).lead();
+        assert_eq!(&lead("018f2c1e-7a3b-7def-8123-456789abcdef"), b"018f2c1e-7a3");
+        let others = [
+            "ann@example.org",
+            "order-4711",
+            // A number of a person, and UUIDs that begin with chance or with nothing that is known.
+            "19850412-1234",
+            "19850412-1234-4def-8123-456789abcdef",
+            "018f2c1e-7a3b-7def-c123-456789abcdef",
+            "018f2c1e-7a3b-7def-8123-456789abcdef ",
+            "018f2c1e-7a3b-7def-8123-456789abcdeg",
+            "018f2c1e-7a",
+            "é18f2c1e-7a3b-7def-8123-456789abcde",
+        ];
+        for id in others {
+            assert_eq!(lead(id), [0; LEAD], "{id}");
         }
     }
 

@@ -20,6 +20,7 @@ pub use server::Wanted;
 use crate::driver::Session;
 use crate::error::{CommitError, StoreError};
 use crate::position::Position;
+use crate::table;
 use purser_core::wallet::{Hold, Lot};
 use purser_core::{CounterKey, Entry, Id, LotId, TenantNo, Timestamp, Wallet, WalletId, WalletKey};
 use server::{ServerBatch, ServerWriter};
@@ -499,6 +500,15 @@ impl Batch<'_> {
     pub fn prune_quotes(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
         match &self.0 {
             Ways::Embedded(batch) => load::prune_quotes(batch.session(), before, budget_rows.max(1)),
+            Ways::Server(_) => Ok(false),
+        }
+    }
+
+    /// Forgets counts of refusals of quarters that began before `before`, at most so many; whether some are left. On a server
+    /// that is the [`crate::Keeper`]'s work.
+    pub fn prune_refusals(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
+        match &self.0 {
+            Ways::Embedded(batch) => table::prune_refusals(batch.session(), before, budget_rows.max(1)),
             Ways::Server(_) => Ok(false),
         }
     }

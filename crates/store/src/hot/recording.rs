@@ -36,10 +36,10 @@ const LOW: i64 = 1 << 8;
 /// Marks an outbox row of a wallet that was depleted.
 const DEPLETED: i64 = 1 << 9;
 
-/// Kind and fall of an outbox row, from what it says.
-pub(crate) fn told(announced: i64) -> Option<(EntryKind, Fall)> {
-    let kind = EntryKind::from_number((announced & 0xff) as u8)?;
-    Some((kind, Fall { low: announced & LOW != 0, depleted: announced & DEPLETED != 0 }))
+/// Kind and fall of an outbox row, from what it says. No kind where a later version wrote one that this one does not know.
+pub(crate) fn told(announced: i64) -> (Option<EntryKind>, Fall) {
+    let kind = EntryKind::from_number((announced & 0xff) as u8);
+    (kind, Fall { low: announced & LOW != 0, depleted: announced & DEPLETED != 0 })
 }
 
 /// Personal text beside entries, under the salt of their text digest. Erasable.

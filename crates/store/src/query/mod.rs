@@ -9,29 +9,32 @@ mod every_wallet;
 mod history;
 mod ledger;
 mod outbox;
+mod usage;
 mod wallets;
 
 pub use history::StoredEntry;
 pub use ledger::{Counts, LedgerEntry};
 pub use outbox::Announced;
+pub use usage::{Charged, ChargedPage};
 pub use wallets::{StoredWallet, WalletFilter};
 
 use crate::driver::Session;
 use crate::error::StoreError;
-use crate::hot::load;
+use crate::hot::{KeyDigest, load};
 use crate::position::Position;
 use crate::table::{self, ApiKeyRow, AuditRow, ConfigRows, Names};
 use purser_core::wallet::{Hold, Lot};
-use purser_core::{Id, Key, LotId, TenantNo, UserNo, WalletId};
+use purser_core::{Entry, EntryKind, Id, Key, LotId, TenantNo, UserNo, WalletId};
 
 /// The statements of all reads.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 6] = [
+pub(crate) const ALL: [&[(&str, &str)]; 7] = [
     counters::STATEMENTS,
     every_wallet::STATEMENTS,
     history::STATEMENTS,
     ledger::STATEMENTS,
     outbox::STATEMENTS,
+    usage::STATEMENTS,
     wallets::STATEMENTS,
 ];
 
@@ -87,6 +90,15 @@ impl Reader<'_> {
     /// The wallet to which the thing with this id (grant, debit, hold, transfer, cause) belongs: that of its first entry.
     pub fn wallet_of(&self, tenant: TenantNo, subject: Id) -> Result<Option<WalletId>, StoreError> {
         load::wallet_of(self.session, tenant, subject)
+    }
+
+    /// The entry of the debit that was made of a usage event.
+    pub fn debit_of_event(&self, tenant: TenantNo, event: KeyDigest) -> Result<Option<Entry>, StoreError> {
+        let Some(debit) = load::usage_event(self.session, tenant, event)? else { return Ok(None) };
+        let entries = load::history(self.session, tenant, debit)?.into_iter().map(|(_, _, entry)| entry);
+        let charged = { entries }.find(|entry| entry.kind == EntryKind::Debit);
+        let gone = || StoreError::Corrupt { what: format!("the debit {debit:?} of an event is gone") };
+        charged.map(Some).ok_or_else(gone)
     }
 
     /// A hold, as last saved.

@@ -39,6 +39,7 @@ const READ: &[Right] = &[Right::Select];
 const APPEND: &[Right] = &[Right::Select, Right::Insert];
 const SET: &[Right] = &[Right::Select, Right::Update];
 const KEEP: &[Right] = &[Right::Select, Right::Insert, Right::Update];
+const COUNT: &[Right] = &[Right::Select, Right::Insert, Right::Update, Right::Delete];
 const RENEW: &[Right] = &[Right::Select, Right::Insert, Right::Delete];
 
 /// Every table of the schema with the rights of the runtime role. To lock a row takes the right to update it; on MySQL so does
@@ -57,7 +58,8 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("quote_use", RENEW),
     // Usage events are facts: none is ever taken twice.
     ("usage_event", APPEND),
-    ("refusal_count", KEEP),
+    // Counts of refusals are added to, and forgotten after their time.
+    ("refusal_count", COUNT),
     // What is derived from entries.
     ("wallet", KEEP),
     ("lot", KEEP),
@@ -71,10 +73,12 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("users", KEEP),
     ("unit", KEEP),
     ("action", KEEP),
+    ("action_confirm", KEEP),
     ("action_unit", APPEND),
     ("price", APPEND),
     ("tenant_price", APPEND),
     ("limit_rule", RENEW),
+    ("user_preference", KEEP),
     ("api_key", KEEP),
     // Written anew where it changes.
     ("gate_rule", RENEW),

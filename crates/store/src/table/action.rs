@@ -1,5 +1,6 @@
 //! Actions, the units they are paid in, and with them their price versions.
 
+use super::preference::{thresholds_from, thresholds_text};
 use super::price::{insert_price, read_prices};
 use crate::dialect::statements;
 use crate::driver::{Session, values};
@@ -7,6 +8,7 @@ use crate::error::StoreError;
 use crate::hot::Batch;
 use crate::hot::rows::{flag, int, key, number, small, text, text_option};
 use purser_core::catalogue::{Action, Overage, Price};
+use purser_core::confirm::Thresholds;
 use purser_core::{Key, Timestamp};
 use std::collections::HashMap;
 
@@ -19,6 +21,10 @@ statements! {
     INSERT_ACTION_UNIT = "INSERT INTO action_unit (action_no, ordinal, unit_code) VALUES (?1, ?2, ?3)";
     ACTION_UNITS = "SELECT action_no, unit_code FROM action_unit ORDER BY action_no, ordinal";
     UNITS_OF_ACTION = "SELECT COUNT(*), COUNT(CASE WHEN unit_code = ?2 THEN 1 END) FROM action_unit WHERE action_no = ?1";
+    ACTION_CONFIRMS = "SELECT action_no, confirm_above FROM action_confirm WHERE confirm_above IS NOT NULL";
+    SET_ACTION_CONFIRM = "
+        INSERT INTO action_confirm (action_no, confirm_above) VALUES (?1, ?2)
+        ON CONFLICT (action_no) DO UPDATE SET confirm_above = excluded.confirm_above";
     KNOWN = "SELECT 1 FROM action WHERE action_no = ?1";
     SET_ACTIVE = "UPDATE action SET active = ?2 WHERE action_no = ?1";
     ACTIONS = "
@@ -72,6 +78,7 @@ pub(crate) fn read_actions(session: Session<'_>) -> Result<Vec<ActionRow>, Store
     for (no, price) in read_prices(session)? {
         prices.entry(no).or_default().push(price);
     }
+    let mut confirms: HashMap<u64, Thresholds> = read_confirms(session)?.into_iter().collect();
     session.all(ACTIONS, &[], |row| {
         let no = number(row, 0)?;
         let overage = overage_from(small(row, 7)?, small(row, 8)?)
@@ -81,6 +88,7 @@ pub(crate) fn read_actions(session: Session<'_>) -> Result<Vec<ActionRow>, Store
             key: key(row, 1)?,
             active: flag(row, 6)?,
             overage,
+            confirm_above: confirms.remove(&no).unwrap_or_default(),
             units: units.remove(&no).unwrap_or_default(),
             prices: prices.remove(&no).unwrap_or_default(),
         };
@@ -92,6 +100,24 @@ pub(crate) fn read_actions(session: Session<'_>) -> Result<Vec<ActionRow>, Store
             category: text_option(row, 5)?,
         })
     })
+}
+
+fn read_confirms(session: Session<'_>) -> Result<Vec<(u64, Thresholds)>, StoreError> {
+    session.all(ACTION_CONFIRMS, &[], |row| {
+        let no = number(row, 0)?;
+        let thresholds = thresholds_from(text_option(row, 1)?.as_deref());
+        let unread = || StoreError::inconsistent("action_confirm", no, "its thresholds cannot be read");
+        Ok((no, thresholds.ok_or_else(unread)?))
+    })
+}
+
+/// Sets above which costs an action asks first; `new` ones that never ask need no row.
+pub(super) fn set_confirm(session: Session<'_>, action: &Action, new: bool) -> Result<(), StoreError> {
+    let text = thresholds_text(&action.confirm_above);
+    if new && text.is_none() {
+        return Ok(());
+    }
+    session.execute(SET_ACTION_CONFIRM, values![action.no, text.as_ref()]).map(|_| ())
 }
 
 impl Batch<'_> {
@@ -116,6 +142,7 @@ impl Batch<'_> {
         if inserted == 0 {
             return Ok(false);
         }
+        set_confirm(session, action, true)?;
         for (ordinal, unit) in action.units.iter().enumerate() {
             session.execute(INSERT_ACTION_UNIT, values![action.no, ordinal, unit.as_str()])?;
         }

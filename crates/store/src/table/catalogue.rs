@@ -3,8 +3,9 @@
 //! What differs is worked out beforehand, beside the writer. The change only looks that nothing has moved since, under the
 //! lock of the configuration's epoch, which whoever changes the catalogue takes as well.
 
-use super::action::overage_columns;
+use super::action::{overage_columns, set_confirm};
 use super::audit::{AuditRow, insert_audit_rows};
+use super::preference::thresholds_text;
 use super::price::encode_model;
 use super::{ActionRow, UnitRow, read_config_epoch};
 use crate::dialect::statements;
@@ -48,6 +49,8 @@ const ACTION: Shape = Shape {
         ("created_at", Kind::Int),
     ],
 };
+const ACTION_CONFIRM: Shape =
+    Shape { table: "action_confirm", columns: &[("action_no", Kind::Int), ("confirm_above", Kind::Text)] };
 const ACTION_UNIT: Shape = Shape {
     table: "action_unit",
     columns: &[("action_no", Kind::Int), ("ordinal", Kind::Int), ("unit_code", Kind::Text)],
@@ -117,6 +120,8 @@ impl Batch<'_> {
         }
         let actions: Vec<Row> = change.new_actions.iter().map(|row| action_row(row, now)).collect();
         session.insert_rows(&ACTION, &actions)?;
+        let confirms: Vec<Row> = change.new_actions.iter().filter_map(confirm_row).collect();
+        session.insert_rows(&ACTION_CONFIRM, &confirms)?;
         for row in &change.set_actions {
             set_action(session, row)?;
         }
@@ -154,7 +159,8 @@ fn set_action(session: Session<'_>, row: &ActionRow) -> Result<(), StoreError> {
         overage,
         percent
     ];
-    session.execute(SET_ACTION, values).map(|_| ())
+    session.execute(SET_ACTION, values)?;
+    set_confirm(session, &row.action, false)
 }
 
 /// Unsigned numbers are kept by their bits.
@@ -193,6 +199,11 @@ fn action_row(row: &ActionRow, now: Timestamp) -> Row {
         Cell::Int(i64::from(percent)),
         Cell::Int(now.0),
     ]
+}
+
+fn confirm_row(row: &ActionRow) -> Option<Row> {
+    let text = thresholds_text(&row.action.confirm_above)?;
+    Some(vec![int(row.action.no), Cell::Text(text)])
 }
 
 fn price_row(action: u64, price: &Price, now: Timestamp) -> Row {

@@ -8,7 +8,9 @@ mod api_key;
 mod audit;
 mod catalogue;
 mod gate_rule;
+mod ledger_id;
 mod limit;
+mod preference;
 mod price;
 mod refusal;
 mod secret;
@@ -20,6 +22,8 @@ pub use action::{ActionRow, NewAction};
 pub use api_key::{ApiKeyRow, NewApiKey};
 pub use audit::AuditRow;
 pub use catalogue::CatalogueChange;
+pub use preference::PreferenceRow;
+pub(crate) use refusal::prune_refusals;
 pub use refusal::{RefusalFilter, RefusalKey, RefusalRow};
 pub use tenant::{FreshNumbers, Names};
 pub use unit::UnitRow;
@@ -48,14 +52,16 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 13] = [
+pub(crate) const ALL: [&[(&str, &str)]; 15] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
     catalogue::STATEMENTS,
     gate_rule::STATEMENTS,
+    ledger_id::STATEMENTS,
     limit::STATEMENTS,
+    preference::STATEMENTS,
     price::STATEMENTS,
     refusal::STATEMENTS,
     secret::STATEMENTS,
@@ -77,6 +83,8 @@ pub struct ConfigRows {
     pub tenant_prices: Vec<TenantPrice>,
     /// Limits on what tenants use.
     pub limits: Vec<Limit>,
+    /// What users prefer.
+    pub preferences: Vec<PreferenceRow>,
     /// API keys that are not revoked.
     pub api_keys: Vec<ApiKeyRow>,
     /// Rules of the gate, by key.
@@ -111,6 +119,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
         limits: limit::read_limits(session)?,
+        preferences: preference::read_preferences(session)?,
         api_keys,
         gate_rules: gate_rule::read_gate_rules(session)?,
         standings: read_standings(session)?,

@@ -1,7 +1,7 @@
 //! How often what was asked for was refused, by quarter of an hour. Added up by every node; some may be lost.
 
 use crate::dialect::statements;
-use crate::driver::{Columns, values};
+use crate::driver::{Columns, Session, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
 use crate::hot::rows::{int, key, key_option, number};
@@ -15,6 +15,10 @@ statements! {
     /// Another node may be first: then the transaction is made again, and finds the row.
     INSERT_REFUSALS = "
         INSERT INTO refusal_count (tenant_no, quarter, action_no, code, refused) VALUES (?1, ?2, ?3, ?4, ?5)";
+    REFUSALS_OVER = "
+        SELECT tenant_no, quarter, action_no, code FROM refusal_count WHERE quarter < ?1 ORDER BY quarter LIMIT ?2";
+    FORGET_REFUSALS = "
+        DELETE FROM refusal_count WHERE tenant_no = ?1 AND quarter = ?2 AND action_no = ?3 AND code = ?4";
     REFUSALS = "
         SELECT refusal_count.tenant_no, quarter, action_no, code, refused, kind, tenant_key
           FROM refusal_count LEFT JOIN tenant ON tenant.tenant_no = refusal_count.tenant_no
@@ -84,6 +88,20 @@ impl Batch<'_> {
         }
         Ok(())
     }
+}
+
+/// Forgets counts of quarters that began before `before`, at most so many; whether some are left.
+pub(crate) fn prune_refusals(
+    session: Session<'_>,
+    before: Timestamp,
+    budget_rows: usize,
+) -> Result<bool, StoreError> {
+    let read = |row: &dyn Columns| Ok((int(row, 0)?, int(row, 1)?, int(row, 2)?, key(row, 3)?));
+    let over = session.all(REFUSALS_OVER, values![before.0, budget_rows], read)?;
+    for (tenant, quarter, action, code) in &over {
+        session.execute(FORGET_REFUSALS, values![*tenant, *quarter, *action, code.as_str()])?;
+    }
+    Ok(over.len() == budget_rows)
 }
 
 impl Reader<'_> {

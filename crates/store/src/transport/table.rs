@@ -19,7 +19,7 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 17] = [
+pub(super) const COLD: [Table; 19] = [
     table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
     table("usage_event", 2, &[("event", Bytes), ("tenant_no", Int), ("debit", Bytes)]),
     table(
@@ -67,6 +67,11 @@ pub(super) const COLD: [Table; 17] = [
             ("created_at", Int),
         ],
     ),
+    table(
+        "user_preference",
+        2,
+        &[("tenant_no", Int), ("user_no", Int), ("confirm_above", Text), ("changed_at", Int)],
+    ),
     table("unit", 1, &[("unit_code", Text), ("scale", Int), ("name", Text), ("created_at", Int)]),
     table(
         "action",
@@ -84,6 +89,7 @@ pub(super) const COLD: [Table; 17] = [
             ("created_at", Int),
         ],
     ),
+    table("action_confirm", 1, &[("action_no", Int), ("confirm_above", Text)]),
     table("action_unit", 2, &[("action_no", Int), ("ordinal", Int), ("unit_code", Text)]),
     table(
         "price",

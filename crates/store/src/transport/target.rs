@@ -44,7 +44,7 @@ statements! {
 /// Rows of a table that are read and written at a time.
 const PAGE: usize = 5_000;
 /// Facts that a database knows of itself alone.
-const OWN_FACTS: [&str; 3] = ["clean_shutdown", "copy_source", WITHOUT_LEAD];
+const OWN_FACTS: [&str; 4] = ["clean_shutdown", "copy_source", "ledger_id", WITHOUT_LEAD];
 /// Until when answers were given whose keys are stored without their lead.
 const WITHOUT_LEAD: &str = "answers_without_lead";
 

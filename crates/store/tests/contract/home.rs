@@ -107,6 +107,18 @@ impl Home {
         batch.commit().expect("commit");
     }
 
+    /// Forgets all used quotes whose time was over before `before`, a few at a time, as the work behind the funnel does.
+    pub(crate) fn prune_quotes(&self, writer: &mut Writer, before: Timestamp) {
+        if let Place::Server(..) = self.place {
+            let mut keeper = self.node(1).2;
+            while keeper.prune_quotes(before, 2).expect("prune") {}
+            return;
+        }
+        let mut batch = writer.begin().expect("begin");
+        while batch.prune_quotes(before, 2).expect("prune") {}
+        batch.commit().expect("commit");
+    }
+
     /// Forgets all answers before this instant.
     pub(crate) fn prune(&self, writer: &mut Writer, before: Timestamp) {
         if let Place::Server(..) = self.place {

@@ -410,8 +410,9 @@ CREATE INDEX quote_use_by_expiry ON quote_use (expires_at);
 -- Usage that was reported as an event (CloudEvents: a source and an id), and how often what was asked for was refused.
 
 -- Events that became debits, recorded in the transaction of the debit and kept for ever: of two nodes with the same one the second
--- fails on the key. The event is the beginning of its id and a digest of tenant, source and id. It comes first, so that ids that begin
--- with a time go to the end; behind the tenant, of which there may be one for each user, they would go everywhere.
+-- fails on the key. The event is a digest of tenant, source and id, and before it the time of an id that is a UUID of version 7, zeros of
+-- any other, as an id may be personal. It comes first, so that ids with a time go to the end; behind the tenant, of which there may be
+-- one for each user, they would go everywhere.
 CREATE TABLE usage_event (
     event     BYTEA NOT NULL,
     tenant_no BIGINT NOT NULL,
@@ -419,7 +420,8 @@ CREATE TABLE usage_event (
     PRIMARY KEY (event, tenant_no)
 );
 
--- Refusals leave no trace in the ledger. They are counted by quarter of an hour, behind the funnel, and some may be lost.
+-- Refusals leave no trace in the ledger. They are counted by quarter of an hour, behind the funnel, for 90 days, and some may be
+-- lost.
 CREATE TABLE refusal_count (
     tenant_no BIGINT NOT NULL,
     quarter   BIGINT NOT NULL,
@@ -468,4 +470,20 @@ CREATE TABLE limit_rule (
     amount     BIGINT NOT NULL,
     period     BIGINT NOT NULL,
     created_at BIGINT NOT NULL
+);
+
+-- 0008 confirmation
+-- Above which cost somebody is asked first: what actions say, and what users prefer. Both are texts of units and amounts in
+-- smallest parts, such as `MYR 500 credit 5000000`; null says nothing.
+-- A table beside `action`, as a column cannot be added twice where a migration is taken up again.
+CREATE TABLE action_confirm (
+    action_no     BIGINT NOT NULL PRIMARY KEY,
+    confirm_above TEXT
+);
+CREATE TABLE user_preference (
+    tenant_no     BIGINT NOT NULL,
+    user_no       BIGINT NOT NULL,
+    confirm_above TEXT,
+    changed_at    BIGINT NOT NULL,
+    PRIMARY KEY (tenant_no, user_no)
 );

@@ -8,7 +8,9 @@ use purser_core::entry::{Actor, ActorKind};
 use purser_core::gate::{Charging, Effect, Pattern, Rule, TenantFrom, UserIs};
 use purser_core::pricing::{Bounds, Model, Rate};
 use purser_core::{Amount, Decimal, Id, Key, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo};
-use purser_store::{ActionRow, AuditRow, CatalogueChange, FreshNumbers, Names, NewApiKey, UnitRow};
+use purser_store::{
+    ActionRow, AuditRow, CatalogueChange, FreshNumbers, Names, NewApiKey, PreferenceRow, UnitRow,
+};
 
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a key")
@@ -88,6 +90,7 @@ fn scan() -> ActionRow {
         no: u64::MAX - 1,
         key: key("full_scan"),
         active: true,
+        confirm_above: [(key("credit"), Amount(7)), (key("sms"), Amount(0))].into_iter().collect(),
         overage: Overage::Allow { percent: 20 },
         units: vec![key("sms"), key("credit")],
         prices,
@@ -121,11 +124,24 @@ fn the_catalogue_comes_back_as_it_was_written_and_keys_are_taken_once(kind: Kind
     batch.insert_price(action.action.no, &later, Timestamp(3)).expect("inserted");
     assert!(batch.set_action_active(action.action.no, false).expect("changed"));
     assert!(!batch.set_action_active(1, false).expect("unknown"));
+    let preference = |user: u64, above: &[(Key, Amount)]| PreferenceRow {
+        tenant: TenantNo(7),
+        user: UserNo(user),
+        confirm_above: above.iter().cloned().collect(),
+    };
+    let both = preference(u64::MAX, &[(key("sms"), Amount(3)), (key("credit"), Amount(0))]);
+    for row in [preference(u64::MAX, &[(key("sms"), Amount(9))]), preference(8, &[(key("sms"), Amount(1))])] {
+        batch.set_preference(&row, Timestamp(3)).expect("inserted");
+    }
+    for row in [&both, &preference(8, &[])] {
+        batch.set_preference(row, Timestamp(4)).expect("changed");
+    }
     assert_eq!(batch.bump_config_epoch().expect("bumped"), epoch + 1);
     batch.commit().expect("commit");
     let config = store.read(|reader| reader.config()).expect("read");
     assert_eq!(config.epoch, epoch + 1);
     assert_eq!(config.units, vec![credit, sms]);
+    assert_eq!(config.preferences, vec![both], "who prefers nothing is not listed");
     action.action.units.push(key("MYR"));
     action.action.prices.insert(0, later);
     action.action.active = false;

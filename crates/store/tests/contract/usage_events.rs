@@ -3,8 +3,8 @@
 use crate::databases::Kind;
 use crate::home::Home;
 use crate::world::{Account, lot};
-use purser_core::{Id, TenantNo};
-use purser_store::{CommitError, KeyDigest, StoreError, Wanted, Writer};
+use purser_core::{Id, TenantNo, Timestamp};
+use purser_store::{CommitError, KeyDigest, RefusalFilter, RefusalKey, StoreError, Wanted, Writer};
 
 const TENANT: TenantNo = TenantNo(1);
 
@@ -56,6 +56,43 @@ fn an_event_is_found_from_its_batch_on_and_never_recorded_twice(kind: Kind) {
     assert_eq!(writer.begin().expect("begin").usage_event(TENANT, one).expect("read"), Some(Id(7)));
 }
 
+/// What is old is forgotten a few rows at a time, oldest first.
+fn counts_of_refusals_are_forgotten_after_their_time(kind: Kind) {
+    let home = Home::new(kind);
+    let (store, mut writer) = home.open();
+    let key = |quarter: i64, action: u64| RefusalKey {
+        quarter: Timestamp(quarter),
+        tenant: TENANT,
+        action,
+        code: "insufficient_credits",
+    };
+    let counts: Vec<_> = (0..5).flat_map(|quarter| [(key(quarter, 1), 2), (key(quarter, 2), 3)]).collect();
+    let mut batch = writer.begin().expect("begin");
+    batch.add_refusals(&counts).expect("added");
+    batch.commit().expect("commit");
+    let mut keeper = kind.is_server().then(|| home.node(1).2);
+    let mut prune = |budget| match &mut keeper {
+        Some(keeper) => keeper.prune_refusals(Timestamp(3), budget).expect("pruned"),
+        None => {
+            let mut batch = writer.begin().expect("begin");
+            let more = batch.prune_refusals(Timestamp(3), budget).expect("pruned");
+            batch.commit().expect("commit");
+            more
+        }
+    };
+    let left = || {
+        let filter = RefusalFilter { from: Timestamp(0), to: Timestamp(9), tenant: None, action: None };
+        let rows = store.read(|reader| reader.refusals(&filter, None, 100)).expect("read");
+        rows.iter().map(|row| row.key.quarter.0).collect::<Vec<_>>()
+    };
+    assert!(prune(4));
+    assert_eq!(left(), [2, 2, 3, 3, 4, 4]);
+    assert!(!prune(4));
+    assert!(!prune(4));
+    assert_eq!(left(), [3, 3, 4, 4], "the quarter that began at the instant is kept");
+}
+
 on_every_database! {
+    counts_of_refusals_are_forgotten_after_their_time,
     an_event_is_found_from_its_batch_on_and_never_recorded_twice,
 }

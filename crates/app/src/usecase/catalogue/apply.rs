@@ -6,6 +6,7 @@
 
 use super::plan::{Plan, Wanted, WantedPrice};
 use super::price::{below, price_in};
+use super::rehearsal::{self, Proposal};
 use super::{DESCRIPTION_MAX, NAME_MAX, PRICES_MAX, audit, bounded, name, overage, platform, view};
 use crate::App;
 use crate::ask::{CatalogueActionAsk, CatalogueAsk, PriceAsk, UnitAsk};
@@ -13,6 +14,7 @@ use crate::caller::{Caller, Scope};
 use crate::config::Config;
 use crate::error::AppError;
 use crate::parse::{self, field};
+use crate::usecase::preference::thresholds;
 use crate::view::{CatalogueDiff, CatalogueView, UnitView};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::{Key, Scale, Timestamp};
@@ -40,12 +42,24 @@ pub async fn export(app: &App, caller: &Caller) -> Result<CatalogueView, AppErro
     })
 }
 
-/// Brings the catalogue to what a file says, in one transaction; with `dry_run` only says what that would change.
+/// What is done with a difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// It is made.
+    Apply,
+    /// It is only told.
+    DryRun {
+        /// With what the usage of so many last days would have cost at the new prices.
+        days: Option<u32>,
+    },
+}
+
+/// Brings the catalogue to what a file says, in one transaction; a dry run only says what that would change.
 pub async fn apply(
     app: &App,
     caller: &Caller,
     ask: CatalogueAsk,
-    dry_run: bool,
+    how: How,
 ) -> Result<CatalogueDiff, AppError> {
     platform(caller)?;
     if ask.actions.len() > ACTIONS_MAX {
@@ -54,9 +68,14 @@ pub async fn apply(
     if ask.units.len() > UNITS_MAX {
         return Err(field("/units", "out_of_range", format!("at most {UNITS_MAX} units")));
     }
-    if dry_run {
+    if let How::DryRun { days } = how {
+        let days = days.map(|days| rehearsal::days(Some(days))).transpose()?;
         app.catch_up().await?;
-        let (plan, _) = planned(app, caller, &ask, &app.config(), app.now())?;
+        let (mut plan, change) = planned(app, caller, &ask, &app.config(), app.now())?;
+        if let Some(days) = days {
+            let proposal = Proposal::new(change.new_prices.iter().map(|(action, price)| (*action, price)));
+            plan.usage = Some(rehearsal::rehearse(app, days, &proposal).await?);
+        }
         return Ok(plan);
     }
     settled(app, |config, now| planned(app, caller, &ask, config, now)).await
@@ -159,11 +178,16 @@ fn wanted(
     if order.len() > PRICES_MAX {
         return Err(field(&format!("{at}/prices"), "out_of_range", format!("at most {PRICES_MAX} units")));
     }
+    let asked = action.confirm_above.as_ref();
+    let confirm_above = asked.map(|asked| {
+        thresholds(&format!("{at}/confirm_above"), asked, Some(&order), |code| units.get(code).cloned())
+    });
     let action_row = Action {
         no: 0,
         key,
         active: *active,
         overage: overage.map_err(|error| below(at, error))?,
+        confirm_above: confirm_above.transpose()?.unwrap_or_default(),
         units: order,
         prices: Vec::new(),
     };

@@ -1,7 +1,9 @@
 //! Comparing the catalogue in force with what a file says, action by action. Pure: no store, no clock.
 
+use super::price::behind;
 use super::{Caller, audit, view};
 use crate::config::Config;
+use crate::usecase::preference::told;
 use crate::view::{ActionChange, CatalogueDiff, FilePrice, UnitView};
 use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
 use purser_core::{Key, Timestamp};
@@ -59,9 +61,10 @@ pub(super) fn told_of_change(
     caller: &Caller,
     before: &ActionRow,
     after: &ActionRow,
+    catalogue: &Catalogue,
     now: Timestamp,
 ) -> AuditRow {
-    let told = |row: &ActionRow| {
+    let told_of = |row: &ActionRow| {
         let (overage, percent) = match row.action.overage {
             Overage::Refuse => ("refuse", None),
             Overage::Allow { percent } => ("allow", Some(percent)),
@@ -71,11 +74,12 @@ pub(super) fn told_of_change(
             "name": row.name, "unit_label": row.unit_label, "description": row.description,
             "category": row.category, "active": row.action.active, "overage": overage,
             "overage_percent": percent,
+            "confirm_above": told(&row.action.confirm_above, catalogue),
         });
         Some(labels.to_string())
     };
     let line = audit(caller, "action.update", row_key(after), now);
-    AuditRow { before: told(before), after: told(after), ..line }
+    AuditRow { before: told_of(before), after: told_of(after), ..line }
 }
 
 fn row_key(row: &ActionRow) -> &str {
@@ -87,6 +91,11 @@ impl<'a> Plan<'a> {
     pub(super) fn new(config: &'a Config, caller: &'a Caller, now: Timestamp) -> Plan<'a> {
         let change = CatalogueChange { epoch: config.epoch, ..CatalogueChange::default() };
         Plan { config, caller, now, change, diff: CatalogueDiff::default(), named_units: HashSet::new() }
+    }
+
+    /// The units that there will be, to count amounts in.
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::new(self.units().cloned().collect::<Vec<_>>(), [])
     }
 
     /// All units that there will be.
@@ -153,7 +162,10 @@ impl<'a> Plan<'a> {
         let Wanted { row, prices } = wanted;
         self.new_units_of(known, &row)?;
         let now = self.now;
-        let wanted = timeline(&row.action.units, prices, now);
+        let mut wanted = timeline(&row.action.units, prices, now);
+        for wanted in &mut wanted {
+            wanted.price.id = behind(wanted.price.id, known.action.prices.iter().map(|known| known.id));
+        }
         let mut changed = Vec::new();
         for price in &wanted {
             let FilePrice { price: version, scheduled } = price;
@@ -187,7 +199,7 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         if relabelled {
-            self.change.audit.push(told_of_change(self.caller, known, &after, now));
+            self.change.audit.push(told_of_change(self.caller, known, &after, &self.catalogue(), now));
             self.change.set_actions.push(after.clone());
         }
         for (_, FilePrice { price, .. }) in &changed {
@@ -246,7 +258,7 @@ impl<'a> Plan<'a> {
 
     /// What differs, and what is to be written; `told` is the audit line of the whole.
     pub(super) fn finished(mut self, told: AuditRow) -> (CatalogueDiff, CatalogueChange) {
-        self.diff.catalogue = Catalogue::new(self.units().cloned().collect::<Vec<_>>(), []);
+        self.diff.catalogue = self.catalogue();
         if !self.change.is_empty() {
             let new = self.change.new_actions.len();
             let counts = json!({

@@ -31,6 +31,12 @@ pub(in crate::usecase) fn price(
     price_in(unit, app.inner.ids.id(), at, ask, now)
 }
 
+/// An id behind those of the versions that are there: of two from one instant on the later made counts, also where both were
+/// made within a millisecond.
+pub(in crate::usecase) fn behind(id: PriceId, known: impl Iterator<Item = PriceId>) -> PriceId {
+    known.max().map_or(id, |last| id.max(purser_core::Id(last.0.saturating_add(1))))
+}
+
 /// A version in a unit that is found already.
 pub(super) fn price_in(
     unit: Unit,

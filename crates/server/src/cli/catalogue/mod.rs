@@ -78,6 +78,9 @@ struct HowArguments {
     /// Only shows what would change, and ends with 2 if anything would.
     #[arg(long)]
     check: bool,
+    /// With --dry-run or --check: shows what the usage of so many last days would have cost at the new prices, too.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=31))]
+    days: Option<u32>,
 }
 
 /// Arguments of `catalogue apply`.
@@ -159,7 +162,11 @@ async fn apply(
     how: &HowArguments,
     file: &Value,
 ) -> Result<ExitCode, CommandError> {
-    let diff = server.catalogue()?.apply(file, how.dry_run || how.check).await;
+    let only_shown = how.dry_run || how.check;
+    if how.days.is_some() && !only_shown {
+        return Err("--days goes with --dry-run or --check".into());
+    }
+    let diff = server.catalogue()?.apply(file, only_shown, how.days).await;
     let diff = diff.map_err(|error| explained(&error, file))?;
     context.print(&diff, shown::diff)?;
     let differs = diff["differs"] == json!(true);

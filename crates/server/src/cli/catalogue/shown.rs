@@ -59,7 +59,50 @@ pub(super) fn diff(diff: &Value) -> String {
         counts["not_in_file"],
         counts["price_versions"]
     ));
+    if diff["usage"].is_object() {
+        usage(&diff["usage"], &mut lines);
+    }
     lines.join("\n")
+}
+
+/// What the usage of the last days would have cost: by unit, action and tenant, and what was left out.
+fn usage(usage: &Value, lines: &mut Vec<String>) {
+    let sum = |of: &Value| {
+        let [before, after, more] = ["before", "after", "difference"].map(|name| text(&of[name]));
+        let sign = if more.starts_with('-') || more == "0" { "" } else { "+" };
+        format!("{before} -> {after} ({sign}{more}), {} debits", of["debits"])
+    };
+    let (from, until) = (text(&usage["from"]), text(&usage["until"]));
+    lines.push(format!("usage of {} days, from {from} until {until}, at the new prices:", usage["days"]));
+    let list = |of: &'_ Value, name: &str| of[name].as_array().cloned().unwrap_or_default();
+    for unit in list(usage, "units") {
+        lines.push(format!("  in {}: {}", text(&unit["unit"]), sum(&unit)));
+        for action in list(&unit, "by_action").iter().take(TOLD_MAX) {
+            lines.push(format!("    action {}: {}", text(&action["action"]), sum(action)));
+        }
+        for tenant in list(&unit, "by_tenant").iter().take(TOLD_MAX) {
+            let who = match (tenant["tenant"].as_str(), tenant["user"].as_str()) {
+                (Some(tenant), _) => format!("tenant {tenant}"),
+                (None, Some(user)) => format!("user {user}"),
+                (None, None) => "an erased tenant".to_string(),
+            };
+            lines.push(format!("    {who}: {}", sum(tenant)));
+        }
+    }
+    if usage["debits"] == 0 {
+        lines.push("  none of it is of actions whose prices would change".to_string());
+    }
+    let remarks = [
+        ("own_price", "at a price of the tenant's own stay as they were"),
+        ("stated_amount", "captures of a stated amount stay as they were"),
+        ("not_priceable", "do not fit the new price and would be refused"),
+    ];
+    for (name, remark) in remarks.iter().filter(|(name, _)| usage[*name] != 0) {
+        lines.push(format!("  {} {remark}", usage[*name]));
+    }
+    if usage["truncated"] == Value::Bool(true) {
+        lines.push(format!("! what came after {until} was not looked at: there is too much of it"));
+    }
 }
 
 fn text(value: &Value) -> &str {

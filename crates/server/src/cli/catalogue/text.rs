@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 /// The order of fields; others follow by name.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "key",
     "code",
     "scale",
@@ -15,6 +15,7 @@ const ORDER: [&str; 16] = [
     "active",
     "overage",
     "overage_percent",
+    "confirm_above",
     "model",
     "unit",
     "valid_from",
@@ -124,7 +125,7 @@ mod tests {
         let catalogue = json!({
         "units": [{"code": "MYR", "scale": 2, "name": "Ringgit \"RM\" \u{7f}\\ é\n2"}],
         "actions": [
-            {"key": "a'b", "name": "A", "active": true, "overage": "refuse", "prices": [
+            {"key": "a'b", "name": "A", "active": true, "overage": "refuse", "confirm_above": {"MYR": "5", "credit": "2.5"}, "prices": [
                 {"model": "per_dimension", "unit": "credit", "rates": {"in put!": {"rate": "3", "per": 1_000_000}}},
                 {"model": "graduated", "unit": "MYR", "tiers": [{"up_to": "100", "rate": "1"}, {"rate": "0.8"}]}]},
             {"key": "b", "name": "B", "active": false, "overage": "refuse", "prices": [{"model": "free"}]},

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::ListOut;
 use super::prices::{PriceIn, PriceOut};
 use super::refusals::{OfChanges, OfQuestions, OfReads};
+use crate::http::confirm::{ConfirmIn, ConfirmOut};
 use crate::http::extract::{JsonBody, NoQuery, Nothing, PathText, Query, Reader, Writer};
 use crate::http::incoming::{KeyIn, Owned, TextIn};
 use crate::http::object::Strict;
@@ -47,6 +48,10 @@ pub struct ActionIn<'a> {
     #[serde(default)]
     #[schema(maximum = 1000)]
     overage_percent: Option<u16>,
+    /// A debit or hold that costs more needs its quote: somebody is to be asked first. By unit, where the action has several.
+    #[serde(borrow, default)]
+    #[schema(nullable = false)]
+    confirm_above: Option<ConfirmIn<'a>>,
     /// Its price.
     #[serde(borrow, default)]
     #[schema(value_type = Option<PriceIn<'a>>)]
@@ -121,6 +126,7 @@ impl ActionIn<'_> {
             category: self.category.owned(),
             overage: self.overage.map(|overage| overage.name().to_string()),
             overage_percent: self.overage_percent,
+            confirm_above: self.confirm_above.map(ConfirmIn::into_ask),
             prices,
             single,
         })
@@ -158,6 +164,10 @@ pub struct ActionPatchIn<'a> {
     #[serde(default)]
     #[schema(maximum = 1000)]
     overage_percent: Option<u16>,
+    /// Above which costs a debit or hold needs its quote; null asks nobody any more.
+    #[serde(borrow, default, deserialize_with = "named")]
+    #[schema(value_type = Option<ConfirmIn<'a>>)]
+    confirm_above: Option<Option<ConfirmIn<'a>>>,
 }
 
 /// A field that is named, with null as something of its own.
@@ -175,6 +185,7 @@ impl ActionPatchIn<'_> {
             active: self.active,
             overage: self.overage.map(|overage| overage.name().to_string()),
             overage_percent: self.overage_percent,
+            confirm_above: self.confirm_above.map(|asked| asked.map(ConfirmIn::into_ask)),
         }
     }
 }
@@ -203,6 +214,8 @@ pub struct ActionOut {
     /// With `allow`: so many percent of the hold.
     #[schema(required)]
     overage_percent: Option<u16>,
+    /// Above which costs a debit or hold needs its quote, by unit; empty where nobody is asked.
+    confirm_above: ConfirmOut,
     /// The units it is paid in, in the order in which they are tried.
     units: Vec<String>,
     /// All versions.
@@ -220,6 +233,7 @@ impl ActionOut {
             active: action.active,
             overage,
             overage_percent,
+            confirm_above: ConfirmOut::new(&action.confirm_above, catalogue)?,
             units: action.units.iter().map(ToString::to_string).collect(),
             prices: prices.collect::<Result<_, _>>()?,
             name: view.name,

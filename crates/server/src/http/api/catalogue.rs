@@ -3,22 +3,23 @@
 use axum::extract::State;
 use purser_app::App;
 use purser_app::ask::{CatalogueActionAsk, CatalogueAsk, UnitAsk};
-use purser_app::usecase::catalogue::apply;
+use purser_app::usecase::catalogue::apply::{self, How};
 use purser_app::view::{ActionChange, ActionView, CatalogueDiff, FilePrice};
 use purser_core::catalogue::Catalogue;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::actions::{self, OverageWire};
 use super::prices::{PriceIn, PriceOut};
 use super::refusals::{OfChanges, OfReads};
 use super::units::{UnitIn, UnitOut};
+use super::usage::{DryRunQuery, UsageOut};
+use crate::http::confirm::{ConfirmIn, ConfirmOut};
 use crate::http::extract::{NoQuery, QueriedBody, Query, Reader, Writer};
 use crate::http::incoming::{KeyIn, Owned, TextIn};
 use crate::http::object::Strict;
 use crate::http::outgoing::TimeOut;
 use crate::http::problem::Problem;
-use crate::http::query::{FromQuery, Params};
 use crate::http::reply::Reply;
 
 /// The longest catalogue: 10,000 actions with a page of text each are not meant, with their prices they fit.
@@ -74,6 +75,10 @@ pub struct CatalogueActionIn<'a> {
     #[serde(default)]
     #[schema(maximum = 1000)]
     overage_percent: Option<u16>,
+    /// Above which costs a debit or hold needs its quote, by unit; nobody is asked unless said.
+    #[serde(borrow, default)]
+    #[schema(nullable = false)]
+    confirm_above: Option<ConfirmIn<'a>>,
     /// For each unit, in the order in which the units are tried, the price from now on, and those from an instant ahead on. An
     /// instant that is over counts as now. A price that is in force already stays the version that it is; another one is a
     /// new version.
@@ -109,6 +114,7 @@ impl CatalogueActionIn<'_> {
             category: self.category.owned(),
             overage: self.overage.map(|overage| overage.name().to_string()),
             overage_percent: self.overage_percent,
+            confirm_above: self.confirm_above.map(ConfirmIn::into_ask),
             prices: self.prices.into_iter().enumerate().map(price).collect::<Result<_, _>>()?,
             single: false,
         };
@@ -154,6 +160,10 @@ pub struct CatalogueActionOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     overage_percent: Option<u16>,
+    /// Above which costs a debit or hold needs its quote, by unit.
+    #[serde(skip_serializing_if = "ConfirmOut::is_empty")]
+    #[schema(required = false)]
+    confirm_above: ConfirmOut,
     /// For each unit the price in force, and those scheduled with their `valid_from`.
     #[schema(value_type = Vec<PriceIn<'static>>)]
     prices: Vec<serde_json::Value>,
@@ -177,6 +187,10 @@ pub struct DiffOut {
     not_in_file: Vec<String>,
     /// Scheduled versions of the actions and units named that are not named themselves, and come into force all the same.
     scheduled_not_in_file: Vec<ScheduledOut>,
+    /// What the usage of the last days would have cost, where `days` are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    usage: Option<UsageOut>,
 }
 
 /// How many actions are made, changed, switched off, as they should be, or left alone.
@@ -277,7 +291,7 @@ pub struct ScheduledOut {
 }
 
 /// A price as a catalogue names it: without its id, and without the instant of what is in force.
-fn file_price(price: &FilePrice, catalogue: &Catalogue) -> Result<serde_json::Value, Problem> {
+pub fn file_price(price: &FilePrice, catalogue: &Catalogue) -> Result<serde_json::Value, Problem> {
     let shown = PriceOut::new(&price.price, catalogue)?;
     let mut shown = serde_json::to_value(shown).map_err(|error| Problem::fault(error.to_string()))?;
     if let Some(fields) = shown.as_object_mut() {
@@ -301,6 +315,7 @@ impl CatalogueActionOut {
             active: view.action.active,
             overage,
             overage_percent,
+            confirm_above: ConfirmOut::new(&view.action.confirm_above, catalogue)?,
             prices: prices.iter().map(|price| file_price(price, catalogue)).collect::<Result<_, _>>()?,
         })
     }
@@ -308,7 +323,8 @@ impl CatalogueActionOut {
 
 impl DiffOut {
     fn new(diff: CatalogueDiff, dry_run: bool) -> Result<DiffOut, Problem> {
-        let CatalogueDiff { units, actions, unchanged, not_in_file, scheduled_not_in_file, catalogue } = diff;
+        let CatalogueDiff { units, actions, unchanged, not_in_file, scheduled_not_in_file, catalogue, usage } =
+            diff;
         let actions: Vec<ActionChangeOut> = actions
             .iter()
             .map(|action| ActionChangeOut::new(action, &catalogue))
@@ -336,6 +352,7 @@ impl DiffOut {
             actions,
             not_in_file: not_in_file.iter().map(ToString::to_string).collect(),
             scheduled_not_in_file: scheduled_not_in_file.into_iter().map(scheduled).collect(),
+            usage: usage.map(UsageOut::from),
         })
     }
 }
@@ -356,17 +373,25 @@ impl ActionChangeOut {
                 Some(_) if change.pruned => ChangeWire::Deactivated,
                 Some(_) => ChangeWire::Changed,
             },
-            fields: change.before.as_ref().map_or_else(Vec::new, |before| fields(before, &change.after)),
+            fields: match &change.before {
+                None => Vec::new(),
+                Some(before) => fields(before, &change.after, catalogue)?,
+            },
             prices: change.prices.iter().map(price).collect::<Result<_, Problem>>()?,
         })
     }
 }
 
 /// The fields in which an action differs.
-fn fields(before: &ActionView, after: &ActionView) -> Vec<FieldChangeOut> {
+fn fields(
+    before: &ActionView,
+    after: &ActionView,
+    catalogue: &Catalogue,
+) -> Result<Vec<FieldChangeOut>, Problem> {
     let shown = |view: &ActionView| {
         let (overage, percent) = actions::overage(view.action.overage);
-        [
+        let confirm_above = ConfirmOut::new(&view.action.confirm_above, catalogue)?.text();
+        Ok::<_, Problem>([
             ("name", Some(view.name.clone())),
             ("unit_label", view.unit_label.clone()),
             ("description", view.description.clone()),
@@ -374,33 +399,14 @@ fn fields(before: &ActionView, after: &ActionView) -> Vec<FieldChangeOut> {
             ("active", Some(view.action.active.to_string())),
             ("overage", Some(overage.name().to_string())),
             ("overage_percent", percent.map(|percent| percent.to_string())),
-        ]
+            ("confirm_above", confirm_above),
+        ])
     };
-    let both = shown(before).into_iter().zip(shown(after));
-    both.filter(|((_, before), (_, after))| before != after)
+    let both = shown(before)?.into_iter().zip(shown(after)?);
+    Ok(both
+        .filter(|((_, before), (_, after))| before != after)
         .map(|((field, before), (_, after))| FieldChangeOut { field, before, after })
-        .collect()
-}
-
-/// Whether a catalogue is applied, or only compared.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct ApplyQuery {
-    /// Only says what would change.
-    #[param(nullable = false)]
-    dry_run: Option<bool>,
-}
-
-impl FromQuery for ApplyQuery {
-    fn from_query(params: &mut Params) -> Result<ApplyQuery, Problem> {
-        let dry_run = match params.take("dry_run").as_deref() {
-            None => None,
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some(_) => return Err(Problem::field("?dry_run", "malformed", "true or false")),
-        };
-        Ok(ApplyQuery { dry_run })
-    }
+        .collect())
 }
 
 /// Reads the whole catalogue
@@ -426,18 +432,19 @@ pub async fn read(
 /// Applies a catalogue, whole or not at all
 ///
 /// Labels change in place; a price that differs becomes a new version, and history never changes. What is not named is left
-/// alone unless `prune` is set.
+/// alone unless `prune` is set. With `dry_run` nothing changes, and `days` of usage are charged again at the new prices.
 #[utoipa::path(put, path = "/v1/catalogue", tag = "catalogue", operation_id = "apply_catalogue",
-    params(ApplyQuery), request_body = CatalogueIn,
+    params(DryRunQuery), request_body = CatalogueIn,
     responses((status = 200, description = "What differed", body = DiffOut), OfChanges))]
 pub async fn put(
     Writer(caller): Writer,
     State(app): State<App>,
-    Query(query): Query<ApplyQuery>,
+    Query(query): Query<DryRunQuery>,
     body: QueriedBody<CATALOGUE_BODY_MAX>,
 ) -> Result<Reply<DiffOut>, Problem> {
     let ask = body.parse::<CatalogueIn<'_>>()?.into_ask()?;
     let dry_run = query.dry_run.unwrap_or(false);
-    let diff = apply::apply(&app, &caller, ask, dry_run).await?;
+    let how = if dry_run { How::DryRun { days: query.days } } else { How::Apply };
+    let diff = apply::apply(&app, &caller, ask, how).await?;
     Ok(Reply::ok(DiffOut::new(diff, dry_run)?))
 }

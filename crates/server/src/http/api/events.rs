@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::refusals::OfReads;
 use crate::http::extract::{Query, Reader};
 use crate::http::outgoing::{IdOut, TimeOut};
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemOut};
 use crate::http::query::{FromQuery, PageQuery, Params};
 use crate::http::reply::Reply;
 
@@ -20,7 +20,8 @@ use crate::http::reply::Reply;
 #[schema(as = Event)]
 pub struct EventOut {
     /// `wallet.` and the kind of movement (`wallet.debit`, `wallet.grant` …), `wallet.low` when what can be spent fell to a fifth
-    /// of the last top-up or less, `wallet.depleted` when it fell to nothing.
+    /// of the last top-up or less, `wallet.depleted` when it fell to nothing. Others may come: `wallet.changed` is told of what a
+    /// later version wrote.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The tenant; null for a personal one.
@@ -61,8 +62,11 @@ impl From<EventView> for EventOut {
 pub struct EventsOut {
     /// Those behind the cursor, of one wallet in the order of its entries. A page may be empty although more follow.
     data: Vec<EventOut>,
-    /// Give it as `cursor` to get what follows; there is always one, as there is always more to come.
+    /// Give it as `cursor` to get what follows; there is always one, as there is always more to come. It is opaque, each time another,
+    /// and for keys of the same tenant, or of none, alone.
     next_cursor: String,
+    /// Whether more is there already: then ask again at once.
+    has_more: bool,
 }
 
 /// Which events.
@@ -92,11 +96,13 @@ impl FromQuery for EventsQuery {
 
 /// Lists what happened to wallets
 ///
-/// In the order of commits, a page at a time; keep the cursor and ask again. `limit` counts movements, of which one may be told as up to
+/// Those of one wallet in the order of its entries, a page at a time; keep the cursor and ask again. `limit` counts movements, of which one may be told as up to
 /// three events.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "list_events",
     params(EventsQuery, PageQuery),
-    responses((status = 200, description = "A page of events", body = EventsOut), OfReads))]
+    responses((status = 200, description = "A page of events", body = EventsOut),
+        (status = 410, description = "The cursor is of another database, or ahead of this one: begin anew", body = ProblemOut,
+            content_type = "application/problem+json"), OfReads))]
 pub async fn list(
     Reader(caller): Reader,
     State(app): State<App>,
@@ -111,5 +117,5 @@ pub async fn list(
     let events = event::list(&app, &caller, ask).await;
     let events = events.map_err(|error| Problem::from(error).in_query())?;
     let data = events.data.into_iter().map(EventOut::from).collect();
-    Ok(Reply::ok(EventsOut { data, next_cursor: events.next_cursor }))
+    Ok(Reply::ok(EventsOut { data, next_cursor: events.next_cursor, has_more: events.more }))
 }

@@ -46,6 +46,9 @@ pub struct HoldIn<'a> {
     /// Or an amount of credits, instead of a measure.
     #[serde(borrow, default)]
     amount: Option<DecimalIn<'a>>,
+    /// Or an estimate, instead of all of them.
+    #[serde(default)]
+    estimate: Option<EstimateIn>,
     /// Pay in this unit only.
     #[serde(borrow, default)]
     unit: Option<KeyIn<'a>>,
@@ -68,6 +71,16 @@ pub struct HoldIn<'a> {
     /// Anything of your own.
     #[serde(borrow, default)]
     metadata: Option<MetadataIn<'a>>,
+}
+
+/// How a hold's amount is estimated.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Estimate)]
+pub enum EstimateIn {
+    /// By what 95 of 100 of the last captures of the action cost at the most: those of the tenant, 20 to 1,000 of them; else
+    /// those of all tenants, unless the key is a tenant's. Kept for a minute.
+    History,
 }
 
 /// What to change of a hold.
@@ -240,6 +253,7 @@ pub async fn place(State(app): State<App>, movement: Movement) -> Result<Reply<H
         whose: Whose { tenant: request.tenant.owned(), user: request.user.0.into_owned() },
         action: request.action.0.into_owned(),
         measure: measure(request.quantity, request.dimensions, request.amount),
+        by_history: request.estimate == Some(EstimateIn::History),
         unit: request.unit.owned(),
         wallet_id: request.wallet_id.owned(),
         expires_in: request.expires_in,

@@ -16,15 +16,18 @@ pub mod gate_rules;
 pub mod grants;
 pub mod holds;
 pub mod limits;
+pub mod preferences;
 pub mod preflight;
 pub mod prices;
 pub mod rates;
 pub mod refusals;
 pub mod reports;
+pub mod reprice;
 pub mod stream;
 pub mod tenant_prices;
 pub mod transfers;
 pub mod units;
+pub mod usage;
 pub mod usage_events;
 pub mod wallets;
 

@@ -72,7 +72,7 @@ pub struct PreflightOut {
     balance: BalanceOut,
     /// What would be available after the debit; negative when it would be refused for lack of credits.
     balance_after: AmountOut,
-    /// Whether the user has to confirm first.
+    /// Whether it costs more than may be spent without asking: the debit is made with the quote, and refused without.
     confirmation_required: bool,
     /// A signed promise of the cost; null when the debit would be refused for another reason than a lack of credits.
     #[schema(required)]
@@ -100,7 +100,7 @@ impl From<Preflight> for PreflightOut {
             wallet_id: preflight.wallet.map(IdOut::wallet),
             balance: BalanceOut::new(unit, &preflight.balance),
             balance_after: AmountOut::of(unit, preflight.available_after),
-            confirmation_required: false,
+            confirmation_required: preflight.confirmation_required,
             quote: preflight.quote.map(QuoteOut::from),
             topup_url: preflight.topup_url,
             shortfall: preflight.shortfall.map(|shortfall| AmountOut::of(unit, shortfall)),

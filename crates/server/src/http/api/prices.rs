@@ -2,26 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
-use purser_app::App;
 use purser_app::ask::{IncludedAsk, ModelAsk, PriceAsk, RateAsk, TierAsk};
-use purser_app::usecase::catalogue;
 use purser_core::catalogue::{Catalogue, Price, Unit};
 use purser_core::pricing::{Bounds, Model, Rate, Tier};
 use purser_core::{Amount, Decimal, Quantity, Rounding};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::actions::ActionOut;
 use super::limits::PeriodWire;
 use super::rates::RatesIn;
-use super::refusals::OfChanges;
-use crate::http::extract::{JsonBody, PathText, Writer};
 use crate::http::incoming::{DecimalIn, KeyIn, Owned, TimeIn};
 use crate::http::object::Strict;
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
-use crate::http::reply::Reply;
 
 /// A version of what an action costs in one unit. Which fields apply depends on `model`; others are refused.
 #[derive(Deserialize, ToSchema)]
@@ -476,21 +469,4 @@ impl PriceOut {
         self.maximum = bounds.maximum.map(amount);
         self.rounding = Some(bounds.rounding.into());
     }
-}
-
-/// Adds a price version
-///
-/// History and balances never change; debits use the version in force when the work happened.
-#[utoipa::path(post, path = "/v1/actions/{key}/prices", tag = "catalogue", operation_id = "create_price",
-    params(("key" = String, Path, description = "The action")), request_body = PriceIn,
-    responses((status = 201, description = "The action with its prices", body = ActionOut), OfChanges))]
-pub async fn create(
-    Writer(caller): Writer,
-    State(app): State<App>,
-    PathText(key): PathText,
-    body: JsonBody,
-) -> Result<Reply<ActionOut>, Problem> {
-    let ask = body.parse::<PriceIn<'_>>()?.into_ask()?;
-    let view = catalogue::add_price(&app, &caller, &key, ask).await?;
-    Ok(Reply::created(ActionOut::new(view, &app.catalogue())?))
 }

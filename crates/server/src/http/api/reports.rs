@@ -84,8 +84,9 @@ impl FromQuery for RefusalsQuery {
 /// Counts refused debits and holds
 ///
 /// By quarter of an hour, tenant, action and code, oldest first: strict debits (those of batches, too) and holds that were refused by
-/// the rules, such as for lack of credits; not previews and not malformed requests. Counted beside the ledger: the last minute is
-/// missing, and what a node counted in its last minute is lost when it dies.
+/// the rules, such as for lack of credits; not previews, not malformed requests (`usage_invalid` among them) and not those that reuse a
+/// key (`idempotency_conflict`). Counted beside the ledger and kept for 90 days: the last minute is missing, and some are lost when a
+/// node dies or the database does not answer.
 #[utoipa::path(get, path = "/v1/reports/refusals", tag = "reports", operation_id = "count_refusals",
     params(RefusalsQuery, PageQuery),
     responses((status = 200, description = "A page of counts", body = ListOut<RefusalsOut>), OfReads))]

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 use purser_core::catalogue::Unit;
+use purser_core::gate::{Refusal, Unreadable};
 use purser_core::rejection::Misfit;
 use purser_core::{Amount, Key, Rejection};
 
@@ -21,6 +22,7 @@ impl From<Rejection> for Problem {
         let mut problem = Problem::new(status, code, explained(&rejection));
         match &rejection {
             Rejection::InsufficientCredits { .. }
+            | Rejection::ConfirmationRequired { .. }
             | Rejection::CaptureExceedsHold { .. }
             | Rejection::RefundExceedsDebit { .. }
             | Rejection::RevokeExceedsUnspent { .. }
@@ -65,6 +67,11 @@ pub(super) fn tell(document: &mut ProblemOut, rejection: &Rejection, unit_of: im
             // What is available already counts the debt, so this does too.
             document.shortfall = shown(unit, &(*required - *available));
             document.packages = Some(Vec::new());
+            unit
+        }
+        Rejection::ConfirmationRequired { required, above, unit, .. } => {
+            document.required = shown(unit, required);
+            document.confirm_above = shown(unit, above);
             unit
         }
         Rejection::CaptureExceedsHold { held, required, capturable, unit } => {
@@ -116,6 +123,9 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         Rejection::ActionNotFound => {
             "There is no such action, or it is switched off, or it had no price when the work happened."
         }
+        Rejection::ConfirmationRequired { .. } => {
+            "It costs more than may be spent without asking: ask, and send the same with the quote of this answer."
+        }
         Rejection::QuoteInvalid => "Give the quote's token exactly as it was answered.",
         Rejection::QuoteMismatch => {
             "A quote is for the tenant, user, action, input, unit and wallet that it was asked for."
@@ -148,6 +158,25 @@ fn explained(rejection: &Rejection) -> Cow<'static, str> {
         | Rejection::InsufficientCredits { .. } => return title(code),
     };
     Cow::Borrowed(what)
+}
+
+/// What the gate refuses by itself.
+pub(super) fn at_the_gate(refusal: Refusal) -> Problem {
+    let status = StatusCode::from_u16(refusal.status()).expect("refusals have HTTP statuses");
+    let detail = match refusal {
+        Refusal::Denied => "The rule that this request falls under lets none pass.",
+        Refusal::NoUser => "The header that names the user is missing or empty.",
+        Refusal::NoRequestId => "The proxy names each request in the header X-Purser-Request-Id.",
+        Refusal::Repeated => {
+            "A request of this name was charged more than a minute ago; a new request has a new name."
+        }
+        Refusal::Unreadable(Unreadable::Host) => "X-Forwarded-Host is not a host.",
+        Refusal::Unreadable(Unreadable::Path) => {
+            "X-Forwarded-Uri has no path that a server would take, or is too long."
+        }
+        Refusal::Unreadable(Unreadable::Method) => "X-Forwarded-Method is not a method in capitals.",
+    };
+    Problem::new(status, refusal.code(), detail)
 }
 
 /// The field that does not fit the price.

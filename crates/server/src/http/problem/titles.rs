@@ -26,6 +26,8 @@ const TITLES: &[(&str, &str)] = &[
     ("capture_exceeds_hold", "The work cost more than was held and than the action allows beyond it"),
     ("cause_repeated", "This was booked before"),
     ("clock_unsafe", "The clock cannot be trusted now"),
+    ("confirmation_required", "Somebody has to be asked first"),
+    ("cursor_unknown", "The cursor leads nowhere in this database"),
     ("deadline_exceeded", "The request waited too long and was not executed"),
     ("gate_denied", "The gate lets no such request pass"),
     ("gate_request_id_required", "The proxy has to name the request"),

@@ -12,6 +12,7 @@ use crate::dialect::{Dialect, statements};
 use crate::driver::{Columns, Link, Session, Target, mysql_session, postgres as postgres_driver, values};
 use crate::error::StoreError;
 use crate::position::{Heads, Position};
+use crate::table;
 use purser_core::Timestamp;
 
 statements! {
@@ -128,12 +129,25 @@ impl Keeper {
 
     /// Forgets used quotes whose time was over before `before`, at most so many; whether some are left.
     pub fn prune_quotes(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
+        self.prune(|session| load::prune_quotes(session, before, budget_rows))
+    }
+
+    /// Forgets counts of refusals of quarters that began before `before`, at most so many; whether some are left.
+    pub fn prune_refusals(&mut self, before: Timestamp, budget_rows: usize) -> Result<bool, StoreError> {
+        self.prune(|session| table::prune_refusals(session, before, budget_rows))
+    }
+
+    /// Forgets in a transaction of its own, unless another node does.
+    fn prune(
+        &mut self,
+        forget: impl FnOnce(Session<'_>) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
         self.in_transaction(|session| {
             // One node is enough, and two would wait for each other.
             if session.first(LOCK_FOLDER, &[], |row| int(row, 0))?.is_none() {
                 return Ok(false);
             }
-            load::prune_quotes(session, before, budget_rows)
+            forget(session)
         })
     }
 
