@@ -226,6 +226,13 @@ fn still_binds(
     };
     let given =
         i64::try_from(promise.id.millis()).map_or(Timestamp::NEVER, |millis| Timestamp(millis * 1_000));
+    if promise.used_before.is_none() {
+        return Err(Rejection::QuoteExpired);
+    }
+    if matches!(usage, Usage::Amount(_)) {
+        // What was stated does not go by what was used.
+        return Ok(());
+    }
     // A promise can come from a clock that is a little ahead: of a period that is yet to come it cannot be.
     if given < meter.period.around(draft.now).from {
         return Err(Rejection::QuoteExpired);

@@ -345,7 +345,7 @@ impl QuoteSeed {
     fn made(self, action: u64, now: i64) -> Quote {
         let unit = unit_code(self.messages && action == 2);
         let promise = Promise {
-            id: Id(u128::from(self.odd)),
+            id: Id::new(u64::try_from(now / 1_000).expect("after 1970"), u64::from(self.odd)),
             price: Id(u128::from(action * 10)),
             unit,
             amount: Amount(self.amount),

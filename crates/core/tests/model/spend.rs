@@ -50,6 +50,13 @@ impl Model {
         self.catalogue.action(no).map(AsRef::as_ref).filter(|action| action.active).ok_or("action_not_found")
     }
 
+    /// The promises of the stories do not say what had been used, so none of a price that asks for it binds.
+    fn still_binds(&self, ask: &Ask<'_>, promise: &Promise) -> Answer {
+        let price = self.action(ask.action)?.prices.iter().find(|price| price.id == promise.price);
+        let metered = price.is_some_and(|price| price.model.meter().is_some());
+        if metered && promise.used_before.is_none() { Err("quote_expired") } else { Ok(()) }
+    }
+
     /// The first unit and wallet that cover the cost; else the first of all, not covered.
     fn fund(&self, which: &[usize], ask: &Ask<'_>, now: i64) -> Result<Funded, Code> {
         let action = self.action(ask.action)?;
@@ -92,7 +99,9 @@ impl Model {
         } else {
             self.may_spend()?;
         }
-        promise?;
+        if let Some(promise) = promise? {
+            self.still_binds(ask, promise)?;
+        }
         let pays = |option: &Funded| option.covered && (ask.settle || option.allowed.is_ok());
         match options.iter().position(pays) {
             Some(index) => {
