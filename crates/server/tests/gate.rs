@@ -164,10 +164,23 @@ fn clients_cannot_speak_for_others(site: &Site) {
     assert_eq!(site.ledger("bob"), ("10".to_string(), 0));
     assert_eq!(site.ledger("eve"), ("7".to_string(), 3));
     // Another way of writing the path is the same path.
-    for path in ["//paid/page.html", "/%70aid/page.html", "/free/../paid/page.html", "/paid/./page.html?x=1"]
+    for path in
+        ["/%70aid/page.html", "/paid//page.html", "/paid/folder/%2e%2e/page.html", "/paid/./page.html?x=1"]
     {
         let answer = site.get("eve", path);
         assert_eq!((answer.status, &*answer.body), (200, "page"), "{path} {answer:?}");
+    }
+    // And where it depends on the product which path it is, it does not pass.
+    for path in [
+        "//paid/page.html",
+        "/free/../paid/page.html",
+        "/paid/..%2ffree.html",
+        "/paid;x",
+        "/%2570aid/page.html",
+    ] {
+        let answer = site.get("eve", path);
+        assert!([400, 403].contains(&answer.status), "{path} {answer:?}");
+        assert!(answer.body.contains("gate_request_unreadable"), "{path} {answer:?}");
     }
     assert_eq!(site.ledger("eve"), ("3".to_string(), 7));
 }
@@ -197,6 +210,38 @@ fn caddy_lets_pass_exactly_what_there_is_credit_for() {
     sixty_of_a_hundred(&site);
     clients_cannot_speak_for_others(&site);
     closed_without_purser(&mut site);
+}
+
+#[test]
+fn no_way_of_writing_a_path_passes_nginx_free_that_the_product_takes_for_a_paid_one() {
+    let site = Site::new(Proxy::nginx);
+    site.grant("ann", "100");
+    // The product gets the path as it was written, and answers with it.
+    let told = site.get("ann", "/raw/%61?x=1");
+    assert_eq!((told.status, &*told.body), (200, "/raw/%61?x=1"), "{told:?}");
+    site.post("/v1/gate/rules", &json!({"key": "raw", "path": "/raw/graphql/**", "action": "page"}));
+    let paid = site.get("ann", "/raw/graphql/x");
+    assert_eq!((paid.status, &*paid.body, paid.header("x-purser-cost")), (200, "/raw/graphql/x", Some("1")));
+    for path in [
+        "/raw/graphql/../x",
+        "/raw/graphql/..%2fx",
+        "/raw/graphql/%2e%2e/x",
+        "/raw/x/../graphql/y",
+        "/raw//graphql",
+        "/raw/graphql%2fx",
+        "/raw/graphql;x",
+        "/raw/x;/../graphql",
+        "/raw/graphql%3bx",
+        "/raw/%2567raphql",
+        "/raw/x%5c..%5cgraphql",
+    ] {
+        let answer = site.get("ann", path);
+        assert!([400, 403].contains(&answer.status), "{path} {answer:?}");
+        assert!(!answer.body.starts_with("/raw"), "{path} {answer:?}");
+    }
+    let shouted = site.get("ann", "/raw/GraphQL/x");
+    assert_eq!((shouted.status, shouted.header("x-purser-cost")), (200, Some("1")), "{shouted:?}");
+    assert_eq!(site.ledger("ann"), ("98".to_string(), 2));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// nginx with the shipped configuration; users come from `auth_basic`.
     pub(crate) fn nginx(folder: &Path, files: &Path, purser: &str, key: &str) -> Proxy {
-        let (address, open) = (free(), free());
+        let (address, open, product) = (free(), free(), free());
         let users = "ann:{PLAIN}pw\nbob:{PLAIN}pw\neve:{PLAIN}pw\n";
         std::fs::write(folder.join("users"), users).expect("a file");
         let (here, deploy) = (folder.display(), deploy("nginx"));
@@ -41,6 +41,7 @@ impl Proxy {
                 location /paid/tried/ {{ try_files $uri /paid/page.html; }}
                 location /paid/refused {{ deny all; }}
                 location /paid/broken/ {{ proxy_pass http://127.0.0.1:1; }}
+                location /raw/ {{ proxy_pass http://{product}; }}
                 }}\n",
                 files = files.display(),
                 deploy = deploy.display(),
@@ -59,7 +60,8 @@ impl Proxy {
             map $server_port $purser_fail {{ default closed; {} open; }}
             include {}/purser.conf;
             access_log {here}/access.log purser;
-            {}{} }}\n",
+            {}{}
+            server {{ listen {product}; merge_slashes off; location / {{ return 200 $request_uri; }} }} }}\n",
             open.port(),
             deploy.display(),
             server(address.port()),
