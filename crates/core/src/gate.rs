@@ -53,6 +53,8 @@ pub struct Rule {
     pub effect: Effect,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it says what it says.
+    pub changed_at: Timestamp,
 }
 
 /// What happens to a request.
