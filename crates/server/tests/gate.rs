@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 use server::Server;
 use tempfile::TempDir;
 
+/// More often than a server is asked until it has heard of a revoked key.
+const ASKED_MAX: usize = 10_000;
+
 /// Purser with an action `page` at 1 credit, a rule that charges it below `/paid`, and a proxy in front of a few files.
 struct Site {
     // The proxy ends before what it asks.
@@ -48,7 +51,10 @@ impl Site {
             "/v1/actions",
             &json!({"key": "page", "name": "Page", "price": {"model": "flat", "amount": "1"}}),
         );
-        site.post("/v1/gate/rules", &json!({"key": "paid", "path": "/paid/**", "action": "page"}));
+        site.post(
+            "/v1/gate/rules",
+            &json!({"key": "paid", "path": "/paid/**", "action": "page", "fail": "open"}),
+        );
         site
     }
 
@@ -277,6 +283,27 @@ fn nginx_asks_nobody_who_is_not_let_in_and_opens_only_where_it_is_told_to() {
     let wrong = get(site.proxy.address, "GET", "/paid/page.html", &[]);
     assert_eq!((wrong.status, wrong.header("www-authenticate").is_some()), (401, true), "{wrong:?}");
     assert_eq!(site.ledger("ann").1, 0);
+    // Neither does a rewrite of the site answer in Purser's place, nor what the site keeps of answers, nor a client for the gate.
+    let poor = get(site.proxy.address, "GET", "/paid/page.html", &site.proxy.login("bob"));
+    assert_eq!(poor.status, 402, "{poor:?}");
+    let mut headers = site.proxy.login("ann");
+    headers.push(("X-Purser-Debit".to_string(), "deb_of_another".to_string()));
+    let told = get(site.proxy.address, "GET", "/raw/told", &headers);
+    assert_eq!((told.status, &*told.body), (200, "/raw/told"), "{told:?}");
+    assert_eq!(told.header("x-told-user"), Some("ann"), "{told:?}");
+    assert_eq!(told.header("x-told-debit"), None, "{told:?}");
+    // A key that Purser does not know is no fault of the client's, who is asked for no password.
+    let revoked = server::run(&site.folder.path().join("purser"), &["key", "revoke", &site.gate_key[..16]]);
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    for _ in 0..ASKED_MAX {
+        let answer = site.get("ann", "/free.html");
+        if answer.status == 503 {
+            break;
+        }
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let unknown = site.get("ann", "/free.html");
+    assert_eq!((unknown.status, unknown.header("www-authenticate")), (503, None), "{unknown:?}");
     site.purser.take().expect("it runs").stop();
     assert_eq!(site.get("ann", "/paid/page.html").status, 503);
     let open = get(site.proxy.open, "GET", "/paid/page.html", &site.proxy.login("ann"));
