@@ -50,7 +50,7 @@ async fn asked_with(server: &Server, proxy: &str, face: &str, headers: &[(&str, 
 async fn a_request_is_charged_once_under_its_name_and_told_what_it_cost() {
     let (server, proxy) = gated().await;
     let first = asked(&server, &proxy, "/scan/1?x=1", &name(1)).await;
-    assert_eq!(first.status, 204, "{first:?}");
+    assert_eq!((first.status, first.header("cache-control")), (204, Some("no-store")), "{first:?}");
     let told = |answer: &Answer, header: &str| answer.header(header).map(str::to_string);
     assert_eq!(told(&first, "x-purser-rule").as_deref(), Some("scans"));
     assert_eq!(told(&first, "x-purser-cost").as_deref(), Some("5"));
@@ -115,6 +115,7 @@ async fn without_credit_both_faces_say_where_to_buy_and_nothing_is_moved() {
     }
     let refused = asked(&server, &proxy, "/scan/1", &name(99)).await;
     let document = refused.problem(402, "insufficient_credits");
+    assert_eq!(refused.header("cache-control"), Some("no-store"));
     assert_eq!((&document["required"], &document["available"]), (&json!("5"), &json!("0")));
     assert_eq!(refused.header("x-purser-code"), Some("insufficient_credits"));
     let url = refused.header("x-purser-topup-url").expect("where to buy").to_string();
@@ -249,7 +250,8 @@ async fn a_proxys_key_asks_at_the_gate_and_does_nothing_else() {
     server.post("/v1/debits", json!({"user": "ann", "action": "scan"})).await.problem(403, "scope_missing");
     server.send("DELETE", "/v1/gate/rules/scans", &[], "").await.problem(403, "scope_missing");
     let reading = api_key::create(&server.app, "reader", Scope::Read, None).await.expect("a key");
-    asked(&server, &reading, "/scan/1", &name(1)).await.problem(403, "scope_missing");
+    asked(&server, &reading, "/scan/1", &name(1)).await.problem(503, "scope_missing");
+    asked(&server, "psk_wrong", "/scan/1", &name(1)).await.problem(503, "unauthenticated");
     let nginx = asked_with(&server, &reading, "/v1/gate/nginx", &[]).await;
     // What is wrong with the proxy itself is not told to its clients as theirs.
     assert_eq!((nginx.status, nginx.header("x-purser-status")), (403, None));
