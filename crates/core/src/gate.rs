@@ -3,13 +3,16 @@
 //! A host is exact, `*.example.com` (every name below it) or any. A path is made of segments: text stands for itself, `*` for
 //! one segment, `**` at the end for whatever is left, nothing included. The more specific host wins, then the more specific
 //! path (segment by segment: text, `*`, `**`), then a rule that names methods, then the lower priority, then the earlier rule.
-//! What a rule does with a request is said here too; doing it is the use case's.
+//! What a rule does with a request is said here too; doing it is the use case's. What the segments of a path are depends on who
+//! reads it: `path` has all readings, and a request passes only where they agree.
+
+mod path;
 
 use crate::amount::Quantity;
 use crate::key::Key;
 use crate::time::Timestamp;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The longest path that is looked at, in bytes.
 pub const PATH_MAX: usize = 2_048;
@@ -50,6 +53,8 @@ pub struct Rule {
     pub effect: Effect,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it says what it says.
+    pub changed_at: Timestamp,
 }
 
 /// What happens to a request.
@@ -174,23 +179,15 @@ impl Pattern {
     /// # Errors
     /// The field that cannot be read: `host`, `path` or `methods`.
     pub fn parse(host: Option<&str>, path: &str, methods: &[&str]) -> Result<Pattern, &'static str> {
-        if path.contains(['?', '#']) {
-            return Err("path");
-        }
         let (host_said, path_said) = (host.map(str::to_string), path.to_string());
         let host = match host {
             None => Host::Any,
             Some(text) => match text.strip_prefix("*.") {
-                Some(below) => Host::Below(host_of(below).ok_or("host")?),
-                None => Host::Exact(host_of(text).ok_or("host")?),
+                Some(below) => Host::Below(portless(below).ok_or("host")?),
+                None => Host::Exact(portless(text).ok_or("host")?),
             },
         };
-        let wild = |segment: String| match segment.as_str() {
-            "*" => Segment::One,
-            "**" => Segment::Rest,
-            _ => Segment::Text(segment),
-        };
-        let path: Vec<Segment> = segments(path).ok_or("path")?.into_iter().map(wild).collect();
+        let path = path::pattern(path).ok_or("path")?;
         let early = path.iter().rev().skip(1).any(|segment| *segment == Segment::Rest);
         if early {
             return Err("path");
@@ -237,6 +234,7 @@ impl Pattern {
 pub struct Table {
     patterns: Vec<Pattern>,
     places: HashMap<(Host, Option<String>), Vec<usize>>,
+    hosts: HashSet<Host>,
 }
 
 impl Table {
@@ -262,7 +260,9 @@ impl Table {
             };
             places.entry((pattern.host.clone(), first)).or_default().push(index);
         }
-        Table { patterns: rules.into_iter().map(|(pattern, _)| pattern).collect(), places }
+        let patterns: Vec<Pattern> = rules.into_iter().map(|(pattern, _)| pattern).collect();
+        let hosts = patterns.iter().map(|pattern| pattern.host.clone()).collect();
+        Table { patterns, places, hosts }
     }
 
     /// The place of the rule for a request; none where no rule fits.
@@ -271,22 +271,34 @@ impl Table {
     /// What of the request cannot be read.
     pub fn find(&self, host: &str, path: &str, method: &str) -> Result<Option<usize>, Unreadable> {
         let host = host_of(host).ok_or(Unreadable::Host)?;
-        let path = segments(path).ok_or(Unreadable::Path)?;
+        let readings = path::readings(path).ok_or(Unreadable::Path)?;
         if !is_method(method) {
             return Err(Unreadable::Method);
         }
         let below = host.match_indices('.').map(|(dot, _)| Host::Below(host[dot + 1..].to_string()));
-        let hosts = std::iter::once(Host::Exact(host.clone())).chain(below).chain([Host::Any]);
+        let hosts: Vec<Host> =
+            std::iter::once(Host::Exact(host.clone())).chain(below).chain([Host::Any]).collect();
+        // Where no rule is for the host, nothing can be got past.
+        if readings.doubtful && hosts.iter().any(|host| self.hosts.contains(host)) {
+            return Err(Unreadable::Path);
+        }
+        let mut found = readings.paths.iter().map(|path| self.place(&hosts, path, method));
+        let first = found.next().flatten();
+        if found.all(|other| other == first) { Ok(first) } else { Err(Unreadable::Path) }
+    }
+
+    /// The rule for one reading of a path.
+    fn place(&self, hosts: &[Host], path: &[String], method: &str) -> Option<usize> {
         for host in hosts {
             let first = path.first().map(|first| (host.clone(), Some(first.clone())));
-            for place in first.into_iter().chain([(host, None)]) {
+            for place in first.into_iter().chain([(host.clone(), None)]) {
                 let rules = self.places.get(&place).into_iter().flatten();
-                if let Some(found) = rules.copied().find(|index| self.patterns[*index].fits(&path, method)) {
-                    return Ok(Some(found));
+                if let Some(found) = rules.copied().find(|index| self.patterns[*index].fits(path, method)) {
+                    return Some(found);
                 }
             }
         }
-        Ok(None)
+        None
     }
 }
 
@@ -306,39 +318,9 @@ fn host_of(text: &str) -> Option<String> {
     sound.then(|| name.to_ascii_lowercase())
 }
 
-/// The segments of a path as a server would take them: without query, decoded, without empty and dot segments, so that no
-/// other way of writing a path gets past a rule. A path that leads out of the root, or does not decode, is none.
-fn segments(path: &str) -> Option<Vec<String>> {
-    let path = path.split(['?', '#']).next()?;
-    if !path.starts_with('/') || path.len() > PATH_MAX {
-        return None;
-    }
-    let mut found: Vec<String> = Vec::new();
-    for segment in decoded(path)?.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(found.pop()?),
-            text => found.push(text.to_string()),
-        }
-    }
-    Some(found)
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first == b'%' {
-            let [high, low, after @ ..] = rest else { return None };
-            let digit = |byte: &u8| char::from(*byte).to_digit(16);
-            bytes.push(u8::try_from(digit(high)? * 16 + digit(low)?).ok()?);
-            rest = after;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+/// The host of a rule, which has no port: requests are looked up without theirs.
+fn portless(text: &str) -> Option<String> {
+    host_of(text).filter(|name| name.len() == text.trim_end_matches('.').len())
 }
 
 #[cfg(test)]
@@ -374,15 +356,68 @@ mod tests {
 
     #[test]
     fn no_other_way_of_writing_a_path_gets_past_a_rule() {
-        let table = table(&[(None, "/scan/**", &[], 0)]);
-        for path in
-            ["/scan", "//scan/", "/%73can/a", "/x/../scan/a", "/./scan", "/x/%2e%2e/scan", "/x%2f..%2fscan"]
-        {
+        let table = table(&[(None, "/Scan/**", &[], 0)]);
+        for path in [
+            "/scan",
+            "/%73can/a",
+            "/SCAN/a",
+            "/%53caN",
+            "/scan//",
+            "/scan/./x",
+            "/scan/a%2fb",
+            "/\u{17f}can/a",
+        ] {
             assert_eq!(table.find("h", path, "GET"), Ok(Some(0)), "{path}");
         }
-        for path in ["/scanner", "/scan/../x", "/"] {
+        for path in ["/scanner", "/", "/x/../y", "//x", "/x%2fscan"] {
             assert_eq!(table.find("h", path, "GET"), Ok(None), "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_that_servers_read_differently_is_refused_where_the_rule_depends_on_it() {
+        let table = table(&[(None, "/scan/**", &[], 0), (None, "/open/*/x", &[], 0)]);
+        for path in [
+            "/scan/../x",
+            "/scan/..%2fx",
+            "/scan/%2e%2e/x",
+            "/x/../scan",
+            "/x%2f..%2fscan",
+            "//scan",
+            "/./scan",
+            "/scan%2fa",
+            "/%2fscan",
+            "/open//x",
+            "/open/a%2fb/x",
+            "/scan%3fx",
+            "/scan%23x",
+            "/z/../scan%2f..%2fx",
+        ] {
+            assert_eq!(table.find("h", path, "GET"), Err(Unreadable::Path), "{path}");
+        }
+        // A rule for all that is left takes every reading in.
+        let closed = super::Table::new(vec![(Pattern::parse(None, "/**", &[]).expect("a pattern"), 0)]);
+        assert_eq!(closed.find("h", "/scan/..%2fx", "GET"), Ok(Some(0)));
+    }
+
+    #[test]
+    fn what_some_servers_cut_or_decode_again_is_refused_on_hosts_that_have_rules() {
+        let table = table(&[(Some("a.example.com"), "/scan/**", &[], 0)]);
+        for path in [
+            "/scan;x",
+            "/x/;/scan",
+            "/x%3bscan",
+            "/x\\scan",
+            "/x%5c..%5cscan",
+            "/%2573can",
+            "/x#/scan",
+            "/scan%0a",
+        ] {
+            assert_eq!(table.find("a.example.com", path, "GET"), Err(Unreadable::Path), "{path}");
+            assert_eq!(table.find("b.example.com", path, "GET"), Ok(None), "{path}");
+        }
+        // Only the path counts.
+        assert_eq!(table.find("a.example.com", "/x?a=1;b=%25#c", "GET"), Ok(None));
     }
 
     #[test]
@@ -416,7 +451,15 @@ mod tests {
         assert_eq!(Pattern::parse(Some("a b"), "/", &[]), Err("host"));
         assert_eq!(Pattern::parse(None, "x", &[]), Err("path"));
         assert_eq!(Pattern::parse(None, "/**/x", &[]), Err("path"));
-        assert_eq!(Pattern::parse(None, "/x?y", &[]), Err("path"));
+        for path in [
+            "/x?y", "/paid*", "/*.pdf", "/***", "/a//b", "/a/./b", "/a/../b", "/a%2fb", "/a;b", "/a\\b",
+            "/a%25b", "/%zz",
+        ] {
+            assert_eq!(Pattern::parse(None, path, &[]), Err("path"), "{path}");
+        }
+        for host in ["a.example.com:8080", "*.example.com:443", "a:"] {
+            assert_eq!(Pattern::parse(Some(host), "/", &[]), Err("host"), "{host}");
+        }
         assert_eq!(Pattern::parse(None, "/", &["get"]), Err("methods"));
         assert_eq!(Pattern::parse(None, "/", &["X"; METHODS_MAX + 1]), Err("methods"));
     }

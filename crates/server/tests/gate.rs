@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 use server::Server;
 use tempfile::TempDir;
 
+/// More often than a server is asked until it has heard of a revoked key.
+const ASKED_MAX: usize = 10_000;
+
 /// Purser with an action `page` at 1 credit, a rule that charges it below `/paid`, and a proxy in front of a few files.
 struct Site {
     // The proxy ends before what it asks.
@@ -48,7 +51,10 @@ impl Site {
             "/v1/actions",
             &json!({"key": "page", "name": "Page", "price": {"model": "flat", "amount": "1"}}),
         );
-        site.post("/v1/gate/rules", &json!({"key": "paid", "path": "/paid/**", "action": "page"}));
+        site.post(
+            "/v1/gate/rules",
+            &json!({"key": "paid", "path": "/paid/**", "action": "page", "fail": "open"}),
+        );
         site
     }
 
@@ -164,10 +170,23 @@ fn clients_cannot_speak_for_others(site: &Site) {
     assert_eq!(site.ledger("bob"), ("10".to_string(), 0));
     assert_eq!(site.ledger("eve"), ("7".to_string(), 3));
     // Another way of writing the path is the same path.
-    for path in ["//paid/page.html", "/%70aid/page.html", "/free/../paid/page.html", "/paid/./page.html?x=1"]
+    for path in
+        ["/%70aid/page.html", "/paid//page.html", "/paid/folder/%2e%2e/page.html", "/paid/./page.html?x=1"]
     {
         let answer = site.get("eve", path);
         assert_eq!((answer.status, &*answer.body), (200, "page"), "{path} {answer:?}");
+    }
+    // And where it depends on the product which path it is, it does not pass.
+    for path in [
+        "//paid/page.html",
+        "/free/../paid/page.html",
+        "/paid/..%2ffree.html",
+        "/paid;x",
+        "/%2570aid/page.html",
+    ] {
+        let answer = site.get("eve", path);
+        assert!([400, 403].contains(&answer.status), "{path} {answer:?}");
+        assert!(answer.body.contains("gate_request_unreadable"), "{path} {answer:?}");
     }
     assert_eq!(site.ledger("eve"), ("3".to_string(), 7));
 }
@@ -197,6 +216,38 @@ fn caddy_lets_pass_exactly_what_there_is_credit_for() {
     sixty_of_a_hundred(&site);
     clients_cannot_speak_for_others(&site);
     closed_without_purser(&mut site);
+}
+
+#[test]
+fn no_way_of_writing_a_path_passes_nginx_free_that_the_product_takes_for_a_paid_one() {
+    let site = Site::new(Proxy::nginx);
+    site.grant("ann", "100");
+    // The product gets the path as it was written, and answers with it.
+    let told = site.get("ann", "/raw/%61?x=1");
+    assert_eq!((told.status, &*told.body), (200, "/raw/%61?x=1"), "{told:?}");
+    site.post("/v1/gate/rules", &json!({"key": "raw", "path": "/raw/graphql/**", "action": "page"}));
+    let paid = site.get("ann", "/raw/graphql/x");
+    assert_eq!((paid.status, &*paid.body, paid.header("x-purser-cost")), (200, "/raw/graphql/x", Some("1")));
+    for path in [
+        "/raw/graphql/../x",
+        "/raw/graphql/..%2fx",
+        "/raw/graphql/%2e%2e/x",
+        "/raw/x/../graphql/y",
+        "/raw//graphql",
+        "/raw/graphql%2fx",
+        "/raw/graphql;x",
+        "/raw/x;/../graphql",
+        "/raw/graphql%3bx",
+        "/raw/%2567raphql",
+        "/raw/x%5c..%5cgraphql",
+    ] {
+        let answer = site.get("ann", path);
+        assert!([400, 403].contains(&answer.status), "{path} {answer:?}");
+        assert!(!answer.body.starts_with("/raw"), "{path} {answer:?}");
+    }
+    let shouted = site.get("ann", "/raw/GraphQL/x");
+    assert_eq!((shouted.status, shouted.header("x-purser-cost")), (200, Some("1")), "{shouted:?}");
+    assert_eq!(site.ledger("ann"), ("98".to_string(), 2));
 }
 
 #[test]
@@ -232,6 +283,27 @@ fn nginx_asks_nobody_who_is_not_let_in_and_opens_only_where_it_is_told_to() {
     let wrong = get(site.proxy.address, "GET", "/paid/page.html", &[]);
     assert_eq!((wrong.status, wrong.header("www-authenticate").is_some()), (401, true), "{wrong:?}");
     assert_eq!(site.ledger("ann").1, 0);
+    // Neither does a rewrite of the site answer in Purser's place, nor what the site keeps of answers, nor a client for the gate.
+    let poor = get(site.proxy.address, "GET", "/paid/page.html", &site.proxy.login("bob"));
+    assert_eq!(poor.status, 402, "{poor:?}");
+    let mut headers = site.proxy.login("ann");
+    headers.push(("X-Purser-Debit".to_string(), "deb_of_another".to_string()));
+    let told = get(site.proxy.address, "GET", "/raw/told", &headers);
+    assert_eq!((told.status, &*told.body), (200, "/raw/told"), "{told:?}");
+    assert_eq!(told.header("x-told-user"), Some("ann"), "{told:?}");
+    assert_eq!(told.header("x-told-debit"), None, "{told:?}");
+    // A key that Purser does not know is no fault of the client's, who is asked for no password.
+    let revoked = server::run(&site.folder.path().join("purser"), &["key", "revoke", &site.gate_key[..16]]);
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    for _ in 0..ASKED_MAX {
+        let answer = site.get("ann", "/free.html");
+        if answer.status == 503 {
+            break;
+        }
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let unknown = site.get("ann", "/free.html");
+    assert_eq!((unknown.status, unknown.header("www-authenticate")), (503, None), "{unknown:?}");
     site.purser.take().expect("it runs").stop();
     assert_eq!(site.get("ann", "/paid/page.html").status, 503);
     let open = get(site.proxy.open, "GET", "/paid/page.html", &site.proxy.login("ann"));

@@ -19,5 +19,6 @@ CREATE TABLE gate_rule (
     user_header   {text},
     user_is       {int},
     fail_open     {int},
-    created_at    {int} NOT NULL
+    created_at    {int} NOT NULL,
+    changed_at    {int} NOT NULL
 ){keyed};

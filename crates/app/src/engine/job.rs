@@ -45,7 +45,7 @@ pub struct Job {
     pub route: Route,
     /// The key it is sent under, and the digest of the request.
     pub key: Option<(KeyDigest, [u8; 32])>,
-    /// The event that the debit is made of, in place of a key: taken once for ever, whatever else the request says.
+    /// The event that the debit is made of, in place of a key or behind it: taken once for ever, whatever else the request says.
     pub event: Option<KeyDigest>,
     /// Text beside its entry.
     pub text: Option<EntryText>,

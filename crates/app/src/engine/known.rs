@@ -14,16 +14,18 @@ pub(super) fn known_answer(
     job: &Job,
     unit_of: impl Fn(WalletKey) -> Result<Option<Unit>, StoreError>,
 ) -> Result<Option<Result<Done, Rejection>>, StoreError> {
-    if let Some(event) = job.event {
-        return Ok(known_event(batch, job.command.tenant, event, unit_of)?.map(Ok));
+    // A key says whether the request is the same, for as long as it is kept; the event outlives it.
+    if let Some((key, request)) = &job.key
+        && let Some(answer) = batch.answer(*key)?
+    {
+        if answer.request_digest != *request {
+            return Ok(Some(Err(Rejection::IdempotencyConflict)));
+        }
+        let receipt = decode_receipt(&answer.receipt)?;
+        return Ok(Some(Ok(Done { receipt, replayed: true })));
     }
-    let Some((key, request)) = &job.key else { return Ok(None) };
-    let Some(answer) = batch.answer(*key)? else { return Ok(None) };
-    if answer.request_digest != *request {
-        return Ok(Some(Err(Rejection::IdempotencyConflict)));
-    }
-    let receipt = decode_receipt(&answer.receipt)?;
-    Ok(Some(Ok(Done { receipt, replayed: true })))
+    let Some(event) = job.event else { return Ok(None) };
+    Ok(known_event(batch, job.command.tenant, event, unit_of)?.map(Ok))
 }
 
 /// What was made of an event before, read back from the entry of its debit. Events with the same source and id are one event,

@@ -22,6 +22,8 @@ use purser_core::{
     Amount, Command, Entry, Key, Movement, Quantity, Rejection, TenantNo, Timestamp, UserNo, Wallet,
     WalletId, WalletKey,
 };
+use purser_store::{EntryText, KeyDigest};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -53,6 +55,17 @@ impl Parsed {
             return_url: self.return_url.as_deref(),
         }
     }
+}
+
+/// The source of requests at the gate among events. No event that is reported has an empty one, so none is taken for a request.
+const GATE: &str = "";
+
+/// What a request at the gate is charged once under.
+pub(super) struct Once {
+    /// For as long as keys are kept: tells the same request from another with its name.
+    pub(super) key: Idempotency,
+    /// For ever.
+    pub(super) event: String,
 }
 
 /// A debit in the queue.
@@ -227,7 +240,7 @@ pub(super) async fn at_the_gate(
     app: &App,
     caller: &Caller,
     ask: DebitAsk,
-    key: Idempotency,
+    once: &Once,
 ) -> Result<Answered, AppError> {
     let parsed = parse(app, caller, &ask)?;
     if app.find_user(&parsed.named).await?.is_none() {
@@ -236,7 +249,7 @@ pub(super) async fn at_the_gate(
             return Err(app.with_offer(&parsed.subject(), rejection.into()));
         }
     }
-    enqueue(app, caller, parsed, &ask, &key).await?.answer(app).await
+    enqueue(app, caller, parsed, &ask, &once.key, Some(&once.event)).await?.answer(app).await
 }
 
 impl Queued {
@@ -276,7 +289,7 @@ pub async fn batch(
 
 async fn queue(app: &App, caller: &Caller, ask: &DebitAsk, key: &Idempotency) -> Result<Queued, AppError> {
     caller.require(Scope::Write)?;
-    enqueue(app, caller, parse(app, caller, ask)?, ask, key).await
+    enqueue(app, caller, parse(app, caller, ask)?, ask, key, None).await
 }
 
 /// Queues what was parsed; the right to it was looked at.
@@ -286,6 +299,7 @@ async fn enqueue(
     parsed: Parsed,
     ask: &DebitAsk,
     key: &Idempotency,
+    event: Option<&str>,
 ) -> Result<Queued, AppError> {
     let in_time = parse::in_window(parsed.occurred_at, app.now());
     if let Err(error) = in_time.and_then(|()| app.return_allowed(parsed.return_url.as_deref())) {
@@ -301,7 +315,8 @@ async fn enqueue(
     let (occurred_at, movement) =
         (parsed.occurred_at, Movement::Debit(debit_of(&parsed, ask.settle, wallet)));
     let order = Order { tenant, user: Some(user), occurred_at, movement, route, key, remarks: &ask.remarks };
-    let outcome = app.submit(caller, order)?;
+    let event = event.map(|name| KeyDigest::of_event(tenant, GATE, name));
+    let outcome = app.submit_once(caller, order, event)?;
     Ok(Queued { parsed, tenant, settle: ask.settle, outcome })
 }
 
@@ -348,18 +363,26 @@ pub async fn refund(
 }
 
 /// Gives back all that is left of a debit whose request failed behind the gate. A proxy's key gives back what it took and
-/// nothing else.
+/// nothing else, and only for the request that it was taken for.
 pub(super) async fn give_back_at_the_gate(
     app: &App,
     caller: &Caller,
     debit_id: &str,
+    request_id: &str,
     reason: String,
     key: Idempotency,
 ) -> Result<Answered, AppError> {
     let (tenant, debit) = parse::id(caller, Prefix::Debit, debit_id, "debit")?;
     let history = app.read(move |reader| reader.history(tenant, debit)).await?;
     let charged = history.iter().find(|stored| stored.entry.kind == EntryKind::Debit);
-    if charged.is_none_or(|stored| stored.entry.actor != caller.actor()) {
+    let of_request = |text: &EntryText| {
+        let metadata = text.metadata.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        text.reference.as_deref() == Some(request_id)
+            && metadata.is_some_and(|said| said.get("gate").is_some())
+    };
+    let taken = charged.filter(|stored| stored.entry.actor == caller.actor());
+    // A client may have told the product of a debit of another request, which was served.
+    if !taken.and_then(|stored| stored.text.as_ref()).is_some_and(of_request) {
         return Err(AppError::NotFound { what: "debit" });
     }
     let movement = Movement::Refund(Refund { debit, amount: None });

@@ -5,7 +5,7 @@
 
 pub mod outcome;
 
-use super::debit;
+use super::debit::{self, Once};
 use crate::App;
 use crate::ask::{DebitAsk, Idempotency, Measure, Remarks, Whose};
 use crate::caller::{Caller, Scope};
@@ -72,8 +72,8 @@ pub async fn pass(app: &App, caller: &Caller, passage: &Passage<'_>) -> Result<P
         Effect::Deny => return Err(AppError::Gate(Refusal::Denied)),
         Effect::Charge(charging) => charging,
     };
-    let (ask, key) = debit_of(app, &rule.key, charging, passage)?;
-    match debit::at_the_gate(app, caller, ask, key).await {
+    let (ask, once) = debit_of(app, &rule.key, charging, passage)?;
+    match debit::at_the_gate(app, caller, ask, &once).await {
         Ok(answered) if answered.replayed && app.now().0 - answered.receipt.recorded_at.0 > REPLAY => {
             Err(AppError::Gate(Refusal::Repeated))
         }
@@ -92,13 +92,14 @@ fn find(app: &App, host: &str, uri: &str, method: &str) -> Result<Option<Arc<Rul
     app.config().gate_rule(host, uri, method).map_err(unreadable)
 }
 
-/// The debit of a request, and the key under which it is made once.
+/// The debit of a request, and what it is made once under. Neither has anything of the rule, which may be another one when a late
+/// charge is made.
 fn debit_of(
     app: &App,
     rule: &Key,
     charging: &Charging,
     passage: &Passage<'_>,
-) -> Result<(DebitAsk, Idempotency), AppError> {
+) -> Result<(DebitAsk, Once), AppError> {
     let request_id = request_id(app, passage)?;
     let whose = whose(charging, passage)?;
     let content = Content::default()
@@ -108,7 +109,12 @@ fn debit_of(
         .part(passage.method.as_bytes())
         .part(passage.uri.as_bytes());
     let request = *blake3::hash(content.bytes()).as_bytes();
-    let key = Idempotency { key: format!("gate {rule} {request_id}"), request };
+    let sent = Content::default()
+        .part(passage.host.as_bytes())
+        .part(passage.method.as_bytes())
+        .part(passage.uri.as_bytes());
+    let event = format!("{request_id} {}", blake3::hash(sent.bytes()).to_hex());
+    let once = Once { key: Idempotency { key: format!("gate {request_id}"), request }, event };
     let path = passage.uri.split('?').next().unwrap_or_default();
     let path = &path[..path.floor_char_boundary(PATH_KEPT)];
     let metadata = json!({ "gate": rule.as_str(), "method": passage.method, "path": path });
@@ -125,7 +131,7 @@ fn debit_of(
         return_url: None,
         remarks: Remarks { reference: Some(request_id), metadata: Some(metadata.to_string()), reason: None },
     };
-    Ok((ask, key))
+    Ok((ask, once))
 }
 
 /// The proxy's name for the request.

@@ -24,7 +24,7 @@ const USER_HEADER: &str = "X-Purser-User";
 
 /// Rules by key.
 pub async fn list(app: &App, caller: &Caller, page: PageAsk) -> Result<Page<Arc<Rule>>, AppError> {
-    caller.require(Scope::Read)?;
+    reader(caller)?;
     let limit = parse::limit(&page)?;
     let after = page.cursor.as_deref().unwrap_or("");
     let config = app.config();
@@ -37,7 +37,7 @@ pub async fn list(app: &App, caller: &Caller, page: PageAsk) -> Result<Page<Arc<
 
 /// One rule.
 pub async fn read(app: &App, caller: &Caller, key: &str) -> Result<Arc<Rule>, AppError> {
-    caller.require(Scope::Read)?;
+    reader(caller)?;
     find(app, key).ok_or(AppError::NotFound { what: "gate_rule" })
 }
 
@@ -57,9 +57,7 @@ pub async fn create(app: &App, caller: &Caller, ask: GateRuleAsk) -> Result<Arc<
     };
     let inserted = app.inner.engine.change(change).await?;
     match find(app, rule.key.as_str()) {
-        Some(known) if inserted || (Rule { created_at: rule.created_at, ..(*known).clone() }) == rule => {
-            Ok(known)
-        }
+        Some(known) if inserted || same(&known, &rule) => Ok(known),
         _ => Err(AppError::Exists { what: "gate_rule" }),
     }
 }
@@ -67,24 +65,27 @@ pub async fn create(app: &App, caller: &Caller, ask: GateRuleAsk) -> Result<Arc<
 /// Makes a rule, or another one of a rule that is there.
 pub async fn put(app: &App, caller: &Caller, ask: GateRuleAsk) -> Result<Arc<Rule>, AppError> {
     platform(caller)?;
-    let mut rule = rule(app, &ask)?;
-    let before = find(app, rule.key.as_str());
-    match &before {
-        Some(known) => rule.created_at = known.created_at,
-        None => room(app)?,
+    let rule = rule(app, &ask)?;
+    if find(app, rule.key.as_str()).is_none() {
+        room(app)?;
     }
-    if before.as_deref() != Some(&rule) {
-        let audit = told(caller, "gate_rule.put", &rule.key, before.as_deref(), Some(&rule), app.now());
-        let insert = rule.clone();
-        let change = move |batch: &mut purser_store::Batch<'_>| {
-            batch.delete_gate_rule(&insert.key)?;
-            batch.insert_gate_rule(&insert)?;
-            batch.insert_audit(&audit)?;
-            Ok(((), true))
-        };
-        app.inner.engine.change(change).await?;
-    }
-    find(app, rule.key.as_str()).ok_or(AppError::NotFound { what: "gate_rule" })
+    let (key, audit) = (rule.key.clone(), told(caller, "gate_rule.put", &rule.key, None, None, app.now()));
+    let change = move |batch: &mut purser_store::Batch<'_>| {
+        // What is there may be younger than the configuration of this node.
+        let before = batch.gate_rule(&rule.key)?;
+        if before.as_ref().is_some_and(|known| same(known, &rule)) {
+            return Ok(((), false));
+        }
+        let created_at = before.as_ref().map_or(rule.created_at, |known| known.created_at);
+        let after = Rule { created_at, ..rule.clone() };
+        batch.delete_gate_rule(&after.key)?;
+        batch.insert_gate_rule(&after)?;
+        let (before, after) = (before.as_ref().map(shown), Some(shown(&after)));
+        batch.insert_audit(&AuditRow { before, after, ..audit.clone() })?;
+        Ok(((), true))
+    };
+    app.inner.engine.change(change).await?;
+    find(app, key.as_str()).ok_or(AppError::NotFound { what: "gate_rule" })
 }
 
 /// Takes a rule away.
@@ -101,6 +102,18 @@ pub async fn delete(app: &App, caller: &Caller, key: &str) -> Result<(), AppErro
         Ok(((), deleted))
     };
     app.inner.engine.change(change).await
+}
+
+/// Rules tell of every tenant, and of headers that a client could try.
+fn reader(caller: &Caller) -> Result<(), AppError> {
+    caller.require(Scope::Read)?;
+    if caller.tenant.is_some() { Err(AppError::PlatformOnly) } else { Ok(()) }
+}
+
+/// Whether two rules say the same, whenever they were made.
+fn same(one: &Rule, other: &Rule) -> bool {
+    let (created_at, changed_at) = (one.created_at, one.changed_at);
+    *one == Rule { created_at, changed_at, ..other.clone() }
 }
 
 fn find(app: &App, key: &str) -> Option<Arc<Rule>> {
@@ -126,7 +139,7 @@ fn rule(app: &App, ask: &GateRuleAsk) -> Result<Rule, AppError> {
         _ => field(
             "/path",
             "malformed",
-            "it begins with `/`; `*` is one segment, `**` at its end what is left",
+            "it begins with `/`; `*` is one whole segment, `**` at its end what is left; no ? # ; \\ and no %2f, %25, empty or dot segments",
         ),
     })?;
     let effect = match ask.effect.as_deref() {
@@ -138,7 +151,8 @@ fn rule(app: &App, ask: &GateRuleAsk) -> Result<Rule, AppError> {
         Some(_) => return Err(field("/effect", "malformed", "one of charge, free and deny")),
     };
     let (priority, active) = (ask.priority.unwrap_or(0), ask.active.unwrap_or(true));
-    Ok(Rule { key, pattern, priority, active, effect, created_at: app.now() })
+    let now = app.now();
+    Ok(Rule { key, pattern, priority, active, effect, created_at: now, changed_at: now })
 }
 
 fn charging(app: &App, ask: &GateRuleAsk) -> Result<Charging, AppError> {
@@ -153,16 +167,21 @@ fn charging(app: &App, ask: &GateRuleAsk) -> Result<Charging, AppError> {
     let tenant = match (&ask.tenant, &ask.tenant_header) {
         (None, None) => TenantFrom::Personal,
         (Some(key), None) => TenantFrom::Fixed(Key::parse(key).ok_or_else(|| invalid_key("/tenant"))?),
-        (None, Some(name)) => TenantFrom::Header(header("/tenant_header", name)?),
+        (None, Some(name)) => TenantFrom::Header(ours("/tenant_header", name)?),
         (Some(_), Some(_)) => {
             return Err(field("/tenant_header", "not_allowed", "the tenant is fixed, or from a header"));
         }
     };
-    let user_header = header("/user_header", ask.user_header.as_deref().unwrap_or(USER_HEADER))?;
+    let user_header = ask.user_header.as_deref().unwrap_or(USER_HEADER);
     let user_is = match ask.user_is.as_deref() {
         None | Some("key") => UserIs::Key,
         Some("credential") => UserIs::Credential,
         Some(_) => return Err(field("/user_is", "malformed", "key or credential")),
+    };
+    // A credential proves itself; a key is believed, so that a client's own header must not get through.
+    let user_header = match user_is {
+        UserIs::Key => ours("/user_header", user_header)?,
+        UserIs::Credential => header("/user_header", user_header)?,
     };
     let open = match ask.fail.as_deref() {
         None | Some("closed") => false,
@@ -189,6 +208,16 @@ fn only_where_charged(ask: &GateRuleAsk, effect: &str) -> Result<(), AppError> {
             Err(field(pointer, "not_allowed", format!("a rule with effect `{effect}` charges nothing")))
         }
     }
+}
+
+/// The name of a header that the proxies' configuration takes from clients' requests.
+fn ours(pointer: &str, name: &str) -> Result<String, AppError> {
+    let name = header(pointer, name)?;
+    if name.to_ascii_lowercase().strip_prefix("x-purser-").is_some_and(|rest| !rest.is_empty()) {
+        return Ok(name);
+    }
+    let detail = "a name that begins with X-Purser-: only such headers are never a client's";
+    Err(field(pointer, "not_allowed", detail))
 }
 
 /// The name of a header that a proxy may set for us. Some have another meaning on the way here.

@@ -31,6 +31,7 @@ use purser_core::catalogue::Action;
 use purser_core::entry::Charge;
 use purser_core::receipt::Detail;
 use purser_core::{Command, Key, Movement, Rejection, TenantNo, Timestamp, UserNo};
+use purser_store::KeyDigest;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -48,6 +49,16 @@ struct Order<'a> {
 impl App {
     /// Queues a movement.
     fn submit(&self, caller: &Caller, order: Order<'_>) -> Result<oneshot::Receiver<Outcome>, AppError> {
+        self.submit_once(caller, order, None)
+    }
+
+    /// Queues a movement that is also a fact, made once for ever: what its key says is forgotten some day.
+    fn submit_once(
+        &self,
+        caller: &Caller,
+        order: Order<'_>,
+        event: Option<KeyDigest>,
+    ) -> Result<oneshot::Receiver<Outcome>, AppError> {
         let key = self.key(order.tenant, order.key)?;
         let text = self.text(order.remarks)?;
         let command = Command {
@@ -60,14 +71,7 @@ impl App {
             movement: order.movement,
         };
         let queued_at = self.inner.engine.monotonic();
-        self.inner.engine.submit(Job {
-            command,
-            route: order.route,
-            key: Some(key),
-            event: None,
-            text,
-            queued_at,
-        })
+        self.inner.engine.submit(Job { command, route: order.route, key: Some(key), event, text, queued_at })
     }
 
     /// Queues a movement and answers it with the names that belong to its numbers.

@@ -24,7 +24,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// nginx with the shipped configuration; users come from `auth_basic`.
     pub(crate) fn nginx(folder: &Path, files: &Path, purser: &str, key: &str) -> Proxy {
-        let (address, open) = (free(), free());
+        let (address, open, product) = (free(), free(), free());
         let users = "ann:{PLAIN}pw\nbob:{PLAIN}pw\neve:{PLAIN}pw\n";
         std::fs::write(folder.join("users"), users).expect("a file");
         let (here, deploy) = (folder.display(), deploy("nginx"));
@@ -36,11 +36,17 @@ impl Proxy {
                 auth_basic site;
                 auth_basic_user_file {here}/users;
                 include {deploy}/purser_gate.conf;
+                rewrite ^/_ /free.html last;
+                proxy_cache site;
+                proxy_cache_valid any 1h;
+                proxy_ignore_headers Cache-Control Expires;
+                proxy_cache_key one;
                 error_page 403 = @purser_refused;
                 error_page 404 405 /missing.html;
                 location /paid/tried/ {{ try_files $uri /paid/page.html; }}
                 location /paid/refused {{ deny all; }}
                 location /paid/broken/ {{ proxy_pass http://127.0.0.1:1; }}
+                location /raw/ {{ proxy_cache off; proxy_pass http://{product}; }}
                 }}\n",
                 files = files.display(),
                 deploy = deploy.display(),
@@ -52,6 +58,7 @@ impl Proxy {
             http {{
             client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;
             uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;
+            proxy_cache_path {here}/cache keys_zone=site:1m;
             upstream purser {{ server {purser}; keepalive 8; }}
             map \"\" $purser_key {{ default \"{key}\"; }}
             map \"\" $purser_user {{ default $remote_user; }}
@@ -59,7 +66,9 @@ impl Proxy {
             map $server_port $purser_fail {{ default closed; {} open; }}
             include {}/purser.conf;
             access_log {here}/access.log purser;
-            {}{} }}\n",
+            {}{}
+            server {{ listen {product}; merge_slashes off; add_header X-Told-User $http_x_purser_user; add_header X-Told-Debit $http_x_purser_debit;
+            location / {{ return 200 $request_uri; }} }} }}\n",
             open.port(),
             deploy.display(),
             server(address.port()),

@@ -50,7 +50,7 @@ async fn asked_with(server: &Server, proxy: &str, face: &str, headers: &[(&str, 
 async fn a_request_is_charged_once_under_its_name_and_told_what_it_cost() {
     let (server, proxy) = gated().await;
     let first = asked(&server, &proxy, "/scan/1?x=1", &name(1)).await;
-    assert_eq!(first.status, 204, "{first:?}");
+    assert_eq!((first.status, first.header("cache-control")), (204, Some("no-store")), "{first:?}");
     let told = |answer: &Answer, header: &str| answer.header(header).map(str::to_string);
     assert_eq!(told(&first, "x-purser-rule").as_deref(), Some("scans"));
     assert_eq!(told(&first, "x-purser-cost").as_deref(), Some("5"));
@@ -115,6 +115,7 @@ async fn without_credit_both_faces_say_where_to_buy_and_nothing_is_moved() {
     }
     let refused = asked(&server, &proxy, "/scan/1", &name(99)).await;
     let document = refused.problem(402, "insufficient_credits");
+    assert_eq!(refused.header("cache-control"), Some("no-store"));
     assert_eq!((&document["required"], &document["available"]), (&json!("5"), &json!("0")));
     assert_eq!(refused.header("x-purser-code"), Some("insufficient_credits"));
     let url = refused.header("x-purser-topup-url").expect("where to buy").to_string();
@@ -206,18 +207,21 @@ async fn tenants_and_users_come_from_where_the_rule_says() {
     let (server, proxy) = gated().await;
     let give = |user: &str| json!({"tenant": "acme", "user": user, "amount": "9", "kind": "promotional", "reason": "x"});
     server.post("/v1/grants", give("ann")).await.expect(201);
-    let fixed = json!({"path": "/fixed", "action": "scan", "tenant": "acme", "user_header": "X-Who"});
+    let fixed = json!({"path": "/fixed", "action": "scan", "tenant": "acme", "user_header": "X-Purser-Who"});
     rule(&server, "fixed", fixed).await;
-    let headers = [("X-Forwarded-Uri", "/fixed"), ("X-Who", "ann"), ("X-Purser-Request-Id", &*name(1))];
+    let headers =
+        [("X-Forwarded-Uri", "/fixed"), ("X-Purser-Who", "ann"), ("X-Purser-Request-Id", &*name(1))];
     let paid = asked_with(&server, &proxy, "/v1/gate", &headers).await;
     assert_eq!(paid.header("x-purser-balance"), Some("4"), "{paid:?}");
-    rule(&server, "named", json!({"path": "/named", "action": "scan", "tenant_header": "X-Org"})).await;
-    let headers = [("X-Forwarded-Uri", "/named"), ("X-Org", "acme"), ("X-Purser-Request-Id", &*name(2))];
+    rule(&server, "named", json!({"path": "/named", "action": "scan", "tenant_header": "X-Purser-Org"}))
+        .await;
+    let headers =
+        [("X-Forwarded-Uri", "/named"), ("X-Purser-Org", "acme"), ("X-Purser-Request-Id", &*name(2))];
     let poor = asked_with(&server, &proxy, "/v1/gate", &headers).await;
     assert_eq!(poor.problem(402, "insufficient_credits")["available"], "4");
     asked_with(&server, &proxy, "/v1/gate", &headers[..1]).await.problem(400, "gate_request_id_required");
     let without = [("X-Forwarded-Uri", "/named"), ("X-Purser-Request-Id", &*name(3))];
-    asked_with(&server, &proxy, "/v1/gate", &without).await.invalid("X-Org", "required");
+    asked_with(&server, &proxy, "/v1/gate", &without).await.invalid("X-Purser-Org", "required");
     // The secret itself is kept nowhere; with or without its scheme it is the same.
     let secret =
         json!({"path": "/secret", "action": "scan", "user_header": "X-Api-Key", "user_is": "credential"});
@@ -246,10 +250,16 @@ async fn a_proxys_key_asks_at_the_gate_and_does_nothing_else() {
     server.post("/v1/debits", json!({"user": "ann", "action": "scan"})).await.problem(403, "scope_missing");
     server.send("DELETE", "/v1/gate/rules/scans", &[], "").await.problem(403, "scope_missing");
     let reading = api_key::create(&server.app, "reader", Scope::Read, None).await.expect("a key");
-    asked(&server, &reading, "/scan/1", &name(1)).await.problem(403, "scope_missing");
+    asked(&server, &reading, "/scan/1", &name(1)).await.problem(503, "scope_missing");
+    asked(&server, "psk_wrong", "/scan/1", &name(1)).await.problem(503, "unauthenticated");
     let nginx = asked_with(&server, &reading, "/v1/gate/nginx", &[]).await;
     // What is wrong with the proxy itself is not told to its clients as theirs.
     assert_eq!((nginx.status, nginx.header("x-purser-status")), (403, None));
+    // Rules tell of all tenants.
+    server.key = api_key::create(&server.app, "acme", Scope::Write, Some("acme")).await.expect("a key");
+    for path in ["/v1/gate/rules", "/v1/gate/rules/scans"] {
+        server.get(path).await.problem(403, "platform_key_required");
+    }
     // A tenant's proxy charges that tenant alone.
     let theirs = api_key::create(&server.app, "acme", Scope::Gate, Some("acme")).await.expect("a key");
     asked(&server, &theirs, "/scan/1", &name(1)).await.invalid("/tenant", "tenant_required");
@@ -274,6 +284,14 @@ async fn a_rule_is_kept_as_it_was_said_and_wrong_ones_are_named_by_field() {
     server.post("/v1/gate/rules", other.clone()).await.problem(409, "gate_rule_exists");
     let put = server.send("PUT", "/v1/gate/rules/all", &[], &other.to_string()).await.expect(200);
     assert_eq!((&put["priority"], &put["created_at"]), (&json!(1), &made["created_at"]));
+    assert_eq!(made["changed_at"], made["created_at"]);
+    server.clock.advance(SECOND);
+    let put = server.send("PUT", "/v1/gate/rules/all", &[], &other.to_string()).await.expect(200);
+    assert_eq!(put["changed_at"], made["changed_at"], "to say the same again changes nothing");
+    other["priority"] = json!(2);
+    let put = server.send("PUT", "/v1/gate/rules/all", &[], &other.to_string()).await.expect(200);
+    assert_eq!(put["created_at"], made["created_at"]);
+    assert_ne!(put["changed_at"], made["changed_at"]);
     let list = server.get("/v1/gate/rules?limit=1").await.expect(200);
     assert_eq!((&list["data"][0]["key"], &list["next_cursor"]), (&json!("all"), &json!("all")));
     let rest = server.get("/v1/gate/rules?cursor=all").await.expect(200);
@@ -286,7 +304,11 @@ async fn a_rule_is_kept_as_it_was_said_and_wrong_ones_are_named_by_field() {
         ("effect", json!("maybe"), "unknown_value"),
         ("quantity", json!("-1"), "out_of_range"),
         ("tenant", json!("a/b"), "invalid_key"),
-        ("tenant_header", json!("X-Org"), "not_allowed"),
+        ("tenant_header", json!("X-Purser-Org"), "not_allowed"),
+        ("path", json!("/paid*"), "malformed"),
+        ("path", json!("/*.pdf"), "malformed"),
+        ("path", json!("/a/../b"), "malformed"),
+        ("host", json!("a.example.com:8080"), "malformed"),
         ("user_header", json!("X User"), "malformed"),
         ("user_header", json!("Authorization"), "not_allowed"),
         ("colour", json!("red"), "unknown_field"),
@@ -297,6 +319,13 @@ async fn a_rule_is_kept_as_it_was_said_and_wrong_ones_are_named_by_field() {
         server.post("/v1/gate/rules", wrong).await.invalid(&format!("/{field}"), code);
     }
     let rule = |body: Value| server.post("/v1/gate/rules", body);
+    // Only what begins so is never a client's own header; a credential proves itself.
+    rule(json!({"key": "x", "path": "/", "action": "scan", "user_header": "X-Login"}))
+        .await
+        .invalid("/user_header", "not_allowed");
+    rule(json!({"key": "x", "path": "/", "action": "scan", "tenant_header": "X-Org"}))
+        .await
+        .invalid("/tenant_header", "not_allowed");
     rule(json!({"path": "/"})).await.invalid("/key", "required");
     rule(json!({"key": "x", "path": "/"})).await.invalid("/action", "required");
     rule(json!({"key": "x", "path": "/", "action": "none"})).await.problem(404, "action_not_found");
@@ -333,11 +362,15 @@ async fn what_failed_behind_the_gate_is_given_back_once_by_the_proxy_that_took_i
         assert_eq!(answer, given);
     }
     assert_eq!(available(&server, "ann").await, "95");
-    // Neither another proxy's debit nor one of the product itself.
+    // What was served is not given back for another request that failed, whoever says that it is the same debit.
+    told(&proxy, "/scan/2", 2, 502, Some(debit(&kept))).await.problem(404, "debit_not_found");
+    // Neither another proxy's debit nor one of the product itself, be its reference what it may.
     let other = api_key::create(&server.app, "other", Scope::Gate, None).await.expect("a key");
     told(&other, "/scan/1", 1, 500, Some(debit(&kept))).await.problem(404, "debit_not_found");
-    let own = server.post("/v1/debits", json!({"user": "ann", "action": "scan"})).await.expect(201);
+    let own = json!({"user": "ann", "action": "scan", "reference": name(1)});
+    let own = server.post("/v1/debits", own).await.expect(201);
     let own = own["id"].as_str().map(str::to_string);
+    told(&server.key, "/scan/1", 1, 500, own.clone()).await.problem(404, "debit_not_found");
     told(&proxy, "/scan/1", 1, 500, own).await.problem(404, "debit_not_found");
     told(&proxy, "/scan/1", 1, 600, None).await.invalid("/status", "out_of_range");
     // What the product gave back itself is not given back again.
@@ -347,18 +380,27 @@ async fn what_failed_behind_the_gate_is_given_back_once_by_the_proxy_that_took_i
     assert_eq!(available(&server, "ann").await, "95");
 }
 
+/// Tells what became of a request of ann's, half an hour after midnight.
+async fn told(server: &Server, proxy: &str, said: Value) -> Answer {
+    let mut body = json!({
+        "host": "app.example.com", "method": "GET", "user": "ann", "tenant": "", "debit": "",
+        "status": 200, "occurred_at": "2026-01-01T00:30:00Z",
+    });
+    for (field, value) in said.as_object().expect("an object") {
+        body[field] = value.clone();
+    }
+    let authorization = format!("Bearer {proxy}");
+    let headers = [("Authorization", &*authorization), ("Content-Type", "application/json")];
+    server.raw("POST", "/v1/gate/outcomes", &headers, body.to_string().as_bytes()).await
+}
+
 #[tokio::test]
 async fn what_passed_unpaid_is_charged_once_after_all_into_debt_if_need_be() {
     let (server, proxy) = gated().await;
+    rule(&server, "scans", json!({"path": "/scan/**", "action": "scan", "fail": "open"})).await;
     let told = async |uri: &str, no: u64, status: u16, user: &str| {
-        let body = json!({
-            "request_id": name(no), "host": "app.example.com", "method": "GET", "uri": uri, "user": user,
-            "tenant": "", "status": status, "debit": "", "occurred_at": "2026-01-01T00:30:00Z",
-        });
-        let authorization = format!("Bearer {proxy}");
-        let headers = [("Authorization", &*authorization), ("Content-Type", "application/json")];
-        server.raw("POST", "/v1/gate/outcomes", &headers, body.to_string().as_bytes()).await.expect(200)["done"]
-            .clone()
+        let said = json!({"request_id": name(no), "uri": uri, "status": status, "user": user});
+        told(&server, &proxy, said).await.expect(200)["done"].clone()
     };
     server.clock.advance(7_200 * SECOND);
     for status in [402, 403, 404, 503] {
@@ -381,6 +423,53 @@ async fn what_passed_unpaid_is_charged_once_after_all_into_debt_if_need_be() {
     let entries = server.get(&format!("/v1/wallets/{wallet}/entries")).await.expect(200);
     assert_eq!(entries["data"][0]["occurred_at"], "2026-01-01T00:30:00Z");
     assert_eq!(entries["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_late_charge_is_made_once_whatever_became_of_its_rule_and_of_its_key() {
+    let (server, proxy) = gated().await;
+    let open = json!({"path": "/scan/**", "action": "scan", "fail": "open"});
+    rule(&server, "scans", open.clone()).await;
+    server.clock.advance(3_600 * SECOND);
+    assert_eq!(asked(&server, &proxy, "/scan/1", &name(1)).await.status, 204);
+    let first = json!({"request_id": name(1), "uri": "/scan/1", "occurred_at": null});
+    assert_eq!(told(&server, &proxy, first.clone()).await.expect(200)["done"], "settled");
+    let unpaid = json!({"request_id": name(2), "uri": "/scan/1"});
+    assert_eq!(told(&server, &proxy, unpaid.clone()).await.expect(200)["done"], "settled");
+    assert_eq!(available(&server, "ann").await, "90");
+    // Another rule is there for the same requests: what was charged by the first is not charged again.
+    let mut edited = open.clone();
+    edited["priority"] = json!(7);
+    rule(&server, "scans", edited).await;
+    server.send("DELETE", "/v1/gate/rules/scans", &[], "").await;
+    rule(&server, "other", open).await;
+    assert_eq!(told(&server, &proxy, first).await.expect(200)["done"], "settled");
+    // What it was not there for is reported.
+    told(&server, &proxy, unpaid).await.invalid("/occurred_at", "out_of_range");
+    let new = json!({"request_id": name(3), "uri": "/scan/1"});
+    told(&server, &proxy, new).await.invalid("/occurred_at", "out_of_range");
+    assert_eq!(available(&server, "ann").await, "90");
+    // Keys are forgotten after 90 days; that it was charged is not.
+    server.clock.advance(100 * 86_400 * SECOND);
+    let again = json!({"request_id": name(1), "uri": "/scan/1", "occurred_at": null});
+    assert_eq!(told(&server, &proxy, again).await.expect(200)["done"], "settled");
+    asked(&server, &proxy, "/scan/1", &name(1)).await.problem(409, "gate_request_repeated");
+    assert_eq!(available(&server, "ann").await, "90");
+}
+
+#[tokio::test]
+async fn with_a_proxys_key_nobody_gets_into_debt_where_a_rule_lets_nothing_pass_unpaid() {
+    let (server, proxy) = gated().await;
+    server.clock.advance(7_200 * SECOND);
+    let unpaid = json!({"request_id": name(1), "uri": "/scan/1"});
+    told(&server, &proxy, unpaid).await.invalid("/debit", "required");
+    // A request that has no name would be charged each time that it is told of.
+    rule(&server, "scans", json!({"path": "/scan/**", "action": "scan", "fail": "open"})).await;
+    for status in [200, 500] {
+        let nameless = json!({"request_id": "once", "uri": "/scan/1", "status": status, "occurred_at": null});
+        told(&server, &proxy, nameless).await.invalid("/request_id", "not_allowed");
+    }
+    assert_eq!(available(&server, "ann").await, "100");
 }
 
 #[tokio::test]

@@ -149,6 +149,7 @@ pub(super) const COLD: [Table; 19] = [
             ("user_is", Int),
             ("fail_open", Int),
             ("created_at", Int),
+            ("changed_at", Int),
         ],
     ),
     table(

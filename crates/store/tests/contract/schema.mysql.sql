@@ -443,7 +443,8 @@ CREATE TABLE gate_rule (
     user_header   MEDIUMTEXT,
     user_is       BIGINT,
     fail_open     BIGINT,
-    created_at    BIGINT NOT NULL
+    created_at    BIGINT NOT NULL,
+    changed_at    BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- 0007 limits

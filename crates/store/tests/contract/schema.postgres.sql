@@ -454,7 +454,8 @@ CREATE TABLE gate_rule (
     user_header   TEXT,
     user_is       BIGINT,
     fail_open     BIGINT,
-    created_at    BIGINT NOT NULL
+    created_at    BIGINT NOT NULL,
+    changed_at    BIGINT NOT NULL
 );
 
 -- 0007 limits

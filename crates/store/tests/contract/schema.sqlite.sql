@@ -439,7 +439,8 @@ CREATE TABLE gate_rule (
     user_header   TEXT,
     user_is       INTEGER,
     fail_open     INTEGER,
-    created_at    INTEGER NOT NULL
+    created_at    INTEGER NOT NULL,
+    changed_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- 0007 limits

@@ -254,7 +254,8 @@ fn rules_of_the_gate_come_back_as_they_were_written_and_keys_are_taken_once(kind
     };
     let rule = |name: &str, host, methods: &[&str], effect| {
         let pattern = Pattern::parse(host, "/a/*/\u{e9}/**", methods).expect("a pattern");
-        Rule { key: key(name), pattern, priority: -7, active: true, effect, created_at: Timestamp(3) }
+        let (created_at, changed_at) = (Timestamp(3), Timestamp(4));
+        Rule { key: key(name), pattern, priority: -7, active: true, effect, created_at, changed_at }
     };
     let by_header = Charging {
         tenant: TenantFrom::Header("X-Org".into()),
@@ -278,7 +279,9 @@ fn rules_of_the_gate_come_back_as_they_were_written_and_keys_are_taken_once(kind
     batch.commit().expect("commit");
     assert_eq!(store.read(|reader| reader.config()).expect("read").gate_rules, rules);
     let mut batch = writer.begin().expect("begin");
+    assert_eq!(batch.gate_rule(&key("d")).expect("read").as_ref(), rules.last());
     assert!(batch.delete_gate_rule(&key("d")).expect("deleted"));
+    assert_eq!(batch.gate_rule(&key("d")).expect("read"), None);
     assert!(!batch.delete_gate_rule(&key("d")).expect("gone already"));
     batch.commit().expect("commit");
     rules.pop();

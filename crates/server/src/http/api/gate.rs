@@ -5,7 +5,7 @@
 //! not looked at: Caddy leaves that of the request there.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use purser_app::App;
 use purser_app::caller::Caller;
@@ -70,7 +70,18 @@ const UNPAID: HeaderName = HeaderName::from_static("x-purser-unpaid");
 /// Caddy. An answer that lets pass says what it cost in `X-Purser-Debit`, `-Cost`, `-Balance` and `-Unit`.
 #[utoipa::path(get, path = "/v1/gate", tag = "gate", operation_id = "ask_gate", params(PassageHeaders),
     responses((status = 204, description = "It may pass"), OfGate))]
-pub async fn ask(Proxy(caller): Proxy, State(app): State<App>, headers: HeaderMap) -> Response {
+pub async fn ask(proxy: Result<Proxy, Problem>, State(app): State<App>, headers: HeaderMap) -> Response {
+    let Proxy(caller) = match proxy {
+        Ok(proxy) => proxy,
+        Err(mut problem) => {
+            // The proxy's key is no fault of the client's, to whom this answer goes.
+            if problem.status != StatusCode::TOO_MANY_REQUESTS {
+                problem.status = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            let told = told(&problem);
+            return with_headers(problem.into_response(), told);
+        }
+    };
     match pass(&app, &caller, &headers).await {
         Ok(response) => response,
         Err(problem) => {
@@ -139,6 +150,8 @@ fn charged(rule: &Key, answered: &Answered) -> [(HeaderName, String); 5] {
 }
 
 fn with_headers(mut response: Response, told: Vec<(HeaderName, String)>) -> Response {
+    // It is for one request, whatever a proxy would like to keep.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for (name, value) in told {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);

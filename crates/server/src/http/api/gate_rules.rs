@@ -184,6 +184,8 @@ pub struct GateRuleOut {
     fail: Option<FailWire>,
     /// When it was made.
     created_at: TimeOut,
+    /// Since when it says what it says: requests before are not charged by it.
+    changed_at: TimeOut,
 }
 
 impl GateRuleOut {
@@ -217,6 +219,7 @@ impl GateRuleOut {
             }),
             fail: charging.map(|charging| if charging.open { FailWire::Open } else { FailWire::Closed }),
             created_at: TimeOut(rule.created_at),
+            changed_at: TimeOut(rule.changed_at),
         }
     }
 }
