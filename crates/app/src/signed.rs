@@ -5,15 +5,18 @@
 //! is to learn is concealed: the same token, with its content encrypted.
 
 use crate::secret::Secrets;
-use subtle::ConstantTimeEq;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::Aead;
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+use subtle::{Choice, ConstantTimeEq};
 
 /// The longest token that is looked at, in bytes.
 const TOKEN_MAX: usize = 8_192;
 /// Bytes of the digest.
 const SEAL: usize = 32;
-/// Bytes that make each concealed token another one.
-const NONCE: usize = 16;
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Bytes that make each concealed token another one: so many that chance never gives the same twice.
+const NONCE: usize = 24;
 
 impl Secrets {
     /// A token of this purpose.
@@ -26,74 +29,43 @@ impl Secrets {
 
     /// What a token of this purpose carries; none when it is not one of ours, exactly as it was made.
     pub(crate) fn open(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
-        self.opened(purpose, token).map(|(_, content)| content)
-    }
-
-    /// The same, and which of the keys it was made with.
-    fn opened(&self, purpose: &str, token: &str) -> Option<(usize, Vec<u8>)> {
         let mut content = decode(token)?;
         let seal = content.split_off(content.len().checked_sub(SEAL)?);
         // Every key is tried, and each compared to the end.
-        let sealed = |key: [u8; 32]| bool::from(blake3::keyed_hash(&key, &content).as_bytes().ct_eq(&seal));
-        let ours: Vec<bool> = self.derive(purpose).map(sealed).collect();
-        Some((ours.iter().position(|ours| *ours)?, content))
+        let sealed = |key: [u8; 32]| blake3::keyed_hash(&key, &content).as_bytes().ct_eq(&seal);
+        let ours = self.derive(purpose).map(sealed).fold(Choice::from(0), |ours, one| ours | one);
+        bool::from(ours).then_some(content)
     }
 
     /// A token of this purpose of which nobody else learns more than how long it is. The nonce is used once.
     pub(crate) fn conceal(&self, purpose: &str, nonce: [u8; NONCE], content: &[u8]) -> String {
-        let key = self.derive(&streamed(purpose)).next().expect("there is at least one key");
-        self.seal(purpose, &[&nonce, &crossed(&key, &nonce, content)[..]].concat())
+        let key = self.derive(&concealing(purpose)).next().expect("there is at least one key");
+        let concealed = XChaCha20Poly1305::new(&key.into()).encrypt(&nonce.into(), content);
+        encode(&[&nonce[..], &concealed.expect("a token is far shorter than what a key conceals")].concat())
     }
 
     /// What a concealed token of this purpose carries; none when it is not one of ours.
     pub(crate) fn reveal(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
-        let (which, content) = self.opened(purpose, token)?;
-        let (nonce, content) = content.split_first_chunk::<NONCE>()?;
-        let key = self.derive(&streamed(purpose)).nth(which)?;
-        Some(crossed(&key, nonce, content))
+        let bytes = decode(token)?;
+        let (nonce, concealed) = bytes.split_first_chunk::<NONCE>()?;
+        self.derive(&concealing(purpose))
+            .find_map(|key| XChaCha20Poly1305::new(&key.into()).decrypt(&(*nonce).into(), concealed).ok())
     }
 }
 
-/// The purpose of the key that encrypts, which is not the one that seals.
-fn streamed(purpose: &str) -> String {
-    format!("{purpose} stream")
-}
-
-/// The content under a stream that key and nonce give; twice is back again.
-fn crossed(key: &[u8; 32], nonce: &[u8; NONCE], content: &[u8]) -> Vec<u8> {
-    let mut stream = vec![0; content.len()];
-    blake3::Hasher::new_keyed(key).update(nonce).finalize_xof().fill(&mut stream);
-    content.iter().zip(stream).map(|(byte, key)| byte ^ key).collect()
+/// The purpose of a key that conceals, which is never one that seals.
+fn concealing(purpose: &str) -> String {
+    format!("{purpose} concealed")
 }
 
 /// Base64 for URLs, without padding.
 fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(word >> (18 - 6 * digit)) as usize & 63]));
-        }
-    }
-    text
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The bytes of such a text; none when it is not what [`encode`] makes, so that each token has one text.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    if text.len() > TOKEN_MAX || text.len() % 4 == 1 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for chunk in text.as_bytes().chunks(4) {
-        let mut word = 0_u32;
-        for byte in chunk {
-            word = word << 6 | u32::try_from(DIGITS.iter().position(|digit| digit == byte)?).ok()?;
-        }
-        word <<= 6 * (4 - chunk.len());
-        bytes.extend_from_slice(&word.to_be_bytes()[1..chunk.len()]);
-    }
-    (encode(&bytes) == text).then_some(bytes)
+    (text.len() <= TOKEN_MAX).then(|| URL_SAFE_NO_PAD.decode(text).ok()).flatten()
 }
 
 /// Writes what a token carries.
