@@ -1,4 +1,4 @@
-//! Quotes: signed promises of what an action costs, and the link that carries one to a page where credits can be bought.
+//! Quotes: signed promises of what an action costs. The links that go with them are in `link.rs`.
 //!
 //! A quote binds who, what, how much of it, the unit, the wallet where one was named, the price version and the amount. It
 //! names users by a digest of their keys, as a preflight makes nobody: the first debit of a user that was never seen can
@@ -7,8 +7,8 @@
 
 use crate::App;
 use crate::error::AppError;
+use crate::link::Refused;
 use crate::names::Named;
-use crate::parse::field;
 use crate::signed::{Content, Parts};
 use crate::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::{Action, Unit};
@@ -20,11 +20,9 @@ use purser_core::{Amount, Id, Key, PriceId, Quantity, Rejection, TenantNo, Times
 /// How long a quote binds, in microseconds.
 const LIFE: i64 = 300 * SECOND;
 /// How long one binds that goes with a link for buying credits.
-const LIFE_WITH_LINK: i64 = DAY;
-/// The first byte of what a quote or link carries.
+pub(crate) const LIFE_WITH_LINK: i64 = DAY;
+/// The first byte of what a quote carries.
 const VERSION: u8 = 1;
-/// The longest address that a link leads back to, in bytes.
-const RETURN_MAX: usize = 2_048;
 
 /// What a quote is about: a request, as far as its cost and who pays it depend on it.
 #[derive(Clone, Copy)]
@@ -39,6 +37,12 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Subject<'_> {
+    fn refused(&self) -> Refused<'_> {
+        let Named { tenant, user } = self.named;
+        let (action, return_url) = (&self.action.key, self.return_url);
+        Refused { tenant: tenant.as_ref(), user, action, return_url }
+    }
+
     fn digest(&self) -> [u8; 32] {
         let content = Content::default()
             .option(self.named.tenant.as_ref().map(|key| key.as_str().as_bytes()))
@@ -162,74 +166,18 @@ impl App {
             return None;
         };
         let quote = price.map(|price| self.keep(subject, (price, *used_before), unit, *required));
-        let Named { tenant, user } = subject.named;
-        let refused = Refused { tenant: tenant.as_ref(), user, action: &subject.action.key };
-        let topup_url = self.topup_url(&refused, rejection, subject.return_url)?;
+        let topup_url = self.topup_url(&subject.refused(), rejection, self.now().plus(LIFE_WITH_LINK))?;
         Some(Offer { quote, topup_url })
-    }
-
-    /// The link for a request that was refused for lack of credits; none where the refusal is another one.
-    pub(crate) fn topup_url(
-        &self,
-        refused: &Refused<'_>,
-        rejection: &Rejection,
-        return_url: Option<&str>,
-    ) -> Option<String> {
-        let Rejection::InsufficientCredits { required, available, unit, .. } = rejection else { return None };
-        let counted = self.catalogue().unit(unit).cloned()?;
-        let content = Content::default()
-            .fixed(&[VERSION])
-            .fixed(&self.inner.ids.id().to_bytes())
-            .fixed(&self.now().plus(LIFE_WITH_LINK).0.to_be_bytes())
-            .option(refused.tenant.map(|key| key.as_str().as_bytes()))
-            .part(refused.user.as_str().as_bytes())
-            .part(refused.action.as_str().as_bytes())
-            .part(unit.as_str().as_bytes())
-            .part(counted.render(*required).as_bytes())
-            .part(counted.render(*available).as_bytes())
-            .part(counted.render(*required - *available).as_bytes())
-            .option(return_url.map(str::as_bytes));
-        let token = self.inner.secrets.seal("topup", content.bytes());
-        Some(format!("{}/topup/{token}", self.inner.settings.public_url))
     }
 
     /// How a request goes on that was refused because somebody is to be asked first: with this quote, which ends when the
     /// link does. None where the refusal is another one.
     fn to_confirm(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<ToConfirm> {
         let Rejection::ConfirmationRequired { required, unit, .. } = rejection else { return None };
-        let counted = self.catalogue().unit(unit).cloned()?;
         let quote = self.confirming(subject, rejection);
         let expires_at = quote.as_ref().map_or_else(|| self.now().plus(LIFE), |quote| quote.expires_at);
-        let Named { tenant, user } = subject.named;
-        let content = Content::default()
-            .fixed(&[VERSION])
-            .fixed(&self.inner.ids.id().to_bytes())
-            .fixed(&expires_at.0.to_be_bytes())
-            .option(tenant.as_ref().map(|key| key.as_str().as_bytes()))
-            .part(user.as_str().as_bytes())
-            .part(subject.action.key.as_str().as_bytes())
-            .part(unit.as_str().as_bytes())
-            .part(counted.render(*required).as_bytes())
-            .option(subject.return_url.map(str::as_bytes));
-        let token = self.inner.secrets.seal("confirm", content.bytes());
-        Some(ToConfirm { quote, confirm_url: format!("{}/confirm/{token}", self.inner.settings.public_url) })
-    }
-
-    /// What a link for a confirmation says; none when it is not one of ours.
-    pub fn confirm_link(&self, token: &str) -> Option<ConfirmLink> {
-        let content = self.inner.secrets.open("confirm", token)?;
-        let mut parts = Parts(&content);
-        let [VERSION] = parts.fixed()? else { return None };
-        Some(ConfirmLink {
-            id: Id::from_bytes(parts.fixed()?),
-            expires_at: Timestamp(i64::from_be_bytes(parts.fixed()?)),
-            tenant: parts.text_option()?,
-            user: parts.text()?,
-            action: parts.text()?,
-            unit: parts.text()?,
-            cost: parts.text()?,
-            return_url: parts.text_option()?,
-        })
+        let confirm_url = self.confirm_url(&subject.refused(), unit, *required, expires_at)?;
+        Some(ToConfirm { quote, confirm_url })
     }
 
     /// The same refusal with what can be done about it.
@@ -245,106 +193,6 @@ impl App {
             error => error,
         }
     }
-
-    /// What a link for buying credits says; none when it is not one of ours.
-    pub fn topup_link(&self, token: &str) -> Option<TopupLink> {
-        let content = self.inner.secrets.open("topup", token)?;
-        let mut parts = Parts(&content);
-        let [VERSION] = parts.fixed()? else { return None };
-        Some(TopupLink {
-            id: Id::from_bytes(parts.fixed()?),
-            expires_at: Timestamp(i64::from_be_bytes(parts.fixed()?)),
-            tenant: parts.text_option()?,
-            user: parts.text()?,
-            action: parts.text()?,
-            unit: parts.text()?,
-            required: parts.text()?,
-            available: parts.text()?,
-            shortfall: parts.text()?,
-            return_url: parts.text_option()?,
-        })
-    }
-
-    /// Refuses an address to come back to that is none, or of a site that is not in the settings: else anybody with a key
-    /// could make this service send people anywhere.
-    /// What was answered before is answered again without asking this: settings change.
-    pub(crate) fn return_allowed(&self, url: Option<&str>) -> Result<(), AppError> {
-        let Some(origin) = url.and_then(origin) else { return Ok(()) };
-        match self.inner.settings.return_origins.contains(&origin) {
-            true => Ok(()),
-            false => {
-                let why = "the setting return_origins does not have this site";
-                Err(field("/return_url", "origin_not_allowed", why))
-            }
-        }
-    }
-}
-
-/// Refuses what is no address to come back to, whatever the settings say.
-pub(crate) fn check_return(url: Option<&str>) -> Result<(), AppError> {
-    let Some(url) = url else { return Ok(()) };
-    let refused = |code, why: &str| Err(field("/return_url", code, why));
-    if url.len() > RETURN_MAX {
-        return refused("too_long", "at most 2048 bytes");
-    }
-    match origin(url) {
-        Some(_) => Ok(()),
-        None => refused("malformed", "an absolute http or https address is expected"),
-    }
-}
-
-/// Who was refused which action.
-pub(crate) struct Refused<'a> {
-    /// None for a personal tenant.
-    pub(crate) tenant: Option<&'a Key>,
-    pub(crate) user: &'a Key,
-    pub(crate) action: &'a Key,
-}
-
-/// What a link for buying credits says: who was refused what, and where to go back to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TopupLink {
-    /// Names the link, so that what is bought through it can be matched with the refusal.
-    pub id: Id,
-    /// From this instant it is of no use.
-    pub expires_at: Timestamp,
-    /// The tenant's key; none for a personal tenant.
-    pub tenant: Option<String>,
-    /// The user's key.
-    pub user: String,
-    /// The action's key.
-    pub action: String,
-    /// The unit's code.
-    pub unit: String,
-    /// What the action costs.
-    pub required: String,
-    /// What there was when it was refused; negative with debt.
-    pub available: String,
-    /// What was missing, debt included.
-    pub shortfall: String,
-    /// Where to go back to, on one of the sites in the settings.
-    pub return_url: Option<String>,
-}
-
-/// What a link for a confirmation says: who is about to spend how much on what, and where to go back to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ConfirmLink {
-    /// Names the link.
-    pub id: Id,
-    /// From this instant it is of no use, as its quote.
-    pub expires_at: Timestamp,
-    /// The tenant's key; none for a personal tenant.
-    pub tenant: Option<String>,
-    /// The user's key.
-    pub user: String,
-    /// The action's key.
-    pub action: String,
-    /// The unit's code.
-    pub unit: String,
-    /// What the action costs.
-    pub cost: String,
-    /// Where to go back to, on one of the sites in the settings.
-    pub return_url: Option<String>,
 }
 
 /// For what request a quote was given, and what it promises.
@@ -362,48 +210,4 @@ fn read(content: &[u8]) -> Option<([u8; 32], Promise)> {
         _ => Some(Quantity(i64::from_be_bytes(parts.fixed()?))),
     };
     Some((digest, Promise { id, price, unit, amount, used_before, expires_at, used: false }))
-}
-
-/// Scheme, host and port of an absolute http(s) address, in lower case; none for anything else.
-pub fn origin(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let scheme = scheme.to_ascii_lowercase();
-    let site = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-    // What a browser would read otherwise than we do is no address: spaces, backslashes, names before an @.
-    let sound = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
-    let known = scheme == "http" || scheme == "https";
-    // The port that a browser leaves out is left out here too.
-    let usual = if scheme == "http" { ":80" } else { ":443" };
-    let named = site.strip_suffix(usual).unwrap_or(site);
-    (known && sound && !named.is_empty() && site.bytes().all(plain))
-        .then(|| format!("{scheme}://{}", named.to_ascii_lowercase()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_absolute_addresses_of_the_web_have_an_origin() {
-        let some = |url: &str| origin(url).unwrap_or_default();
-        assert_eq!(some("https://App.Example.com/done?x=1#y"), "https://app.example.com");
-        assert_eq!(some("HTTP://localhost:3000"), "http://localhost:3000");
-        assert_eq!(some("https://app.example.com:443/x"), "https://app.example.com");
-        assert_eq!(some("http://app.example.com:80"), "http://app.example.com");
-        assert_eq!(some("http://app.example.com:443"), "http://app.example.com:443");
-        for url in [
-            "javascript:alert(1)",
-            "//app.example.com",
-            "/done",
-            "https://",
-            "https://app.example.com@evil.example",
-            "https://app.example.com\\@evil.example",
-            "https://app.example.com/ x",
-            "ftp://app.example.com",
-            "https://app.example.com/\"><script>",
-        ] {
-            assert_eq!(origin(url), None, "{url}");
-        }
-    }
 }

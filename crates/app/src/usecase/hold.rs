@@ -6,9 +6,10 @@ use crate::ask::{CaptureAsk, ExtendAsk, HoldAsk, Idempotency, Measure, Remarks};
 use crate::caller::{Caller, Scope};
 use crate::engine::Route;
 use crate::error::AppError;
+use crate::link::{Refused, check_return};
 use crate::names::Named;
 use crate::parse::{self, field};
-use crate::quote::{Refused, Subject, check_return};
+use crate::quote::{LIFE_WITH_LINK, Subject};
 use crate::view::{Answered, HoldView, Names, Offer};
 use purser_core::catalogue::Unit;
 use purser_core::command::{CaptureHold, ExtendHold, PlaceHold, Quote};
@@ -165,9 +166,10 @@ async fn with_link(
     };
     let HoldView { names, .. } = look_up(app, tenant, hold).await?;
     let (tenant, user, action) = (names.tenant.as_ref(), names.user.as_ref(), names.action.as_ref());
-    let link = user
-        .zip(action)
-        .and_then(|(user, action)| app.topup_url(&Refused { tenant, user, action }, &rejection, None));
+    let link = user.zip(action).and_then(|(user, action)| {
+        let refused = Refused { tenant, user, action, return_url: None };
+        app.topup_url(&refused, &rejection, app.now().plus(LIFE_WITH_LINK))
+    });
     Err(match link {
         Some(topup_url) => {
             AppError::OutOfCredit { rejection, offer: Box::new(Offer { quote: None, topup_url }) }

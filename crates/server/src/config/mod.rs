@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use purser_app::boot::{Settings, database};
-use purser_app::quote::origin;
+use purser_app::link::origin;
 use purser_app::rate::{RATE_MAX, Rate};
 
 /// The defaults, with their explanations.

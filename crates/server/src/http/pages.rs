@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use purser_app::App;
-use purser_app::quote::{ConfirmLink, TopupLink};
+use purser_app::link::{ConfirmLink, Link, TopupLink};
 
 const STYLE: &str = include_str!("pages.css");
 const POLICY: &str =
@@ -33,15 +33,15 @@ async fn topup(State(app): State<App>, token: Result<Path<String>, PathRejection
     // What does not decode to text is no link of ours.
     match token.ok().and_then(|Path(token)| app.topup_link(&token)) {
         None => unknown(),
-        Some(link) if link.expires_at <= app.now() => over(link.return_url.as_ref()),
+        Some(topup) if topup.link.expires_at <= app.now() => over(&topup.link),
         Some(link) => page(StatusCode::OK, "More credits are needed", &missing(&link)),
     }
 }
 
-async fn confirm(State(app): State<App>, Path(token): Path<String>) -> Response {
-    match app.confirm_link(&token) {
+async fn confirm(State(app): State<App>, token: Result<Path<String>, PathRejection>) -> Response {
+    match token.ok().and_then(|Path(token)| app.confirm_link(&token)) {
         None => unknown(),
-        Some(link) if link.expires_at <= app.now() => over(link.return_url.as_ref()),
+        Some(confirm) if confirm.link.expires_at <= app.now() => over(&confirm.link),
         Some(link) => page(StatusCode::OK, "Please confirm", &asked(&link)),
     }
 }
@@ -54,54 +54,56 @@ fn unknown() -> Response {
     )
 }
 
-fn over(return_url: Option<&String>) -> Response {
-    let body = format!("<p>Go back and try again: you get a new one.</p>{}", back(return_url));
+fn over(link: &Link) -> Response {
+    let body = format!("<p>Go back and try again: you get a new one.</p>{}", back(link));
     page(StatusCode::GONE, "The link's time is over", &body)
 }
 
 /// Who is about to spend how much on what, and the way back: nothing is spent here.
-fn asked(link: &ConfirmLink) -> String {
-    let [user, action, unit, cost] =
-        [&link.user, &link.action, &link.unit, &link.cost].map(|text| escaped(text));
-    let tenant = link.tenant.as_ref().map(|tenant| row("Paid by", &escaped(tenant))).unwrap_or_default();
+fn asked(ConfirmLink { link, cost }: &ConfirmLink) -> String {
     format!(
-        "<p class=\"cost\">{cost} {unit}</p><dl>{}{tenant}{}</dl>\
+        "<p class=\"cost\">{}</p><dl>{}</dl>\
          <p class=\"note\">This costs more than is spent without asking. Nothing was spent yet, and this page spends \
          nothing: go back to where you came from to go on with it, or to leave it.</p>{}",
-        row("User", &user),
-        row("For", &action),
-        back(link.return_url.as_ref())
+        amount(link, cost),
+        whose(link),
+        back(link)
     )
 }
 
 /// Who was refused what, how much is missing, and the way back.
-fn missing(link: &TopupLink) -> String {
-    let [user, action, unit] = [&link.user, &link.action, &link.unit].map(|text| escaped(text));
-    let tenant = link.tenant.as_ref().map(|tenant| row("Paid by", &escaped(tenant))).unwrap_or_default();
-    let amount = |number: &str| format!("{} {unit}", escaped(number));
-    let (required, available) = (amount(&link.required), amount(&link.available));
+fn missing(TopupLink { link, required, available, shortfall }: &TopupLink) -> String {
     format!(
-        "<p class=\"missing\">{} <span>missing</span></p><dl>{}{tenant}{}{}{}</dl>\
+        "<p class=\"missing\">{} <span>missing</span></p><dl>{}{}{}</dl>\
          <p class=\"note\">Credits cannot be bought here yet. Ask whoever runs this service to add some; what you were \
          about to do can then go on at the same price.</p>{}",
-        amount(&link.shortfall),
-        row("User", &user),
-        row("For", &action),
-        row("It costs", &required),
-        row("There was", &available),
-        back(link.return_url.as_ref())
+        amount(link, shortfall),
+        whose(link),
+        row("It costs", &amount(link, required)),
+        row("There was", &amount(link, available)),
+        back(link)
     )
+}
+
+fn amount(link: &Link, number: &str) -> String {
+    format!("{} {}", escaped(number), escaped(&link.unit))
+}
+
+/// Who wants what, and who pays where that is somebody else.
+fn whose(link: &Link) -> String {
+    let tenant = link.tenant.as_ref().map(|tenant| row("Paid by", &escaped(tenant))).unwrap_or_default();
+    format!("{}{tenant}{}", row("User", &escaped(&link.user)), row("For", &escaped(&link.action)))
 }
 
 fn row(name: &str, value: &str) -> String {
     format!("<div><dt>{name}</dt><dd>{value}</dd></div>")
 }
 
-fn back(return_url: Option<&String>) -> String {
+fn back(link: &Link) -> String {
     let to = |url: &String| {
         format!("<p><a class=\"back\" href=\"{}\" rel=\"noreferrer\">Go back</a></p>", escaped(url))
     };
-    return_url.map(to).unwrap_or_default()
+    link.return_url.as_ref().map(to).unwrap_or_default()
 }
 
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -148,28 +150,18 @@ mod tests {
     #[test]
     fn nothing_of_a_link_becomes_markup() {
         let evil = "'><b onclick=\"x\">&";
-        let link = TopupLink {
+        let link = Link {
             id: Id(1),
             expires_at: Timestamp(0),
             tenant: Some(evil.into()),
             user: evil.into(),
             action: evil.into(),
             unit: evil.into(),
-            required: "5".into(),
-            available: "0".into(),
-            shortfall: "5".into(),
             return_url: Some(format!("https://app.example.com/{evil}")),
         };
-        let confirm = ConfirmLink {
-            id: Id(1),
-            expires_at: Timestamp(0),
-            tenant: Some(evil.into()),
-            user: evil.into(),
-            action: evil.into(),
-            unit: evil.into(),
-            cost: "5".into(),
-            return_url: link.return_url.clone(),
-        };
+        let confirm = ConfirmLink { link: link.clone(), cost: evil.into() };
+        let [required, available, shortfall] = [evil; 3].map(String::from);
+        let link = TopupLink { link, required, available, shortfall };
         for page in [missing(&link), asked(&confirm)] {
             assert!(!page.contains("<b") && !page.contains("onclick=\""), "{page}");
             assert!(page.contains("&#39;&gt;&lt;b onclick=&quot;x&quot;&gt;&amp;"), "{page}");

@@ -174,7 +174,7 @@ async fn a_refusal_for_lack_of_credits_can_be_resumed_a_day_later_at_its_price()
     server.clock.advance(2 * 3_600 * SECOND);
     let over = server.raw("GET", path, &[], b"").await;
     assert_eq!(over.status, 410);
-    for wrong in [&path[..path.len() - 1], "/topup/%ff"] {
+    for wrong in [&path[..path.len() - 1], "/topup/%ff", "/confirm/%ff"] {
         let page = server.raw("GET", wrong, &[], b"").await;
         assert_eq!((page.status, page.header("content-security-policy").is_some()), (404, true), "{wrong}");
     }
