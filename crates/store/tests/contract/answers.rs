@@ -206,6 +206,32 @@ fn answers_older_than_they_are_kept_are_forgotten_in_steps_and_newer_ones_stay()
     assert!((32..48).all(|key| answered(&batch, key).is_some()));
 }
 
+#[test]
+fn an_answer_from_a_wallet_whose_time_is_ahead_is_kept_as_long_as_it_says() {
+    let home = Home::small(Kind::Sqlite);
+    let (_, mut writer) = home.open();
+    let mut ahead = account(&mut writer);
+    let mut batch = writer.begin().expect("begin");
+    for grant in 2..50 {
+        let grant = [ahead.grant(grant, 1)];
+        ahead.record(&mut batch, &grant);
+    }
+    let cut = ahead.wallet.recorded_at;
+    answer_keys(&mut batch, &mut ahead, 0..8);
+    // The run ends with answers that are older than its first ones.
+    let mut behind = Account::open(&mut batch, 2, 1);
+    let grant = [behind.grant(1, 100)];
+    behind.record(&mut batch, &grant);
+    answer_keys(&mut batch, &mut behind, 8..16);
+    assert!(behind.wallet.recorded_at < cut);
+    while batch.fold_step(1_000).expect("fold").remaining > 0 {}
+    batch.commit().expect("commit");
+    let mut batch = writer.begin().expect("begin");
+    while batch.prune_answers(cut, 100).expect("prune") {}
+    batch.commit().expect("commit");
+    assert!((0..8).all(|key| answered(&writer.begin().expect("begin"), key).is_some()));
+}
+
 fn a_forgotten_key_can_be_answered_anew(kind: Kind) {
     let home = Home::small(kind);
     let (_, mut writer) = home.open();

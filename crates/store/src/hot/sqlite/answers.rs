@@ -19,8 +19,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 statements! {
     ANSWER = "SELECT key_digest, request_digest, receipt FROM answer WHERE position = ?1";
-    ANSWERED_AT = "SELECT created_at FROM answer WHERE position = ?1";
-    TAIL = "SELECT position, key_digest FROM answer WHERE position > ?1 ORDER BY position LIMIT ?2";
+    TAIL = "SELECT position, key_digest, created_at FROM answer WHERE position > ?1 ORDER BY position LIMIT ?2";
     HEADS = "
         SELECT run, level, last_position, answers, newest_at, filter
           FROM answer_run_head ORDER BY last_position";
@@ -73,13 +72,9 @@ impl Hashed {
 /// Where the answer to each key is.
 pub(crate) struct Answers {
     /// Keys that are in no run yet. In order, as to sort them when they become a run would hold up a batch.
-    tail: BTreeMap<Hashed, Position>,
-    /// How the keys of the tail begin.
-    tail_leads: Leads,
+    tail: Tail,
     /// Keys of the run that is being built from a full tail.
-    frozen: BTreeMap<Hashed, Position>,
-    /// How those begin.
-    frozen_leads: Leads,
+    frozen: Tail,
     /// Complete runs, oldest first.
     runs: Vec<Run>,
     build: Option<Build>,
@@ -89,6 +84,21 @@ pub(crate) struct Answers {
     answers_per_run: usize,
     /// Rows owed for what was appended since the last step.
     owed: usize,
+}
+
+/// Answers that are in no complete run.
+struct Tail {
+    positions: BTreeMap<Hashed, Position>,
+    /// How the keys begin.
+    leads: Leads,
+    /// When the newest was given, which need not be the last: the time of one wallet may be ahead of that of another.
+    newest_at: Timestamp,
+}
+
+impl Default for Tail {
+    fn default() -> Tail {
+        Tail { positions: BTreeMap::new(), leads: Leads::NONE, newest_at: Timestamp(i64::MIN) }
+    }
 }
 
 /// A complete run.
@@ -128,7 +138,7 @@ impl Answers {
     /// For answers that were not appended by this program's writer: at its start it would keep all of them in memory.
     pub(crate) fn make_run(connection: &Connection, answers_per_run: usize) -> Result<bool, StoreError> {
         let mut answers = Answers::load_some(connection, answers_per_run, answers_per_run)?;
-        if answers.tail.len() < answers_per_run {
+        if answers.tail.positions.len() < answers_per_run {
             return Ok(false);
         }
         answers.step(connection, answers_per_run)?;
@@ -141,10 +151,8 @@ impl Answers {
         tail_max: usize,
     ) -> Result<Answers, StoreError> {
         let mut answers = Answers {
-            tail: BTreeMap::new(),
-            tail_leads: Leads::NONE,
-            frozen: BTreeMap::new(),
-            frozen_leads: Leads::NONE,
+            tail: Tail::default(),
+            frozen: Tail::default(),
             runs: Vec::new(),
             build: None,
             leftover: Vec::new(),
@@ -175,7 +183,7 @@ impl Answers {
         let mut statement = connection.prepare_cached(TAIL)?;
         let mut rows = statement.query([folded.to_sql(), tail_max as i64])?;
         while let Some(row) = rows.next()? {
-            answers.push(stored_key(row, 1)?, Position::from_sql(row.get(0)?));
+            answers.push(stored_key(row, 1)?, Position::from_sql(row.get(0)?), Timestamp(row.get(2)?));
         }
         Ok(answers)
     }
@@ -196,9 +204,10 @@ impl Answers {
     }
 
     /// Notes an answer that was appended.
-    pub(crate) fn push(&mut self, key: KeyDigest, position: Position) {
-        self.tail_leads.insert(Lead::of(&key));
-        self.tail.insert(key.into(), position);
+    pub(crate) fn push(&mut self, key: KeyDigest, position: Position, created_at: Timestamp) {
+        self.tail.leads.insert(Lead::of(&key));
+        self.tail.newest_at = self.tail.newest_at.max(created_at);
+        self.tail.positions.insert(key.into(), position);
     }
 
     /// What was answered to `key`.
@@ -209,7 +218,7 @@ impl Answers {
     ) -> Result<Option<StoredAnswer>, StoreError> {
         let lead = Lead::of(&key);
         let key = Hashed::from(key);
-        if let Some(position) = self.tail.get(&key).or_else(|| self.frozen.get(&key)) {
+        if let Some(position) = self.tail.positions.get(&key).or_else(|| self.frozen.positions.get(&key)) {
             return read_answer(connection, *position, key);
         }
         let may_contain = |run: &&Run| run.leads.may_contain(lead) && run.filter.may_contain(key);
@@ -227,11 +236,11 @@ impl Answers {
     /// Rows that are waiting to be written or deleted.
     pub(crate) fn remaining(&self) -> u64 {
         let build = match &self.build {
-            Some(Build { source: Source::Tail { .. }, written, .. }) => self.frozen.len() - written,
+            Some(Build { source: Source::Tail { .. }, written, .. }) => self.frozen.positions.len() - written,
             Some(Build { source: Source::Runs { answers, .. }, written, .. }) => {
                 answers.saturating_sub(*written).max(1)
             }
-            None if self.tail.len() >= self.answers_per_run => self.tail.len(),
+            None if self.tail.positions.len() >= self.answers_per_run => self.tail.positions.len(),
             None => usize::from(self.mergeable().is_some()),
         };
         (build + self.leftover.len()) as u64
@@ -243,7 +252,7 @@ impl Answers {
         if self.remaining() == 0 {
             return Ok(());
         }
-        self.owed += entries + entries * 4 * self.tail.len() / self.answers_per_run;
+        self.owed += entries + entries * 4 * self.tail.positions.len() / self.answers_per_run;
         if self.owed < STEP_ROWS.min(self.answers_per_run) {
             return Ok(());
         }
@@ -257,7 +266,7 @@ impl Answers {
             self.start(budget_rows);
         }
         if let Some(mut build) = self.build.take() {
-            if build.write(connection, &self.frozen, budget_rows)? {
+            if build.write(connection, &self.frozen.positions, budget_rows)? {
                 return self.finish(connection, build);
             }
             self.build = Some(build);
@@ -272,10 +281,9 @@ impl Answers {
     }
 
     fn start(&mut self, budget_rows: usize) {
-        let (level, answers, source) = if self.tail.len() >= self.answers_per_run {
+        let (level, answers, source) = if self.tail.positions.len() >= self.answers_per_run {
             self.frozen = std::mem::take(&mut self.tail);
-            self.frozen_leads = std::mem::replace(&mut self.tail_leads, Leads::NONE);
-            (0, self.frozen.len(), Source::Tail { written_to: None })
+            (0, self.frozen.positions.len(), Source::Tail { written_to: None })
         } else if let Some(level) = self.mergeable() {
             let merged = self.runs.iter().filter(|run| run.level == level);
             let answers: usize = merged.clone().map(|run| run.answers).sum();
@@ -309,20 +317,14 @@ impl Answers {
             Source::Tail { .. } => Vec::new(),
             Source::Runs { nos, .. } => nos.clone(),
         };
-        let (first, last) = build.range(connection, &self.frozen, &self.runs)?;
-        let newest_at =
-            match self.runs.iter().filter(|run| sources.contains(&run.no)).map(|run| run.newest_at).max() {
-                Some(newest_at) => newest_at,
-                None => Timestamp(
-                    connection.prepare_cached(ANSWERED_AT)?.query_row([last.to_sql()], |row| row.get(0))?,
-                ),
-            };
-        let leads = match &build.source {
-            Source::Tail { .. } => self.frozen_leads,
-            Source::Runs { nos, .. } => {
-                let merged = self.runs.iter().filter(|run| nos.contains(&run.no));
-                merged.fold(Leads::NONE, |leads, run| leads.and(&run.leads))
-            }
+        let (first, last) = build.range(connection, &self.frozen.positions, &self.runs)?;
+        let merged = || self.runs.iter().filter(|run| sources.contains(&run.no));
+        let (newest_at, leads) = match &build.source {
+            Source::Tail { .. } => (self.frozen.newest_at, self.frozen.leads),
+            Source::Runs { .. } => (
+                merged().map(|run| run.newest_at).max().expect("it was made of runs"),
+                merged().fold(Leads::NONE, |leads, run| leads.and(&run.leads)),
+            ),
         };
         let Build { no, level, filter, written, .. } = build;
         connection.prepare_cached(INSERT_HEAD)?.execute(params![
@@ -341,7 +343,7 @@ impl Answers {
         self.runs.push(Run { no, level, last, answers: written, newest_at, leads, filter });
         self.runs.sort_by_key(|run| run.last);
         if sources.is_empty() {
-            self.frozen.clear();
+            self.frozen = Tail::default();
         }
         self.leftover.extend(sources);
         Ok(())

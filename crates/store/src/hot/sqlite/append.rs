@@ -158,7 +158,7 @@ impl SqliteBatch<'_> {
             answer.receipt,
             answer.created_at.0
         ])?;
-        self.state.answers.push(answer.key, position);
+        self.state.answers.push(answer.key, position, answer.created_at);
         Ok(())
     }
 }
