@@ -393,11 +393,24 @@ impl Funnel {
         Ok(!self.unsaved.is_empty())
     }
 
+    /// Says that every row is exact. Wallets that are saved with their batch move no mark, as they were never behind: when the
+    /// last ones were such, the next start would go through what they wrote once more.
+    fn mark_exact(&mut self) -> Result<(), StoreError> {
+        let position = self.parts.writer.position();
+        if !self.parts.writer.saves_later() || position == Position::NONE {
+            return Ok(());
+        }
+        let mut batch = self.parts.writer.begin()?;
+        batch.set_flushed(position)?;
+        commit_cold(batch)
+    }
+
     /// Saves every row and closes the database.
     pub fn close(mut self) -> Result<(), StoreError> {
         while !self.unsaved.is_empty() {
             self.save()?;
         }
+        self.mark_exact()?;
         self.parts.writer.close()
     }
 }

@@ -68,6 +68,7 @@ pub fn actions(rng: &mut Rng) -> Vec<Action> {
         Model::PerQuantity { rate: fine, bounds },
         Overage::Allow { percent: rng.range(0, 200) as u16 },
     );
+    pieces.confirm_above = [(credit.code.clone(), Amount(rng.range(0, 20)))].into_iter().collect();
     pieces.units.insert(0, sms().code);
     pieces.prices.push(price(21, &sms(), 0, Model::PerQuantity { rate: coarse, bounds }));
     vec![

@@ -6,7 +6,8 @@ use super::rng::Rng;
 use purser_app::engine::{Job, Route};
 use purser_core::catalogue::Unit;
 use purser_core::command::{
-    CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Refund, Reverse, Revoke,
+    CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Promise, Quote, Refund,
+    Reverse, Revoke,
 };
 use purser_core::entry::{Actor, ActorKind, GrantKind, Usage};
 use purser_core::wallet::Owner;
@@ -15,6 +16,8 @@ use purser_store::{EntryText, KeyDigest};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
+/// How long the promises that are about bind at most: each of the few of its time ends with it.
+const PROMISES: i64 = 40 * SECOND;
 
 /// A request: what every attempt to deliver it has in common.
 #[derive(Clone)]
@@ -312,14 +315,33 @@ fn consume(rng: &mut Rng, request: &mut Request, place: &Place, life: Option<i64
     let from_wallet = rng.chance(20);
     let wallet = from_wallet.then_some(place.key.id);
     let usage = usage(rng, action);
+    let at = request.occurred_at;
+    let quote = rng.maybe(25, |rng| any_quote(rng, action, at));
     request.route =
         if from_wallet { Route::Wallet(place.key, Some(place.owner)) } else { Route::Action(place.owner) };
     request.movement = match life {
-        None => Movement::Debit(Debit { action, usage, unit, wallet, settle: rng.chance(25), quote: None }),
-        Some(expires_in) => {
-            Movement::PlaceHold(PlaceHold { action, usage, unit, wallet, expires_in, quote: None })
-        }
+        None => Movement::Debit(Debit { action, usage, unit, wallet, settle: rng.chance(25), quote }),
+        Some(expires_in) => Movement::PlaceHold(PlaceHold { action, usage, unit, wallet, expires_in, quote }),
     };
+}
+
+/// One of the few promises that are about for an action, so that each comes back several times; now and then one that is none.
+fn any_quote(rng: &mut Rng, action: u64, at: i64) -> Quote {
+    let (time, which) = (at.div_euclid(PROMISES), rng.range(0, 3));
+    match rng.range(0, 19) {
+        0 => return Quote::Invalid,
+        1 => return Quote::Mismatch,
+        _ => {}
+    }
+    Quote::Promise(Promise {
+        id: Id(0xee00_0000_0000_0000 + time as u128 * 256 + u128::from(action) * 8 + which as u128),
+        price: Id(u128::from(action) * 10),
+        unit: Unit::credit().code,
+        amount: Amount(which * 4),
+        used_before: None,
+        expires_at: Timestamp((time + 1) * PROMISES),
+        used: false,
+    })
 }
 
 fn transfer(rng: &mut Rng, request: &mut Request, from: &Place, to: &Place) {

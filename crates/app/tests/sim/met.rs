@@ -126,4 +126,9 @@ const EVERYWHERE: &[&str] = &[
     "refused revoke_exceeds_unspent",
     "refused cause_repeated",
     "refused insufficient_credits",
+    "refused quote_invalid",
+    "refused quote_mismatch",
+    "refused quote_used",
+    "refused quote_expired",
+    "refused confirmation_required",
 ];

@@ -85,6 +85,8 @@ pub struct Oracle {
     pub wrote: bool,
     /// Whether more was due somewhere than one command books.
     pub swept: bool,
+    /// Quotes that a debit or hold was made with, by tenant.
+    quotes: BTreeSet<(u64, u128)>,
 }
 
 impl Tenant {
@@ -199,6 +201,7 @@ impl Oracle {
             actions,
             keys_in_force: keys.iter().copied().collect(),
             kept: BTreeMap::new(),
+            quotes: BTreeSet::new(),
             effects: BTreeMap::new(),
             wrote: false,
             swept: false,
@@ -255,7 +258,13 @@ impl Oracle {
     }
 
     fn carry_out(&mut self, job: &Job, clock: i64) -> Result<(i64, Balances), &'static str> {
-        let command = &job.command;
+        let promised = job.command.movement.promise().map(|promise| (job.command.tenant.0, promise.id.0));
+        let known = promised.is_some_and(|promised| self.quotes.contains(&promised));
+        let mut command = job.command.clone();
+        if known {
+            command.movement = command.movement.with_promise_used();
+        }
+        let command = &command;
         let place = self.tenants.iter().position(|tenant| tenant.no == command.tenant);
         let tenant = &mut self.tenants[place.expect("requests are of known tenants")];
         let which = tenant.route(&self.catalogue, &job.route, command)?;
@@ -278,6 +287,7 @@ impl Oracle {
         };
         let inside: Vec<usize> = (0..which.len()).collect();
         part.step(&inside, command, now)?;
+        self.quotes.extend(promised);
         let mut numbers = Vec::new();
         tenant.causes = part.causes;
         for ((index, before), after) in which.into_iter().zip(before).zip(part.accounts) {
