@@ -106,7 +106,7 @@ enum Task {
         /// Only the latency at so many debits a second; writes nothing.
         #[arg(long, value_name = "RATE", conflicts_with_all = ["quick", "large"])]
         paced: Option<u64>,
-        /// Only one part: PostgreSQL's, MariaDB's or the gate's, which write nothing, or a large ledger's, which writes its part of the page.
+        /// Only one part: PostgreSQL's, MariaDB's, the gate's or a long catalogue's, which write nothing, or a large ledger's, which writes its part of the page.
         #[arg(long, conflicts_with_all = ["large", "paced"])]
         only: Option<Part>,
     },
@@ -120,6 +120,7 @@ enum Part {
     LargeSqlite,
     LargePostgres,
     Gate,
+    Catalogue,
 }
 
 /// Debits of a large ledger.
@@ -154,6 +155,7 @@ fn main() -> ExitCode {
                     bench::server(&root, only == Some(Part::Mariadb), effort)
                 }
                 Some(Part::Gate) => bench::gate::command(&root, effort),
+                Some(Part::Catalogue) => bench::catalogue::command(&root, effort),
                 Some(_) if quick => Err("a large ledger has no quick run".to_string()),
                 Some(part) => bench::large(&root, part == Part::LargePostgres, LARGE),
             }

@@ -57,6 +57,16 @@ impl Target {
         Ok(Target { addresses: servers.iter().map(|server| server.address).collect(), key })
     }
 
+    /// Sends one request that changes the catalogue.
+    pub(super) fn put(&self, path: &str, body: &str) -> Result<(), String> {
+        let authorization = format!("Bearer {}", self.key);
+        let headers = [("Authorization", authorization.as_str())];
+        match http::ask(self.addresses[0], "PUT", path, &headers, body)? {
+            answer if answer.status == 200 => Ok(()),
+            answer => Err(format!("PUT {path} answers {}: {}", answer.status, answer.body)),
+        }
+    }
+
     /// Asks for something that needs the key and the database.
     pub(super) fn is_there(&self) -> Result<(), String> {
         let authorization = format!("Bearer {}", self.key);
@@ -77,6 +87,11 @@ impl Target {
         if answer.status != 201 {
             return Err(format!("POST /v1/actions answers {}: {}", answer.status, answer.body));
         }
+        self.grant(wallets)
+    }
+
+    /// Credits for everybody.
+    pub(super) fn grant(&self, wallets: Wallets) -> Result<(), String> {
         let share = |thread: u64| {
             let mut users =
                 (0..wallets.count()).skip(usize::try_from(thread).expect("few")).step_by(THREADS as usize);
@@ -103,25 +118,40 @@ impl Target {
     }
 
     fn debit(&self, wallets: Wallets, pace: Pace, order: Order, effort: Effort) -> Result<Outcome, String> {
+        let body = |body: &mut Vec<u8>, chance: u64| {
+            write!(body, r#"{{"user":"u{}","action":"scan"}}"#, chance % wallets.count())
+                .expect("writing to memory");
+        };
+        self.ask(("/v1/debits", 201), body, pace, order, effort)
+    }
+
+    /// Sends what `body` makes of a number that chance picks, as fast or as often as it is asked to.
+    pub(super) fn ask(
+        &self,
+        (path, status): (&str, u16),
+        body: impl Fn(&mut Vec<u8>, u64) + Copy + Send,
+        pace: Pace,
+        order: Order,
+        effort: Effort,
+    ) -> Result<Outcome, String> {
         let share = |thread: u64| {
-            let mut requests = Requests::new(self, "/v1/debits", order);
+            let mut requests = Requests::new(self, path, order);
             let mut chance = thread.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-            let mut body = Vec::new();
+            let mut written = Vec::new();
             move |out: &mut Vec<u8>| {
                 // Xorshift: any spread over the wallets will do, as long as it is quick.
                 chance ^= chance << 13;
                 chance ^= chance >> 7;
                 chance ^= chance << 17;
-                body.clear();
-                write!(body, r#"{{"user":"u{}","action":"scan"}}"#, chance % wallets.count())
-                    .expect("writing to memory");
-                requests.append(out, &body);
+                written.clear();
+                body(&mut written, chance);
+                requests.append(out, &written);
                 true
             }
         };
         let load = self.load(pace, effort.warm_up, effort.measured);
         let outcome = load::run(&load, (0..THREADS).map(share).collect())?;
-        outcome.all(201)?;
+        outcome.all(status)?;
         Ok(outcome)
     }
 

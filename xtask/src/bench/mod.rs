@@ -5,6 +5,7 @@
 //! are taken within a round, and the median of the rounds is what counts. A figure counts only when
 //! the ledger holds exactly one entry for every answer. Read next: `debits`, `servers`, `pgbench`, `report`.
 
+pub(crate) mod catalogue;
 mod debits;
 pub(crate) mod gate;
 mod large;
