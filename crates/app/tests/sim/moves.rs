@@ -71,9 +71,7 @@ impl Run<'_> {
     pub(super) fn arm(&mut self) {
         let fault =
             self.rng.pick(&[CommitFault::Before, CommitFault::After, CommitFault::Lost, CommitFault::Full]);
-        if self.node().armed.is_none() {
-            self.arm_with(fault);
-        }
+        self.arm_with(fault);
         match self.rng.weighted(&[(5, 0_u8), (3, 1), (2, 2)]) {
             0 => self.batch(true),
             1 => self.cold(),
@@ -81,9 +79,12 @@ impl Run<'_> {
         }
     }
 
+    /// One fault at a time: a second one, of the network where the first is the store's, would not take its place.
     pub(super) fn arm_with(&mut self, fault: CommitFault) {
         let node = self.node.as_mut().expect("it is away only while it restarts");
-        node.arm(fault, &mut self.rng);
+        if node.armed.is_none() {
+            node.arm(fault, &mut self.rng);
+        }
     }
 
     /// The process ends in the middle of its work.
