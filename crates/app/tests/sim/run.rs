@@ -177,7 +177,8 @@ impl<'m> Run<'m> {
             self.add_request(&mut requests);
         }
         for request in std::mem::take(&mut self.again) {
-            if self.rng.chance(70) {
+            // What contradicts an answer that was forgotten meanwhile contradicts nothing.
+            if self.rng.chance(70) && self.is_remembered(&request) {
                 self.met.note("sent again after a fault");
                 requests.push(request);
             }
