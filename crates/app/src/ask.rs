@@ -361,6 +361,23 @@ pub struct GateOutcomeAsk {
     pub occurred_at: Option<String>,
 }
 
+/// `POST /v1/discounts`
+#[derive(Clone, Debug)]
+pub struct DiscountAsk {
+    /// The tenant's key; the user's personal tenant unless said.
+    pub tenant: Option<String>,
+    /// The user of a personal tenant.
+    pub user: Option<String>,
+    /// The key of the one action it is on.
+    pub action: Option<String>,
+    /// How much, in percent, decimal text.
+    pub percent: String,
+    /// RFC 3339; now unless said.
+    pub valid_from: Option<String>,
+    /// RFC 3339; it does not end by itself unless said.
+    pub valid_until: Option<String>,
+}
+
 /// `POST /v1/limits`
 #[derive(Clone, Debug)]
 pub struct LimitAsk {
@@ -378,6 +395,10 @@ pub struct LimitAsk {
     pub amount: String,
     /// `day`, `week` or `month`.
     pub period: String,
+    /// Whether it refuses what would pass it.
+    pub enforced: bool,
+    /// At which shares somebody is told, in percent.
+    pub alert_at: Vec<i64>,
 }
 
 /// So much of each period is free.

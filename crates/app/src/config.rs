@@ -58,6 +58,7 @@ impl Config {
             actions.iter().map(|row| row.action.clone()),
         )
         .with_tenant_prices(rows.tenant_prices)
+        .with_discounts(rows.discounts)
         .with_limits(rows.limits);
         let keys = rows.api_keys.into_iter().filter(|row| row.revoked_at.is_none()).filter_map(|row| {
             let scope = Scope::parse(&row.scope)?;

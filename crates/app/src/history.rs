@@ -133,8 +133,7 @@ mod tests {
 
     fn captured(at: i64, tenant: u64, cost: i64) -> Charged {
         let usage = Usage::Quantity(Quantity::ONE);
-        let (cost, used_before, counted) = (Amount(cost), None, Vec::new());
-        let charge = Charge { action: 1, price: None, usage, cost, settle: false, used_before, counted };
+        let charge = Charge::plain(1, None, usage, Amount(cost));
         let (tenant, recorded_at) = (TenantNo(tenant), Timestamp(at));
         Charged { tenant, user: None, recorded_at, charge, captured: true }
     }

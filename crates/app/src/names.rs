@@ -5,6 +5,7 @@
 use crate::App;
 use crate::caller::Caller;
 use crate::error::{AppError, FieldError};
+use crate::parse::field;
 use crate::view::Names;
 use parking_lot::RwLock;
 use purser_core::{Key, TenantNo, UserNo};
@@ -41,6 +42,14 @@ impl NameCache {
 pub(crate) struct Named {
     pub(crate) tenant: Option<Key>,
     pub(crate) user: Key,
+}
+
+/// Whom a rule is about, by name.
+pub(crate) enum Owner {
+    /// All of an organisation.
+    Tenant(Key),
+    /// One user.
+    User(Named),
 }
 
 impl App {
@@ -107,6 +116,53 @@ impl App {
         let numbers = self.inner.engine.change(change).await?;
         self.inner.names.remember(named.tenant.as_ref(), &named.user, numbers);
         Ok(numbers)
+    }
+
+    /// Whom a rule is about that names a tenant, a user or both.
+    pub(crate) fn owner(
+        &self,
+        caller: &Caller,
+        tenant: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<Owner, AppError> {
+        match user {
+            Some(user) => Ok(Owner::User(self.named(caller, tenant, user)?)),
+            None => match self.tenant_key(caller, tenant)? {
+                Some(tenant) => Ok(Owner::Tenant(tenant)),
+                None => Err(field("/user", "required", "without a tenant it is for one user")),
+            },
+        }
+    }
+
+    /// Its numbers, made on first use.
+    pub(crate) async fn ensure_owner(&self, owner: Owner) -> Result<(TenantNo, Option<UserNo>), AppError> {
+        match owner {
+            Owner::User(named) => self.ensure_user(&named).await.map(|(tenant, user)| (tenant, Some(user))),
+            Owner::Tenant(key) => {
+                let (fresh, now) = (TenantNo(self.inner.ids.number()), self.now());
+                let change = move |batch: &mut purser_store::Batch<'_>| {
+                    batch.ensure_tenant(&key, fresh, now).map(|tenant| (tenant, false))
+                };
+                self.inner.engine.change(change).await.map(|tenant| (tenant, None))
+            }
+        }
+    }
+
+    /// The tenant of which a list is asked for: an organisation, or the personal one of a user; none where it was never used.
+    pub(crate) async fn find_owner(
+        &self,
+        caller: &Caller,
+        tenant: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<Option<TenantNo>, AppError> {
+        match (self.tenant_key(caller, tenant)?, user) {
+            (Some(tenant), None) => self.read(move |reader| reader.resolve_tenant(&tenant)).await,
+            (None, Some(user)) => {
+                let named = self.named(caller, None, user)?;
+                Ok(self.find_user(&named).await?.map(|(tenant, _)| tenant))
+            }
+            _ => Err(field("?tenant", "required", "either a tenant, or the user of a personal one")),
+        }
     }
 
     /// The keys behind numbers.

@@ -14,6 +14,7 @@ use crate::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::command::{Promise, Quote};
 use purser_core::entry::{Charge, Usage};
+use purser_core::pricing::{Basis, Discount};
 use purser_core::time::{DAY, SECOND};
 use purser_core::{Amount, Id, Key, PriceId, Quantity, Rejection, TenantNo, Timestamp, WalletId};
 
@@ -75,33 +76,33 @@ struct Terms {
     unit: Key,
     amount: Amount,
     expires_at: Timestamp,
-    used_before: Option<Quantity>,
+    basis: Basis,
 }
 
 impl App {
     /// A promise of what this request would be charged now; none where no price says so.
     pub(crate) fn promise(&self, subject: &Subject<'_>, charge: &Charge, unit: &Unit) -> Option<QuoteView> {
-        Some(self.short(subject, (charge.price?, charge.used_before), &unit.code, charge.cost))
+        Some(self.short(subject, (charge.price?, charge.basis), &unit.code, charge.cost))
     }
 
     /// The quote with which a request goes on that was refused for lack of a confirmation; none where the refusal is another one.
     pub(crate) fn confirming(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<QuoteView> {
-        let Rejection::ConfirmationRequired { required, unit, price, used_before, .. } = rejection else {
+        let Rejection::ConfirmationRequired { required, unit, price, basis, .. } = rejection else {
             return None;
         };
-        price.map(|price| self.short(subject, (price, *used_before), unit, *required))
+        price.map(|price| self.short(subject, (price, *basis), unit, *required))
     }
 
     /// A promise for as long as somebody looks at it.
     fn short(
         &self,
         subject: &Subject<'_>,
-        (price, used_before): (PriceId, Option<Quantity>),
+        (price, basis): (PriceId, Basis),
         unit: &Key,
         amount: Amount,
     ) -> QuoteView {
         let (id, expires_at) = (self.inner.ids.id(), self.now().plus(LIFE));
-        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, used_before })
+        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, basis })
     }
 
     /// What was refused for lack of credits, to be kept until there are some. A promise that came with the request is
@@ -110,7 +111,7 @@ impl App {
     fn keep(
         &self,
         subject: &Subject<'_>,
-        (price, used_before): (PriceId, Option<Quantity>),
+        (price, basis): (PriceId, Basis),
         unit: &Key,
         amount: Amount,
     ) -> QuoteView {
@@ -123,7 +124,7 @@ impl App {
                 (promise.id, until.min(given.plus(LIFE_WITH_LINK)).max(promise.expires_at))
             }
         };
-        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, used_before })
+        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, basis })
     }
 
     fn sign(&self, subject: &Subject<'_>, terms: &Terms) -> QuoteView {
@@ -134,13 +135,14 @@ impl App {
             .fixed(&terms.price.to_bytes())
             .fixed(&terms.amount.0.to_be_bytes())
             .fixed(&terms.expires_at.0.to_be_bytes())
-            .part(terms.unit.as_str().as_bytes());
-        let content = match terms.used_before {
+            .part(terms.unit.as_str().as_bytes())
+            .fixed(&terms.basis.discount.basis_points().to_be_bytes());
+        let content = match terms.basis.used_before {
             Some(used) => content.fixed(&used.0.to_be_bytes()),
             None => content,
         };
         let token = self.inner.secrets.seal("quote", content.bytes());
-        QuoteView { token, expires_at: terms.expires_at }
+        QuoteView { id: terms.id, token, expires_at: terms.expires_at }
     }
 
     /// The amount that a quote of ours promises, for whatever request it was given.
@@ -162,10 +164,10 @@ impl App {
     /// What a request that was refused for lack of credits can do: buy some, and come back with a quote that is kept for as
     /// long as the link. None where the refusal is another one.
     pub(crate) fn offer(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<Offer> {
-        let Rejection::InsufficientCredits { required, unit, price, used_before, .. } = rejection else {
+        let Rejection::InsufficientCredits { required, unit, price, basis, .. } = rejection else {
             return None;
         };
-        let quote = price.map(|price| self.keep(subject, (price, *used_before), unit, *required));
+        let quote = price.map(|price| self.keep(subject, (price, *basis), unit, *required));
         let topup_url = self.topup_url(&subject.refused(), rejection, self.now().plus(LIFE_WITH_LINK))?;
         Some(Offer { quote, topup_url })
     }
@@ -204,10 +206,12 @@ fn read(content: &[u8]) -> Option<([u8; 32], Promise)> {
     let amount = Amount(i64::from_be_bytes(parts.fixed()?));
     let expires_at = Timestamp(i64::from_be_bytes(parts.fixed()?));
     let unit = Key::parse(&parts.text()?)?;
+    let discount = Discount::new(u16::from_be_bytes(parts.fixed()?))?;
     // Behind everything else, where the price is metered.
     let used_before = match parts.0 {
         [] => None,
         _ => Some(Quantity(i64::from_be_bytes(parts.fixed()?))),
     };
-    Some((digest, Promise { id, price, unit, amount, used_before, expires_at, used: false }))
+    let basis = Basis { used_before, discount };
+    Some((digest, Promise { id, price, unit, amount, basis, expires_at, used: false }))
 }

@@ -1,12 +1,12 @@
 //! What use cases answer: domain values with the names that belong to their numbers. The server renders them.
 
-use purser_core::catalogue::{Price, Unit};
+use purser_core::catalogue::{Price, TenantDiscount, Unit};
 use purser_core::entry::{Charge, EntryKind, GrantKind};
-use purser_core::limit::Limit;
+use purser_core::limit::{Alert, Limit};
 use purser_core::pricing::Explanation;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, Hold, Lot};
-use purser_core::{Amount, Entry, EntryId, Key, LotId, Money, Timestamp, WalletKey};
+use purser_core::{Amount, Entry, EntryId, Id, Key, LotId, Money, Timestamp, WalletKey};
 use purser_store::{Announced, RefusalRow};
 
 /// The names behind the numbers of a tenant, user and action.
@@ -63,6 +63,8 @@ pub struct Preflight {
 /// A signed promise of what an action costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuoteView {
+    /// Names it: what was paid with it names it as well.
+    pub id: Id,
     /// To be given to the debit or hold.
     pub token: String,
     /// It binds before this instant.
@@ -427,6 +429,19 @@ pub struct EventView {
     pub row: Announced,
     /// Tenant and user.
     pub names: Names,
+    /// `limit.alert`: what was reached.
+    pub alert: Option<AlertView>,
+}
+
+/// A share of a limit that was reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertView {
+    /// Which share of which limit.
+    pub alert: Alert,
+    /// The user whose usage it counts; none where that of all users counts together.
+    pub user: Option<Key>,
+    /// When the next period begins.
+    pub resets_at: Timestamp,
 }
 
 /// Events, and the cursor behind them.
@@ -471,6 +486,17 @@ pub fn title_of(kind: EntryKind) -> &'static str {
         EntryKind::ConvertOut => "Converted to another unit",
         EntryKind::ConvertIn => "Converted from another unit",
     }
+}
+
+/// A tenant's discount as lists show it.
+#[derive(Clone, Debug)]
+pub struct DiscountView {
+    /// The discount.
+    pub discount: TenantDiscount,
+    /// Names of its tenant, user and action.
+    pub names: Names,
+    /// Whether it is what counts now, of those about the same action.
+    pub in_force: bool,
 }
 
 /// A limit as lists show it.

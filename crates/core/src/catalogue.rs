@@ -5,10 +5,10 @@
 
 use crate::amount::{Amount, Scale};
 use crate::confirm::Thresholds;
-use crate::id::{PriceId, TenantNo};
+use crate::id::{Id, PriceId, TenantNo};
 use crate::key::Key;
 use crate::limit::Limit;
-use crate::pricing::Model;
+use crate::pricing::{Discount, Model};
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -112,6 +112,39 @@ pub struct TenantPrice {
     pub valid_until: Option<Timestamp>,
 }
 
+/// What one tenant has taken off the price of all. A price that it has for itself is what was agreed: nothing is taken off that.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TenantDiscount {
+    /// Names it.
+    pub id: Id,
+    /// Whose.
+    pub tenant: TenantNo,
+    /// On this action; on every action that has none for itself where none is named.
+    pub action: Option<u64>,
+    /// How much.
+    pub discount: Discount,
+    /// In force from this instant.
+    pub valid_from: Timestamp,
+    /// From this instant it is not any more; never when none is given.
+    pub valid_until: Option<Timestamp>,
+}
+
+impl TenantDiscount {
+    /// Whether it is in force at `time`.
+    pub fn is_in_force(&self, time: Timestamp) -> bool {
+        self.valid_from <= time && self.valid_until.is_none_or(|until| time < until)
+    }
+}
+
+/// What a tenant pays for an action.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Applicable<'a> {
+    /// The price version.
+    pub price: &'a Price,
+    /// What is taken off.
+    pub discount: Discount,
+}
+
 /// All units and actions of the platform.
 #[derive(Clone, Default, Debug)]
 pub struct Catalogue {
@@ -119,6 +152,7 @@ pub struct Catalogue {
     actions: HashMap<u64, Arc<Action>>,
     numbers: HashMap<Key, u64>,
     tenant_prices: HashMap<(TenantNo, u64), Vec<TenantPrice>>,
+    discounts: HashMap<TenantNo, Vec<TenantDiscount>>,
     limits: HashMap<TenantNo, Vec<Limit>>,
     /// Whether any price is metered.
     has_meters: bool,
@@ -151,6 +185,15 @@ impl Catalogue {
         self
     }
 
+    /// The same with what tenants have taken off.
+    pub fn with_discounts(mut self, discounts: impl IntoIterator<Item = TenantDiscount>) -> Catalogue {
+        for discount in discounts {
+            self.discounts.entry(discount.tenant).or_default().push(discount);
+        }
+        self.discounts.values_mut().for_each(|own| own.sort_by_key(|own| (own.valid_from, own.id)));
+        self
+    }
+
     /// The same with limits on what tenants use.
     pub fn with_limits(mut self, limits: impl IntoIterator<Item = Limit>) -> Catalogue {
         for limit in limits {
@@ -175,19 +218,38 @@ impl Catalogue {
         self.tenant_prices.get(&(tenant, action)).map_or(&[], Vec::as_slice)
     }
 
-    /// The version for `unit` that a tenant pays at `time`: its own newest one, unless that has ended; else the action's.
+    /// All discounts of a tenant, by the instant they begin.
+    pub fn discounts(&self, tenant: TenantNo) -> &[TenantDiscount] {
+        self.discounts.get(&tenant).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a tenant has taken off the action's own price at `time`: by the discount on this action that began last of those in
+    /// force, else by the one on all actions.
+    pub fn discount_at(&self, tenant: TenantNo, action: u64, time: Timestamp) -> Discount {
+        let in_force = |of: Option<u64>| {
+            let own = self.discounts(tenant).iter().rev();
+            own.filter(|own| own.action == of).find(|own| own.is_in_force(time))
+        };
+        in_force(Some(action)).or_else(|| in_force(None)).map_or(Discount::NONE, |own| own.discount)
+    }
+
+    /// What a tenant pays in `unit` at `time`: its own newest version, unless that has ended; else the action's, less its discount.
     pub fn price_at<'a>(
         &'a self,
         tenant: TenantNo,
         action: &'a Action,
         unit: &Key,
         time: Timestamp,
-    ) -> Option<&'a Price> {
+    ) -> Option<Applicable<'a>> {
         let own = self.tenant_prices(tenant, action.no).iter();
         let own = own.filter(|own| own.price.unit == *unit && own.price.valid_from <= time);
         let newest = own.max_by_key(|own| (own.price.valid_from, own.price.id));
         let in_force = newest.filter(|own| own.valid_until.is_none_or(|until| time < until));
-        in_force.map(|own| &own.price).or_else(|| action.price_at(unit, time))
+        if let Some(own) = in_force {
+            return Some(Applicable { price: &own.price, discount: Discount::NONE });
+        }
+        let price = action.price_at(unit, time)?;
+        Some(Applicable { price, discount: self.discount_at(tenant, action.no, time) })
     }
 
     /// The version with this id: the action's, or one that the tenant has for itself.

@@ -28,6 +28,10 @@ impl Writer {
         self.bytes.push(value);
     }
 
+    pub(crate) fn u16(&mut self, value: u16) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
     pub(crate) fn u32(&mut self, value: u32) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
@@ -107,6 +111,10 @@ impl<'a> Reader<'a> {
             1 => Ok(true),
             _ => Err(Undecodable),
         }
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, Undecodable> {
+        Ok(u16::from_le_bytes(self.array()?))
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32, Undecodable> {

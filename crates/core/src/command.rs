@@ -3,10 +3,11 @@
 //! A command names things by number (names were resolved before) and carries the fresh id of what it makes. Which
 //! wallet funds it, what it costs and whether it may happen is decided by [`crate::decide()`] alone.
 
-use crate::amount::{Amount, Money, Quantity};
+use crate::amount::{Amount, Money};
 use crate::entry::{Actor, Digest, GrantKind, Usage};
 use crate::id::{CauseId, Id, LotId, PriceId, TenantNo, UserNo, WalletId};
 use crate::key::Key;
+use crate::pricing::Basis;
 use crate::time::Timestamp;
 
 /// One request to move credits, and who makes it.
@@ -140,8 +141,8 @@ pub struct Promise {
     pub unit: Key,
     /// What it costs, in smallest parts of the unit.
     pub amount: Amount,
-    /// Where the price is metered, what its counter said when it was given.
-    pub used_before: Option<Quantity>,
+    /// What the arithmetic started from when it was given.
+    pub basis: Basis,
     /// It binds before this instant.
     pub expires_at: Timestamp,
     /// Whether a debit or hold was made with it before.

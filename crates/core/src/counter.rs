@@ -164,6 +164,11 @@ pub fn subject_of(user: UserNo) -> Id {
     Id(u128::from(user.0) + 1)
 }
 
+/// The user that a subject stands for; none for everybody.
+pub fn user_of(subject: Id) -> Option<UserNo> {
+    u64::try_from(subject.0.checked_sub(1)?).ok().map(UserNo)
+}
+
 /// The rule that stands for what a tenant uses of an action by this period.
 pub fn metered_rule(action: u64, period: Period) -> Id {
     // Ids of limits are hashes: that one is so near to all ones is not to be expected.
@@ -241,6 +246,7 @@ fn asked(
         .units
         .iter()
         .filter_map(|unit| catalogue.price_at(tenant, action, unit, command.occurred_at))
+        .map(|applicable| applicable.price)
         .chain(promised.and_then(|price| catalogue.price(tenant, action, price)));
     let meters = in_force.filter_map(|price| price.model.meter());
     keys.extend(meters.map(|meter| metered(action_no, meter, now).key(tenant)));

@@ -7,6 +7,8 @@
 use crate::amount::{Amount, Money, Quantity};
 use crate::counter::Counted;
 use crate::id::{CauseId, EntryId, Id, LotId, PriceId, UserNo, WalletId};
+use crate::limit::Alert;
+use crate::pricing::Basis;
 use crate::time::Timestamp;
 use crate::wallet::WalletKey;
 
@@ -233,10 +235,22 @@ pub struct Charge {
     pub cost: Amount,
     /// Recorded after the fact: it could not be refused for lack of credit.
     pub settle: bool,
-    /// Where the price is metered, what its counter said before this charge: the arithmetic begins there.
-    pub used_before: Option<Quantity>,
+    /// What the arithmetic started from.
+    pub basis: Basis,
+    /// The quote that promised it.
+    pub quote: Option<Id>,
     /// The counters that it counts in.
     pub counted: Vec<Counted>,
+    /// What it makes known: limits of which it reached a share.
+    pub alerts: Vec<Alert>,
+}
+
+impl Charge {
+    /// A charge of this cost, at the price of all and of nothing else.
+    pub fn plain(action: u64, price: Option<PriceId>, usage: Usage, cost: Amount) -> Charge {
+        let (settle, basis, quote) = (false, Basis::default(), None);
+        Charge { action, price, usage, cost, settle, basis, quote, counted: Vec::new(), alerts: Vec::new() }
+    }
 }
 
 /// The terms of a hold, after it was placed or extended.

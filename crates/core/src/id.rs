@@ -91,6 +91,10 @@ pub enum Prefix {
     Revocation,
     /// `lim_`: a limit
     Limit,
+    /// `dis_`: a tenant's discount
+    Discount,
+    /// `quo_`: a quote
+    Quote,
 }
 
 impl Prefix {
@@ -108,6 +112,8 @@ impl Prefix {
             Prefix::Refund => "ref_",
             Prefix::Revocation => "rev_",
             Prefix::Limit => "lim_",
+            Prefix::Discount => "dis_",
+            Prefix::Quote => "quo_",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A limit is for one tenant and one unit. It may name a user, an action or both; one that names no user is for all users
 //! together, or for each of them. Strict debits and holds that would pass it are refused; what is settled passes it and
-//! counts all the same.
+//! counts all the same. Whoever reaches a share of one is told of by an alert; a limit may be there for that alone.
 
 use crate::amount::Amount;
 use crate::counter::{Counted, EVERYBODY, Measure, Period, subject_of};
@@ -12,6 +12,22 @@ use crate::time::Timestamp;
 
 /// Limits that one tenant may have.
 pub const LIMITS_MAX: usize = 100;
+
+/// Shares of one limit at which somebody is told.
+pub const ALERTS_MAX: usize = 10;
+
+/// A share of a limit was reached: what a charge that brought it there makes known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Alert {
+    /// The limit, which is one of the charge's counters as well.
+    pub limit: Id,
+    /// The share, in percent.
+    pub percent: u8,
+    /// What counts against it with this charge.
+    pub used: Amount,
+    /// What it allowed at that time.
+    pub amount: Amount,
+}
 
 /// Whose usage a limit counts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -41,9 +57,24 @@ pub struct Limit {
     pub amount: Amount,
     /// In which time.
     pub period: Period,
+    /// Whether what would pass it is refused; else it only counts, and alerts.
+    pub enforced: bool,
+    /// At which shares somebody is told, in percent, ascending.
+    pub alert_at: Vec<u8>,
 }
 
 impl Limit {
+    /// The shares that are reached where `more` is added to `used`: those that were not before.
+    pub fn alerts(&self, used: Amount, more: Amount) -> impl Iterator<Item = Alert> {
+        let after = Amount(used.0.saturating_add(more.0));
+        let reached = move |used: Amount, percent: u8| {
+            i128::from(used.0) * 100 >= i128::from(self.amount.0) * i128::from(percent)
+        };
+        let newly = move |percent: &u8| !reached(used, *percent) && reached(after, *percent);
+        let alert = move |percent| Alert { limit: self.id, percent, used: after, amount: self.amount };
+        self.alert_at.iter().copied().filter(newly).map(alert)
+    }
+
     /// The id of the one limit about this. The amount plays no part: when it is changed, its counters go on.
     pub fn id_of(tenant: TenantNo, whose: Whose, action: Option<u64>, unit: &Key, period: Period) -> Id {
         let (kind, user) = match whose {

@@ -3,9 +3,10 @@
 //! A rejection is expected and part of the API: nothing was booked, nothing is stored under the idempotency key, and
 //! the same call may succeed later. Faults (the machine failed) and bugs never take this type.
 
-use crate::amount::{Amount, Quantity};
+use crate::amount::Amount;
 use crate::id::{Id, PriceId, WalletId};
 use crate::key::Key;
+use crate::pricing::Basis;
 use crate::time::Timestamp;
 use crate::wallet::HoldState;
 
@@ -119,8 +120,8 @@ pub enum Rejection {
         /// The price version that `required` is the cost of, so that a quote can promise both; none where it is a part
         /// of a cost, as beyond a hold, or no cost at all.
         price: Option<PriceId>,
-        /// Where the price is metered, what its counter said: what is needed was computed from there.
-        used_before: Option<Quantity>,
+        /// What the arithmetic started from.
+        basis: Basis,
     },
     /// A limit on what may be used in a period would be passed.
     LimitReached {
@@ -147,8 +148,8 @@ pub enum Rejection {
         unit: Key,
         /// The price version that `required` is the cost of.
         price: Option<PriceId>,
-        /// Where the price is metered, what its counter said.
-        used_before: Option<Quantity>,
+        /// What the arithmetic started from.
+        basis: Basis,
         /// The wallet that would pay.
         wallet: WalletId,
     },

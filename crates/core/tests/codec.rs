@@ -8,6 +8,8 @@ use purser_core::codec::{
 };
 use purser_core::counter::{Counted, Measure, Span};
 use purser_core::entry::{Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Usage};
+use purser_core::limit::Alert;
+use purser_core::pricing::{Basis, Discount};
 use purser_core::receipt::{Detail, Receipt};
 use purser_core::wallet::HoldState;
 use purser_core::{
@@ -52,14 +54,23 @@ fn usage() -> impl Strategy<Value = Usage> {
 
 fn charge() -> impl Strategy<Value = Charge> {
     let used_before = prop::option::of(any::<i64>().prop_map(Quantity));
-    let counted = prop::option::weighted(0.3, prop::collection::vec(counted(), 0..4));
-    let parts =
-        (any::<u64>(), prop::option::of(id()), usage(), amount(), any::<bool>(), used_before, counted);
-    parts.prop_map(|(action, price, usage, cost, settle, used_before, counted)| {
-        // Most charges count in nothing.
-        let used_before = used_before.filter(|_| counted.is_some());
-        let counted = counted.unwrap_or_default();
-        Charge { action, price, usage, cost, settle, used_before, counted }
+    let discount = (0..=10_000_u16).prop_map(|points| Discount::new(points).expect("at most all of it"));
+    let basis = (used_before, discount).prop_map(|(used_before, discount)| Basis { used_before, discount });
+    let beside = (basis, prop::option::of(id()), list(counted()), list(alert()));
+    let parts = (any::<u64>(), prop::option::of(id()), usage(), amount(), any::<bool>());
+    // Most charges are plain.
+    (parts, prop::option::weighted(0.4, beside)).prop_map(|((action, price, usage, cost, settle), beside)| {
+        let (basis, quote, counted, alerts) = beside.unwrap_or_default();
+        Charge { action, price, usage, cost, settle, basis, quote, counted, alerts }
+    })
+}
+
+fn alert() -> impl Strategy<Value = Alert> {
+    (id(), any::<u8>(), amount(), amount()).prop_map(|(limit, percent, used, amount)| Alert {
+        limit,
+        percent,
+        used,
+        amount,
     })
 }
 
@@ -204,23 +215,22 @@ fn a_charge_that_counts_nowhere_is_written_as_it_always_was() {
     bytes.extend(1_000_000_i64.to_le_bytes());
     bytes.extend(5_i64.to_le_bytes());
     bytes.push(1);
-    let charge = Charge {
-        action: 7,
-        price: Some(Id(9)),
-        usage: Usage::Quantity(Quantity::ONE),
-        cost: Amount(5),
-        settle: true,
-        used_before: None,
-        counted: Vec::new(),
-    };
+    let plain = Charge::plain(7, Some(Id(9)), Usage::Quantity(Quantity::ONE), Amount(5));
+    let charge = Charge { settle: true, ..plain };
     assert_eq!(encode_terms(&Terms::Charge(charge.clone())), bytes);
     assert_eq!(decode_terms(&bytes), Ok(Terms::Charge(charge.clone())));
-    // The later layout is for charges that count; one that says that it does and then does not is no charge.
-    let later = [&[2], &bytes[1..], &[0, 0, 0, 0, 0]].concat();
-    assert!(decode_terms(&later).is_err());
-    let counted = Charge { used_before: Some(Quantity(3)), ..charge };
-    let written = encode_terms(&Terms::Charge(counted.clone()));
-    assert_eq!((written[0], decode_terms(&written)), (2, Ok(Terms::Charge(counted))));
+    // The later layout is for charges that are not plain: no used quantity, a discount of 2.58 %, no quote, counters or alerts.
+    let later = |discount: u8| [&[2], &bytes[1..], &[0, 2, discount], &[0; 9]].concat();
+    let discounted = |points| Basis { discount: Discount::new(points).expect("a part"), ..Basis::default() };
+    let less = Charge { basis: discounted(258), ..charge.clone() };
+    assert_eq!(encode_terms(&Terms::Charge(less.clone())), later(1));
+    assert_eq!(decode_terms(&later(1)), Ok(Terms::Charge(less)));
+    // More than all of it, and a plain charge in the later layout, are no charges.
+    assert!(decode_terms(&later(99)).is_err());
+    assert!(decode_terms(&[&[2], &bytes[1..], &[0; 12]].concat()).is_err());
+    let quoted = Charge { quote: Some(Id(3)), ..charge };
+    let written = encode_terms(&Terms::Charge(quoted.clone()));
+    assert_eq!((written[0], decode_terms(&written)), (2, Ok(Terms::Charge(quoted))));
 }
 
 proptest! {

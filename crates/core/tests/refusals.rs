@@ -18,7 +18,7 @@ use purser_core::decide::{ALLOCATIONS_MAX, Standing};
 use purser_core::entry::{Actor, GrantKind, LotTerms};
 use purser_core::entry::{Terms, Usage};
 use purser_core::limit::{Limit, Whose};
-use purser_core::pricing::Model;
+use purser_core::pricing::{Basis, Model};
 use purser_core::wallet::{Lot, Owner};
 use purser_core::{
     Amount, CounterKey, Decision, Id, Key, Quantity, Rejection, State, TenantNo, Timestamp, Wallet, WalletId,
@@ -452,6 +452,8 @@ fn decided_for(
         unit: credit,
         amount: Amount(most),
         period: Period::Month,
+        enforced: true,
+        alert_at: Vec::new(),
     });
     let catalogue = Catalogue::new([], [action]).with_limits(limit);
     let debit =
@@ -479,8 +481,8 @@ fn decided_for(
 
 /// A promise of 3 until just after now.
 fn promise() -> Promise {
-    let (unit, expires_at) = (Unit::credit().code, Timestamp(1_000_001));
-    Promise { id: Id(9), price: Id(70), unit, amount: Amount(3), used_before: None, expires_at, used: false }
+    let (unit, expires_at, basis) = (Unit::credit().code, Timestamp(1_000_001), Basis::default());
+    Promise { id: Id(9), price: Id(70), unit, amount: Amount(3), basis, expires_at, used: false }
 }
 
 #[test]

@@ -58,15 +58,8 @@ impl Account {
     }
 
     fn debit(&mut self, subject: Id, now: i64) -> Entry {
-        let charge = Charge {
-            action: 3,
-            price: Some(Id::new(1, 1)),
-            usage: Usage::Quantity(Quantity::ONE),
-            cost: Amount(5),
-            settle: false,
-            used_before: None,
-            counted: Vec::new(),
-        };
+        let price = Some(Id::new(1, 1));
+        let charge = Charge::plain(3, price, Usage::Quantity(Quantity::ONE), Amount(5));
         let allocation = Allocation { amount: Amount(-5), ..Allocation::lot(self.lot) };
         self.entry(EntryKind::Debit, subject, allocation, Terms::Charge(charge), now)
     }

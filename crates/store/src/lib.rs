@@ -38,7 +38,8 @@ pub use inspect::{Check, Inspection, Verdict, inspect, inspect_file};
 pub use migrate::{Migrated, migrate_file, migrate_server, migrate_server_for, rendered_schema};
 pub use position::{Heads, Position};
 pub use query::{
-    Announced, Charged, ChargedPage, Counts, LedgerEntry, Reader, StoredEntry, StoredWallet, WalletFilter,
+    Alerted, Announced, Charged, ChargedPage, Counts, LedgerEntry, Reader, StoredEntry, StoredWallet,
+    WalletFilter,
 };
 pub use rights::{RoleNames, print_roles};
 pub use scratch::ScratchDatabase;

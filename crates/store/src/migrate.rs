@@ -28,7 +28,7 @@ statements! {
 const WAITS_MAX: usize = 24;
 
 /// Number, name and text of each migration of a database.
-fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 8] {
+fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 9] {
     let append_only = match dialect {
         Dialect::Sqlite => include_str!("../migrations/0002_append_only.sqlite.sql"),
         Dialect::Postgres => include_str!("../migrations/0002_append_only.postgres.sql"),
@@ -43,6 +43,7 @@ fn texts(dialect: Dialect) -> [(u32, &'static str, &'static str); 8] {
         (6, "gate", include_str!("../migrations/0006_gate.sql")),
         (7, "limits", include_str!("../migrations/0007_limits.sql")),
         (8, "confirmation", include_str!("../migrations/0008_confirmation.sql")),
+        (9, "discounts_and_alerts", include_str!("../migrations/0009_discounts_and_alerts.sql")),
     ]
 }
 

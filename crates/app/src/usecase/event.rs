@@ -8,9 +8,9 @@ use crate::ask::EventsAsk;
 use crate::caller::{Caller, Scope};
 use crate::error::AppError;
 use crate::parse::{self, field};
-use crate::view::{EventView, Events};
+use crate::view::{AlertView, EventView, Events};
 use purser_core::{EntryKind, Key, TenantNo};
-use purser_store::{Announced, Heads, Reader, StoreError};
+use purser_store::{Alerted, Announced, Heads, Reader, StoreError};
 
 /// Rows of the outbox that are read at a time where most may be passed over.
 const CHUNK: usize = 500;
@@ -20,6 +20,8 @@ const CHUNKS_MAX: usize = 10;
 const LOW: &str = "wallet.low";
 /// Nothing can be spent any more.
 const DEPLETED: &str = "wallet.depleted";
+/// A share of a limit was reached.
+const ALERT: &str = "limit.alert";
 /// What a later version of Purser wrote and this one has no word for.
 const CHANGED: &str = "wallet.changed";
 
@@ -57,8 +59,18 @@ pub async fn list(app: &App, caller: &Caller, ask: EventsAsk) -> Result<Events, 
     let mut data = Vec::with_capacity(rows.len());
     for row in rows {
         let names = app.names(row.wallet.tenant, row.user).await?;
-        let kinds = kinds(&row).into_iter().filter(|told| kind.is_none_or(|wanted| wanted == *told));
-        data.extend(kinds.map(|kind| EventView { kind, row: row.clone(), names: names.clone() }));
+        let view = |kind, alert| EventView { kind, row: row.clone(), names: names.clone(), alert };
+        let mut alerts = row.alerts.iter();
+        for told in kinds(&row) {
+            let alert = match (told == ALERT).then(|| alerts.next()).flatten() {
+                Some(Alerted { alert, user, span }) => {
+                    let user = app.names(row.wallet.tenant, *user).await?.user;
+                    Some(AlertView { alert: *alert, user, resets_at: span.until })
+                }
+                None => None,
+            };
+            data.extend(kind.is_none_or(|wanted| wanted == told).then(|| view(told, alert)));
+        }
     }
     Ok(Events { data, next_cursor: app.cursor(caller, &reached), more })
 }
@@ -120,12 +132,13 @@ fn kinds(row: &Announced) -> Vec<&'static str> {
     let mut kinds = vec![row.kind.map_or(CHANGED, name)];
     kinds.extend(row.fall.low.then_some(LOW));
     kinds.extend(row.fall.depleted.then_some(DEPLETED));
+    kinds.extend(row.alerts.iter().map(|_| ALERT));
     kinds
 }
 
 fn kind(text: &str) -> Result<&'static str, AppError> {
     let numbers = (0..=u8::MAX).filter_map(EntryKind::from_number).map(name);
-    let known = numbers.chain([LOW, DEPLETED, CHANGED]).find(|known| *known == text);
+    let known = numbers.chain([LOW, DEPLETED, ALERT, CHANGED]).find(|known| *known == text);
     known.ok_or_else(|| field("?type", "unknown_value", "there is no event of this type"))
 }
 
@@ -154,6 +167,7 @@ fn name(kind: EntryKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use purser_core::catalogue::Unit;
     use purser_core::wallet::Fall;
     use purser_core::{Id, Timestamp, WalletId, WalletKey};
     use purser_store::Position;
@@ -163,15 +177,26 @@ mod tests {
         let wallet = WalletKey { tenant: TenantNo(1), id: WalletId(Id(1)) };
         let fall = Fall { low: true, depleted: false };
         let (position, first_seq, entries, recorded_at) = (Position::new(1, 1), 1, 1, Timestamp(1));
-        let row =
-            Announced { position, wallet, user: None, kind: None, fall, first_seq, entries, recorded_at };
+        let (unit, alerts) = (Unit::credit(), Vec::new());
+        let row = Announced {
+            position,
+            wallet,
+            unit,
+            user: None,
+            kind: None,
+            fall,
+            alerts,
+            first_seq,
+            entries,
+            recorded_at,
+        };
         assert_eq!(kinds(&row), [CHANGED, LOW]);
     }
 
     #[test]
     fn every_kind_that_is_told_can_be_asked_for() {
         for known in
-            (0..=u8::MAX).filter_map(EntryKind::from_number).map(name).chain([LOW, DEPLETED, CHANGED])
+            (0..=u8::MAX).filter_map(EntryKind::from_number).map(name).chain([LOW, DEPLETED, ALERT, CHANGED])
         {
             assert_eq!(kind(known).ok(), Some(known));
         }

@@ -7,13 +7,12 @@ use crate::App;
 use crate::ask::LimitAsk;
 use crate::caller::{Caller, Scope};
 use crate::error::AppError;
-use crate::names::Named;
 use crate::parse::{self, field};
 use crate::view::{LimitView, Names};
 use purser_core::counter::{EVERYBODY, Period, subject_of};
 use purser_core::id::Prefix;
-use purser_core::limit::{LIMITS_MAX, Limit, Whose};
-use purser_core::{Amount, CounterKey, Key, TenantNo};
+use purser_core::limit::{ALERTS_MAX, LIMITS_MAX, Limit, Whose};
+use purser_core::{Amount, CounterKey};
 
 /// Sets a limit: makes it, or changes its amount where there is one about the same. The tenant and the user are made where
 /// absent, so that a limit can be there before first use.
@@ -31,11 +30,25 @@ pub async fn set(app: &App, caller: &Caller, ask: LimitAsk) -> Result<LimitView,
     if ask.each_user && ask.user.is_some() {
         return Err(field("/each_user", "not_applicable", "a limit is for one user or for each of them"));
     }
-    let owner = owner(app, caller, &ask)?;
+    let alert_at = alert_at(&ask.alert_at)?;
+    if !ask.enforced && alert_at.is_empty() {
+        return Err(field(
+            "/alert_at",
+            "required",
+            "a limit that refuses nothing is there to tell of shares",
+        ));
+    }
+    let owner = app.owner(caller, ask.tenant.as_deref(), ask.user.as_deref())?;
     let action = ask.action.as_deref().map(|key| find(app, key)).transpose()?.map(|view| view.action.no);
-    let (tenant, whose) = resolve(app, owner, ask.each_user).await?;
+    let (tenant, user) = app.ensure_owner(owner).await?;
+    let whose = match user {
+        Some(user) => Whose::User(user),
+        None if ask.each_user => Whose::Each,
+        None => Whose::Everybody,
+    };
     let id = Limit::id_of(tenant, whose, action, &unit.code, period);
-    let limit = Limit { id, tenant, whose, action, unit: unit.code, amount, period };
+    let enforced = ask.enforced;
+    let limit = Limit { id, tenant, whose, action, unit: unit.code, amount, period, enforced, alert_at };
     let subject = purser_core::id::render(Prefix::Limit, tenant, id);
     let (audit, new) = (audit(caller, "limit.set", &subject, app.now()), limit.clone());
     // What is there already is asked of the database: this node's memory may be older than what another one did just now.
@@ -57,41 +70,6 @@ pub async fn set(app: &App, caller: &Caller, ask: LimitAsk) -> Result<LimitView,
     view(app, limit).await
 }
 
-/// Whom a limit is about, by name.
-enum OwnerAsk {
-    /// The users of an organisation.
-    Tenant(Key),
-    /// One user.
-    User(Named),
-}
-
-fn owner(app: &App, caller: &Caller, ask: &LimitAsk) -> Result<OwnerAsk, AppError> {
-    match &ask.user {
-        Some(user) => Ok(OwnerAsk::User(app.named(caller, ask.tenant.as_deref(), user)?)),
-        None => match app.tenant_key(caller, ask.tenant.as_deref())? {
-            Some(tenant) => Ok(OwnerAsk::Tenant(tenant)),
-            None => Err(field("/user", "required", "without a tenant a limit is for one user")),
-        },
-    }
-}
-
-async fn resolve(app: &App, owner: OwnerAsk, each: bool) -> Result<(TenantNo, Whose), AppError> {
-    match owner {
-        OwnerAsk::User(named) => {
-            let (tenant, user) = app.ensure_user(&named).await?;
-            Ok((tenant, Whose::User(user)))
-        }
-        OwnerAsk::Tenant(key) => {
-            let (fresh, now) = (TenantNo(app.inner.ids.number()), app.now());
-            let change = move |batch: &mut purser_store::Batch<'_>| {
-                batch.ensure_tenant(&key, fresh, now).map(|tenant| (tenant, false))
-            };
-            let tenant = app.inner.engine.change(change).await?;
-            Ok((tenant, if each { Whose::Each } else { Whose::Everybody }))
-        }
-    }
-}
-
 /// The limits of a tenant, or of the personal tenant of a user, with what counts against them now.
 pub async fn list(
     app: &App,
@@ -100,14 +78,7 @@ pub async fn list(
     user: Option<&str>,
 ) -> Result<Vec<LimitView>, AppError> {
     caller.require(Scope::Read)?;
-    let tenant = match (app.tenant_key(caller, tenant)?, user) {
-        (Some(tenant), None) => app.read(move |reader| reader.resolve_tenant(&tenant)).await?,
-        (None, Some(user)) => {
-            let named = app.named(caller, None, user)?;
-            app.find_user(&named).await?.map(|(tenant, _)| tenant)
-        }
-        _ => return Err(field("?tenant", "required", "either a tenant, or the user of a personal one")),
-    };
+    let tenant = app.find_owner(caller, tenant, user).await?;
     let limits = tenant.map(|tenant| app.config().catalogue.limits(tenant).to_vec()).unwrap_or_default();
     let mut views = Vec::with_capacity(limits.len());
     for limit in limits {
@@ -163,6 +134,22 @@ async fn view(app: &App, limit: Limit) -> Result<LimitView, AppError> {
     };
     let unit = app.unit(Some(limit.unit.as_str()))?;
     Ok(LimitView { limit, names, unit, used, resets_at: span.until })
+}
+
+/// The shares at which somebody is told, ascending and each once.
+fn alert_at(asked: &[i64]) -> Result<Vec<u8>, AppError> {
+    if asked.len() > ALERTS_MAX {
+        return Err(field("/alert_at", "out_of_range", format!("at most {ALERTS_MAX} shares")));
+    }
+    let mut shares = Vec::with_capacity(asked.len());
+    for (place, percent) in asked.iter().enumerate() {
+        let share = u8::try_from(*percent).ok().filter(|percent| (1..=100).contains(percent));
+        let wrong = || field(&format!("/alert_at/{place}"), "out_of_range", "1 to 100 percent of the limit");
+        shares.push(share.ok_or_else(wrong)?);
+    }
+    shares.sort_unstable();
+    shares.dedup();
+    Ok(shares)
 }
 
 /// A period by its name.

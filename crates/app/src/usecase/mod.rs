@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod catalogue;
 pub mod copy;
 pub mod debit;
+pub mod discount;
 pub mod event;
 pub mod explain;
 pub mod gate;

@@ -89,7 +89,17 @@ pub(crate) struct World {
 fn never_reached(tenant: TenantNo, whose: Whose, period: Period) -> Limit {
     let unit = Unit::credit().code;
     let id = Limit::id_of(tenant, whose, None, &unit, period);
-    Limit { id, tenant, whose, action: None, unit, amount: Amount::MAX, period }
+    Limit {
+        id,
+        tenant,
+        whose,
+        action: None,
+        unit,
+        amount: Amount::MAX,
+        period,
+        enforced: true,
+        alert_at: Vec::new(),
+    }
 }
 
 /// The nodes that serve a database.

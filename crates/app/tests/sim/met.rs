@@ -131,4 +131,6 @@ const EVERYWHERE: &[&str] = &[
     "refused quote_used",
     "refused quote_expired",
     "refused confirmation_required",
+    "refused limit_reached",
+    "told of a share of a limit",
 ];

@@ -5,12 +5,13 @@
 //! at and not written stays where it was.
 
 use super::catalogue;
-use crate::model::{Account, Fate, Model, Numbers};
+use crate::model::{Account, Fate, Model, Numbers, Use};
 use purser_app::engine::{Job, Route};
 use purser_core::catalogue::{Action, Catalogue, Unit};
 use purser_core::command::{Command, Movement};
 use purser_core::decide::Standing;
 use purser_core::entry::{ActorKind, EntryKind};
+use purser_core::limit::Limit;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::Owner;
 use purser_core::{Id, Key, TenantNo, WalletId, WalletKey};
@@ -45,6 +46,8 @@ pub struct Tenant {
     reached: BTreeMap<u128, BTreeSet<usize>>,
     /// In which wallet a grant, debit or hold is.
     subjects: BTreeMap<u128, usize>,
+    /// What counts against limits.
+    uses: Vec<Use>,
 }
 
 /// What is kept under a key.
@@ -77,6 +80,7 @@ pub struct Oracle {
     pub tenants: Vec<Tenant>,
     pub actions: Vec<Action>,
     pub catalogue: Catalogue,
+    limits: Vec<Limit>,
     pub keys_in_force: BTreeSet<u64>,
     pub kept: BTreeMap<KeyDigest, Kept>,
     /// How many entries of a kind a subject of a tenant must have.
@@ -105,7 +109,7 @@ impl Tenant {
             places.iter().map(|place| Account::new(place.key.id, place.unit.code.clone())).collect();
         let standing = Standing::Active;
         let (reached, subjects) = (BTreeMap::new(), BTreeMap::new());
-        Tenant { no, standing, places, accounts, causes: Vec::new(), reached, subjects }
+        Tenant { no, standing, places, accounts, causes: Vec::new(), reached, subjects, uses: Vec::new() }
     }
 
     fn place_of(&self, wanted: impl Fn(&Place) -> bool) -> usize {
@@ -184,20 +188,35 @@ impl Tenant {
             let lots = account.lots.iter().filter(|(id, lot)| lot.expires <= now && account.free(**id) > 0);
             if holds.count() + lots.count() > DUE_MAX {
                 account.book_due(now);
+                for one in self.uses.iter_mut().filter(|one| one.wallet == index && one.is_hold) {
+                    one.gone |= account.holds[&one.id].fate == Fate::Expired;
+                }
                 self.places[index].recorded = now;
                 swept = true;
             }
         }
         swept
     }
+
+    /// The other wallets, as far as limits ask for them: what is paid from them counts as well.
+    fn others(&self, which: &[usize]) -> Vec<usize> {
+        (0..self.places.len()).filter(|index| !which.contains(index)).collect()
+    }
+}
+
+/// What was used, where the model has its wallets in another order: `order` says which one stands where.
+fn seen_from(uses: &[Use], order: &[usize]) -> Vec<Use> {
+    let place = |one: &Use| order.iter().position(|index| *index == one.wallet);
+    uses.iter().filter_map(|one| Some(Use { wallet: place(one)?, ..one.clone() })).collect()
 }
 
 impl Oracle {
     /// A world in which nothing has happened.
-    pub fn new(tenants: Vec<Tenant>, actions: Vec<Action>, keys: &[u64]) -> Oracle {
+    pub fn new(tenants: Vec<Tenant>, actions: Vec<Action>, limits: Vec<Limit>, keys: &[u64]) -> Oracle {
         Oracle {
             tenants,
-            catalogue: catalogue::catalogue(&actions),
+            catalogue: catalogue::catalogue(&actions).with_limits(limits.clone()),
+            limits,
             actions,
             keys_in_force: keys.iter().copied().collect(),
             kept: BTreeMap::new(),
@@ -210,7 +229,7 @@ impl Oracle {
 
     /// The actions changed.
     pub fn reprice(&mut self) {
-        self.catalogue = catalogue::catalogue(&self.actions);
+        self.catalogue = catalogue::catalogue(&self.actions).with_limits(self.limits.clone());
     }
 
     /// The latest instant that any wallet has recorded.
@@ -275,18 +294,26 @@ impl Oracle {
             self.swept = true;
         }
         let before: Vec<Account> = which.iter().map(|index| tenant.accounts[*index].clone()).collect();
+        // A sweep is of its wallets alone; for anything else the others are there empty, for what was used of them.
+        let others = if matches!(command.movement, Movement::Sweep) { vec![] } else { tenant.others(&which) };
+        let empty = |index: &usize| {
+            let place = &tenant.places[*index];
+            Account::new(place.key.id, place.unit.code.clone())
+        };
+        let order: Vec<usize> = which.iter().chain(&others).copied().collect();
         let mut part = Model {
             asked_above: Default::default(),
             catalogue: self.catalogue.clone(),
             standing: tenant.standing,
-            accounts: before.clone(),
+            accounts: before.iter().cloned().chain(others.iter().map(empty)).collect(),
             causes: tenant.causes.clone(),
             tenant: command.tenant,
-            // No limits here, and no metered prices.
-            uses: Vec::new(),
+            uses: seen_from(&tenant.uses, &order),
         };
         let inside: Vec<usize> = (0..which.len()).collect();
         part.step(&inside, command, now)?;
+        tenant.uses.retain(|one| !order.contains(&one.wallet));
+        tenant.uses.extend(part.uses.iter().map(|one| Use { wallet: order[one.wallet], ..one.clone() }));
         self.quotes.extend(promised);
         let mut numbers = Vec::new();
         tenant.causes = part.causes;

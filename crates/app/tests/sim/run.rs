@@ -13,6 +13,7 @@ use super::rng::Rng;
 use super::settle::{START, settle_in};
 use crate::databases::Kind;
 use purser_app::engine::{Job, Outcome};
+use purser_core::receipt::Detail;
 use purser_store::{CommitFault, OpenOptions};
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ impl<'m> Run<'m> {
         let (deadline, keep_keys) = (Duration::from_secs(10), Duration::from_secs(days * DAY));
         let mut node = Node::new(kind, Habits { options, deadline, keep_keys }, START);
         let actions = catalogue::actions(&mut rng);
-        let tenants = settle_in(&mut node, &mut rng, &actions);
+        let (tenants, limits) = settle_in(&mut node, &mut rng, &actions);
         let other = if seed.is_multiple_of(2) { node.second() } else { None };
         if other.is_some() {
             met.note("two nodes");
@@ -84,7 +85,7 @@ impl<'m> Run<'m> {
             rng,
             node: Some(node),
             other,
-            oracle: Oracle::new(tenants, actions, &[1, 2]),
+            oracle: Oracle::new(tenants, actions, limits, &[1, 2]),
             clients: Clients::new(),
             met,
             log: Vec::new(),
@@ -381,6 +382,9 @@ impl<'m> Run<'m> {
     fn deliver(&mut self, jobs: &[Job], outcomes: &[Outcome]) {
         for (job, outcome) in jobs.iter().zip(outcomes) {
             let identity = job.event.or(job.key.map(|(key, _)| key));
+            if outcome.as_ref().is_ok_and(|done| tells_of_a_share(&done.receipt.detail)) {
+                self.met.note("told of a share of a limit");
+            }
             if let (Some(identity), Ok(done)) = (identity, outcome) {
                 let kept = self.oracle.kept.get_mut(&identity).expect("what is done is kept");
                 let told =
@@ -476,5 +480,13 @@ fn movement(job: &Job) -> &'static str {
         Movement::Reverse(_) => "reverse",
         Movement::Reinstate { .. } => "reinstate",
         Movement::Sweep => "sweep",
+    }
+}
+
+/// Whether a charge took somebody to a share of a limit.
+fn tells_of_a_share(detail: &Detail) -> bool {
+    match detail {
+        Detail::Debit { charge } | Detail::Hold { charge, .. } => !charge.alerts.is_empty(),
+        _ => false,
     }
 }

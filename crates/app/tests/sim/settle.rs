@@ -16,7 +16,11 @@ use purser_store::{ActionRow, FreshNumbers, NewApiKey, UnitRow};
 pub const START: i64 = 1_700_000_000_000_000;
 
 /// Publishes the catalogue and keys, and makes the tenants: two people, and an organisation with two users and a pool.
-pub fn settle_in(node: &mut Node, rng: &mut Rng, actions: &[purser_core::catalogue::Action]) -> Vec<Tenant> {
+pub fn settle_in(
+    node: &mut Node,
+    rng: &mut Rng,
+    actions: &[purser_core::catalogue::Action],
+) -> (Vec<Tenant>, Vec<Limit>) {
     let now = Timestamp(START);
     let rows: Vec<ActionRow> = actions
         .iter()
@@ -43,6 +47,22 @@ pub fn settle_in(node: &mut Node, rng: &mut Rng, actions: &[purser_core::catalog
     let people = [("ann", fresh()), ("bob", fresh())];
     let (first, second) = (fresh(), fresh());
     let members = [("cat", first), ("dan", FreshNumbers { tenant: first.tenant, ..second })];
+    // A month of ann's and a user of the organisation are never kept from anything: whether all is counted is what `verify` looks at.
+    let (never, rarely, often) = (Amount::MAX, Amount(1_500), Amount(rng.range(60, 400)));
+    let limits = [
+        (people[0].1.tenant, Whose::Everybody, Period::Month, never),
+        (first.tenant, Whose::Each, Period::Day, never),
+        (first.tenant, Whose::Everybody, Period::Month, rarely),
+        (people[1].1.tenant, Whose::Each, Period::Day, often),
+        (people[1].1.tenant, Whose::Everybody, Period::Week, rarely),
+    ]
+    .map(|(tenant, whose, period, amount)| {
+        let (action, unit, enforced, alert_at) = (None, Unit::credit().code, true, vec![50, 100]);
+        let id = Limit::id_of(tenant, whose, action, &unit, period);
+        Limit { id, tenant, whose, action, unit, amount, period, enforced, alert_at }
+    })
+    .to_vec();
+    let set = limits.clone();
     let meet: ColdJob = Box::new(move |batch| {
         for (name, fresh) in people {
             batch.ensure_user(None, &Key::parse(name).expect("a key"), fresh, now)?;
@@ -51,15 +71,7 @@ pub fn settle_in(node: &mut Node, rng: &mut Rng, actions: &[purser_core::catalog
             let organisation = Key::parse("acme").expect("a key");
             batch.ensure_user(Some(&organisation), &Key::parse(name).expect("a key"), fresh, now)?;
         }
-        // Never reached, so that the model need not know them; whether all is counted is what `verify` looks at.
-        for tenant in [people[0].1.tenant, first.tenant] {
-            for (whose, period) in [(Whose::Each, Period::Day), (Whose::Everybody, Period::Month)] {
-                let (action, unit) = (None, Unit::credit().code);
-                let id = Limit::id_of(tenant, whose, action, &unit, period);
-                let limit = Limit { id, tenant, whose, action, unit, amount: Amount::MAX, period };
-                batch.set_limit(&limit, now)?;
-            }
-        }
+        set.iter().try_for_each(|limit| batch.set_limit(limit, now))?;
         Ok(true)
     });
     for changed in node.funnel.change(vec![publish, meet]) {
@@ -69,5 +81,5 @@ pub fn settle_in(node: &mut Node, rng: &mut Rng, actions: &[purser_core::catalog
         people.iter().map(|(_, fresh)| Tenant::new(fresh.tenant, &[Owner::User(fresh.user)])).collect();
     let owners = [Owner::User(first.user), Owner::User(second.user), Owner::Pool(7)];
     tenants.push(Tenant::new(first.tenant, &owners));
-    tenants
+    (tenants, limits)
 }

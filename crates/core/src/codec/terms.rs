@@ -7,17 +7,22 @@ use crate::entry::{
     Allocation, Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Target, Terms, Usage,
 };
 use crate::id::{Id, WalletId};
+use crate::limit::Alert;
+use crate::pricing::{Basis, Discount};
 use crate::time::Timestamp;
 
 const VERSION: u8 = 1;
-/// Charges that count in counters say so: version 2 of all that has a charge in it. Where none is counted, version 1 is the one
-/// encoding there is.
-const VERSION_COUNTED: u8 = 2;
+/// Version 2 of all that has a charge in it says what the charge goes by beside action, price and usage: a basis, a quote,
+/// counters, alerts. Where there is none of them, version 1 is the one encoding there is.
+const VERSION_FULL: u8 = 2;
 
 /// The version that a charge is written in.
 pub(super) fn version_of(charge: &Charge) -> u8 {
-    let counted = charge.used_before.is_some() || !charge.counted.is_empty();
-    if counted { VERSION_COUNTED } else { VERSION }
+    let plain = charge.basis == Basis::default()
+        && charge.quote.is_none()
+        && charge.counted.is_empty()
+        && charge.alerts.is_empty();
+    if plain { VERSION } else { VERSION_FULL }
 }
 
 /// Encodes the allocations of one entry.
@@ -191,7 +196,7 @@ fn versioned(bytes: &[u8]) -> Result<Reader<'_>, Undecodable> {
 fn charging(bytes: &[u8]) -> Result<(u8, Reader<'_>), Undecodable> {
     let mut from = Reader::new(bytes);
     match from.u8()? {
-        version @ (VERSION | VERSION_COUNTED) => Ok((version, from)),
+        version @ (VERSION | VERSION_FULL) => Ok((version, from)),
         _ => Err(Undecodable),
     }
 }
@@ -259,8 +264,10 @@ pub(super) fn write_charge(out: &mut Writer, charge: &Charge) {
     }
     out.i64(charge.cost.0);
     out.u8(u8::from(charge.settle));
-    if version_of(charge) == VERSION_COUNTED {
-        out.option(charge.used_before, |out, used| out.i64(used.0));
+    if version_of(charge) == VERSION_FULL {
+        out.option(charge.basis.used_before, |out, used| out.i64(used.0));
+        out.u16(charge.basis.discount.basis_points());
+        out.option(charge.quote, |out, quote| out.u128(quote.0));
         out.count(charge.counted.len());
         for counted in &charge.counted {
             out.u128(counted.rule.0);
@@ -269,17 +276,27 @@ pub(super) fn write_charge(out: &mut Writer, charge: &Charge) {
             out.i64(counted.span.until.0);
             out.u8(counted.measure as u8);
         }
+        out.count(charge.alerts.len());
+        for alert in &charge.alerts {
+            out.u128(alert.limit.0);
+            out.u8(alert.percent);
+            out.i64(alert.used.0);
+            out.i64(alert.amount.0);
+        }
     }
 }
 
 pub(super) fn read_charge(from: &mut Reader<'_>, version: u8) -> Result<Charge, Undecodable> {
-    let mut charge = read_uncounted(from)?;
+    let mut charge = read_plain(from)?;
     match version {
         VERSION => {}
-        VERSION_COUNTED => {
-            charge.used_before = from.option(|from| Ok(Quantity(from.i64()?)))?;
+        VERSION_FULL => {
+            charge.basis.used_before = from.option(|from| Ok(Quantity(from.i64()?)))?;
+            charge.basis.discount = Discount::new(from.u16()?).ok_or(Undecodable)?;
+            charge.quote = from.option(|from| Ok(Id(from.u128()?)))?;
             charge.counted = from.list(read_counted)?;
-            if version_of(&charge) != VERSION_COUNTED {
+            charge.alerts = from.list(read_alert)?;
+            if version_of(&charge) != VERSION_FULL {
                 return Err(Undecodable);
             }
         }
@@ -297,7 +314,12 @@ fn read_counted(from: &mut Reader<'_>) -> Result<Counted, Undecodable> {
     })
 }
 
-fn read_uncounted(from: &mut Reader<'_>) -> Result<Charge, Undecodable> {
+fn read_alert(from: &mut Reader<'_>) -> Result<Alert, Undecodable> {
+    let (limit, percent) = (Id(from.u128()?), from.u8()?);
+    Ok(Alert { limit, percent, used: Amount(from.i64()?), amount: Amount(from.i64()?) })
+}
+
+fn read_plain(from: &mut Reader<'_>) -> Result<Charge, Undecodable> {
     Ok(Charge {
         action: from.u64()?,
         price: from.option(|from| Ok(Id(from.u128()?)))?,
@@ -309,8 +331,10 @@ fn read_uncounted(from: &mut Reader<'_>) -> Result<Charge, Undecodable> {
         },
         cost: Amount(from.i64()?),
         settle: from.bool()?,
-        used_before: None,
+        basis: Basis::default(),
+        quote: None,
         counted: Vec::new(),
+        alerts: Vec::new(),
     })
 }
 

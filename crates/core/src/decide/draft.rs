@@ -10,6 +10,7 @@ use crate::counter::{self, Counted, CounterKey, Measure};
 use crate::entry::{Actor, Allocation, Charge, Entry, EntryKind, Target, Terms};
 use crate::id::{Id, UserNo};
 use crate::key::Key;
+use crate::limit::{Alert, Limit};
 use crate::pricing::Meter;
 use crate::receipt::{Detail, Receipt};
 use crate::rejection::Rejection;
@@ -211,10 +212,10 @@ impl<'s, 'c> Draft<'s, 'c> {
         let tenant = self.command.tenant;
         let amounts = counted.iter().filter(|counted| counted.measure == Measure::Amount);
         let passed = amounts.filter_map(|counted| {
-            let limit = self.catalogue.limits(tenant).iter().find(|limit| limit.id == counted.rule)?;
+            let limit = self.limit(counted)?;
             let used = self.counter(wallet, counted.key(tenant));
             let passes = i128::from(used) + i128::from(more.0) > i128::from(limit.amount.0);
-            passes.then_some((counted.span.until, limit, used))
+            (limit.enforced && passes).then_some((counted.span.until, limit, used))
         });
         let (resets_at, limit, used) = passed.max_by_key(|(until, limit, _)| (*until, limit.id))?;
         Some(Rejection::LimitReached {
@@ -225,6 +226,22 @@ impl<'s, 'c> Draft<'s, 'c> {
             unit: limit.unit.clone(),
             resets_at,
         })
+    }
+
+    /// The limit that a counter counts for; none for a meter, and once the limit was removed.
+    fn limit(&self, counted: &Counted) -> Option<&'c Limit> {
+        self.catalogue.limits(self.command.tenant).iter().find(|limit| limit.id == counted.rule)
+    }
+
+    /// What is made known when a charge that counts in these counters adds `more` to them.
+    pub(super) fn alerts(&self, wallet: usize, counted: &[Counted], more: Amount) -> Vec<Alert> {
+        let amounts = counted.iter().filter(|counted| counted.measure == Measure::Amount);
+        let limited = amounts.filter_map(|counted| Some((counted, self.limit(counted)?)));
+        let alerts = limited.flat_map(|(counted, limit)| {
+            let used = self.counter(wallet, counted.key(self.command.tenant));
+            limit.alerts(Amount(used), more)
+        });
+        alerts.collect()
     }
 
     /// How the decision moves counters, each once.

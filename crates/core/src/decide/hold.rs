@@ -24,10 +24,11 @@ pub(super) fn place(draft: &mut Draft<'_, '_>, place: &PlaceHold) -> Result<Done
         settle: false,
         quote: place.quote.as_ref(),
     };
-    let (wallet, charge) = spend::fund(draft, &ask)?;
+    let (wallet, mut charge) = spend::fund(draft, &ask)?;
     let allocations = pin(&draft.wallets[wallet], charge.cost, draft.now);
     spend::limit(&allocations)?;
     ask.confirmed(draft, wallet, &charge)?;
+    charge.alerts = draft.alerts(wallet, &charge.counted, charge.cost);
     let id = draft.command.id;
     let held = charge.cost;
     let terms =
@@ -59,17 +60,17 @@ pub(super) fn extend(draft: &mut Draft<'_, '_>, extend: &ExtendHold) -> Result<D
         return Err(passed);
     }
     if more.is_positive() && available < more {
-        let used_before = hold.terms.charge.used_before;
-        let (required, price) = (more, None);
-        return Err(Rejection::InsufficientCredits { required, available, unit, price, used_before });
+        let (required, price, basis) = (more, None, hold.terms.charge.basis);
+        return Err(Rejection::InsufficientCredits { required, available, unit, price, basis });
     }
     let allocations = pin(&draft.wallets[wallet], more, draft.now);
     spend::limit(&allocations)?;
     // A smaller expectation changes nothing: pins are given back by capture or release, not by extension.
     let cost = hold.held + more;
+    let alerts = draft.alerts(wallet, &hold.terms.charge.counted, more);
     let charge = match usage.filter(|usage| grows(&hold, usage, more)) {
-        Some(usage) => Charge { usage: larger(&hold, usage), cost, ..hold.terms.charge },
-        None => hold.terms.charge,
+        Some(usage) => Charge { usage: larger(&hold, usage), cost, alerts, ..hold.terms.charge },
+        None => Charge { alerts, ..hold.terms.charge },
     };
     draft.require_countable(&charge)?;
     let terms =
@@ -99,11 +100,15 @@ pub(super) fn capture(draft: &mut Draft<'_, '_>, capture: &CaptureHold) -> Resul
         capture_pins(draft, wallet, &hold, cost)?
     };
     spend::limit(&allocations)?;
-    let charge = Charge { usage, cost, settle: capture.settle, ..hold.terms.charge };
+    // What was pinned counts already, unless the hold ran out.
+    let counts = if late { cost } else { cost - cost.least(hold.held) };
+    let alerts = draft.alerts(wallet, &hold.terms.charge.counted, counts);
+    let charge = Charge { usage, cost, settle: capture.settle, alerts, ..hold.terms.charge };
     draft.require_countable(&charge)?;
-    let line = Line { kind: EntryKind::Capture, subject: hold.id, allocations, terms: Terms::Charge(charge) };
+    let terms = Terms::Charge(charge.clone());
+    let line = Line { kind: EntryKind::Capture, subject: hold.id, allocations, terms };
     let entry = draft.book(wallet, line).id();
-    Ok(done(draft, wallet, hold.id, cost, entry))
+    Ok(done_with(draft, wallet, hold.id, cost, entry, charge))
 }
 
 /// Gives a hold up.
@@ -174,9 +179,9 @@ fn overage_parts(
             }
             let available = wallet.available(draft.now);
             if available < overage {
-                let (unit, used_before) = (wallet.unit.code.clone(), hold.terms.charge.used_before);
+                let (unit, basis) = (wallet.unit.code.clone(), hold.terms.charge.basis);
                 let (required, price) = (overage, None);
-                return Err(Rejection::InsufficientCredits { required, available, unit, price, used_before });
+                return Err(Rejection::InsufficientCredits { required, available, unit, price, basis });
             }
             Ok(spend::take(wallet, overage, draft.now))
         }
@@ -215,7 +220,7 @@ fn larger(hold: &Hold, usage: &Usage) -> Usage {
 /// The quantity of `usage` where the charge counts quantities.
 fn counts(charge: &Charge, usage: &Usage) -> i64 {
     match usage {
-        Usage::Quantity(quantity) if charge.used_before.is_some() => quantity.0,
+        Usage::Quantity(quantity) if charge.basis.used_before.is_some() => quantity.0,
         _ => 0,
     }
 }
@@ -224,7 +229,7 @@ fn counts(charge: &Charge, usage: &Usage) -> i64 {
 fn expected(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold) -> Result<Amount, Rejection> {
     let charge = &hold.terms.charge;
     match &charge.usage {
-        usage @ Usage::Quantity(_) if charge.used_before.is_some() => cost(draft, wallet, hold, usage),
+        usage @ Usage::Quantity(_) if charge.basis.used_before.is_some() => cost(draft, wallet, hold, usage),
         _ => Ok(hold.held),
     }
 }
@@ -242,8 +247,7 @@ fn cost(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold, usage: &Usage) -> Res
                 .price
                 .and_then(|id| draft.catalogue.price(tenant, action, id))
                 .ok_or(Rejection::ActionNotFound)?;
-            let used = charge.used_before.unwrap_or_default();
-            price.model.cost_after(used, usage, draft.wallets[wallet].unit.scale)
+            price.model.cost_on(charge.basis, usage, draft.wallets[wallet].unit.scale)
         }
     }
 }
@@ -276,25 +280,23 @@ fn check_duration(expires_in: i64) -> Result<(), Rejection> {
     if (HOLD_MIN..=HOLD_MAX).contains(&expires_in) { Ok(()) } else { Err(Rejection::TimeInvalid) }
 }
 
+/// What was done to a hold that now has these terms.
 fn done(draft: &Draft<'_, '_>, wallet: usize, id: Id, amount: Amount, entry: Id) -> Done {
+    let charge = draft.wallets[wallet].hold(id).expect("just booked").terms.charge.clone();
+    done_with(draft, wallet, id, amount, entry, charge)
+}
+
+/// The same where this was charged: a capture's own charge takes the place of the expectation.
+fn done_with(
+    draft: &Draft<'_, '_>,
+    wallet: usize,
+    id: Id,
+    amount: Amount,
+    entry: Id,
+    charge: Charge,
+) -> Done {
     let hold = draft.wallets[wallet].hold(id).expect("just booked");
-    let charge = match draft.command.movement {
-        // The capture's own charge, not the expectation it replaces.
-        crate::Movement::CaptureHold(ref capture) => Charge {
-            usage: capture.usage.clone().unwrap_or_else(|| hold.terms.charge.usage.clone()),
-            cost: hold.captured,
-            settle: capture.settle,
-            ..hold.terms.charge.clone()
-        },
-        _ => hold.terms.charge.clone(),
-    };
     let (state, held, captured, expires_at) = (hold.state, hold.held, hold.captured, hold.terms.expires_at);
-    Done {
-        wallet,
-        id,
-        amount,
-        entry,
-        detail: Detail::Hold { state, held, captured, expires_at, charge },
-        peer: None,
-    }
+    let detail = Detail::Hold { state, held, captured, expires_at, charge };
+    Done { wallet, id, amount, entry, detail, peer: None }
 }

@@ -3,12 +3,13 @@
 use super::draft::{Draft, Line};
 use super::{ALLOCATIONS_MAX, Done};
 use crate::amount::Amount;
-use crate::catalogue::Action;
+use crate::catalogue::{Action, Applicable};
 use crate::command::{Debit, Promise, Quote};
 use crate::confirm::threshold;
 use crate::entry::{Allocation, Charge, EntryKind, Terms, Usage};
 use crate::id::WalletId;
 use crate::key::Key;
+use crate::pricing::Basis;
 use crate::receipt::Detail;
 use crate::rejection::{Misfit, Rejection};
 use crate::time::Timestamp;
@@ -28,7 +29,7 @@ pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Re
         settle: debit.settle,
         quote: debit.quote.as_ref(),
     };
-    let (wallet, charge) = fund(draft, &ask)?;
+    let (wallet, mut charge) = fund(draft, &ask)?;
     let seq = draft.next_seq(wallet);
     let allocations = if debit.settle {
         take_or_owe(&draft.wallets[wallet], charge.cost, seq, draft.now)?
@@ -37,6 +38,7 @@ pub(super) fn debit(draft: &mut Draft<'_, '_>, debit: &Debit) -> Result<Done, Re
     };
     limit(&allocations)?;
     ask.confirmed(draft, wallet, &charge)?;
+    charge.alerts = draft.alerts(wallet, &charge.counted, charge.cost);
     let id = draft.command.id;
     let terms = Terms::Charge(charge.clone());
     let entry = draft.book(wallet, Line { kind: EntryKind::Debit, subject: id, allocations, terms }).id();
@@ -73,7 +75,7 @@ impl<'a> Ask<'a> {
                 above,
                 unit: unit.code.clone(),
                 price: charge.price,
-                used_before: charge.used_before,
+                basis: charge.basis,
                 wallet: key.id,
             }),
             _ => Ok(()),
@@ -146,8 +148,8 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
     }
     let wallet = &draft.wallets[first];
     let (available, unit) = (wallet.available(draft.now), wallet.unit.code.clone());
-    let Charge { cost: required, price, used_before, .. } = *charge;
-    Err(Rejection::InsufficientCredits { required, available, unit, price, used_before })
+    let Charge { cost: required, price, basis, .. } = *charge;
+    Err(Rejection::InsufficientCredits { required, available, unit, price, basis })
 }
 
 /// The wallets whose unit the action has a price for at the time of the work. Never empty.
@@ -193,22 +195,32 @@ fn charge(
     let unit = &draft.wallets[wallet].unit;
     let (tenant, at) = (draft.command.tenant, draft.command.occurred_at);
     if let Some(promise) = promise {
-        let (price, cost, used_before) = (Some(promise.price), promise.amount, promise.used_before);
         let promised = draft.catalogue.price(tenant, action, promise.price);
         let meter = promised.and_then(|price| price.model.meter());
-        let counted = draft.counted(action_no, &unit.code, meter);
-        return Ok(Charge { action: action_no, price, usage, cost, settle, used_before, counted });
+        return Ok(Charge {
+            action: action_no,
+            price: Some(promise.price),
+            usage,
+            cost: promise.amount,
+            settle,
+            basis: promise.basis,
+            quote: Some(promise.id),
+            counted: draft.counted(action_no, &unit.code, meter),
+            alerts: Vec::new(),
+        });
     }
-    let price = draft.catalogue.price_at(tenant, action, &unit.code, at).expect("candidates have a price");
+    let applicable = draft.catalogue.price_at(tenant, action, &unit.code, at);
+    let Applicable { price, discount } = applicable.expect("candidates have a price");
     let counted = draft.counted(action_no, &unit.code, price.model.meter());
-    let used_before = draft.used_before(wallet, &counted);
+    let basis = Basis { used_before: draft.used_before(wallet, &counted), discount };
     let cost = match ask.usage {
         Usage::Amount(amount) if amount.is_positive() && *amount <= Amount::MAX => *amount,
         Usage::Amount(amount) if amount.is_positive() => return Err(Rejection::AmountOverflow),
         Usage::Amount(_) => return Err(Rejection::AmountNotPositive),
-        usage => price.model.cost_after(used_before.unwrap_or_default(), usage, unit.scale)?,
+        usage => price.model.cost_on(basis, usage, unit.scale)?,
     };
-    Ok(Charge { action: action_no, price: Some(price.id), usage, cost, settle, used_before, counted })
+    let (price, quote, alerts) = (Some(price.id), None, Vec::new());
+    Ok(Charge { action: action_no, price, usage, cost, settle, basis, quote, counted, alerts })
 }
 
 /// Refuses the promise of a metered price whose period is over, or that what was used since has made too cheap: many that
@@ -226,7 +238,7 @@ fn still_binds(
     };
     let given =
         i64::try_from(promise.id.millis()).map_or(Timestamp::NEVER, |millis| Timestamp(millis * 1_000));
-    if promise.used_before.is_none() {
+    if promise.basis.used_before.is_none() {
         return Err(Rejection::QuoteExpired);
     }
     if matches!(usage, Usage::Amount(_)) {
@@ -239,8 +251,8 @@ fn still_binds(
     }
     let unit = &draft.wallets[wallet].unit;
     let counted = draft.counted(action.no, &unit.code, Some(meter));
-    let used = draft.used_before(wallet, &counted).unwrap_or_default();
-    match price.model.cost_after(used, usage, unit.scale) {
+    let basis = Basis { used_before: draft.used_before(wallet, &counted), ..promise.basis };
+    match price.model.cost_on(basis, usage, unit.scale) {
         Ok(cost) if cost <= promise.amount => Ok(()),
         Ok(_) | Err(Rejection::AmountOverflow) => Err(Rejection::QuoteExpired),
         Err(refused) => Err(refused),

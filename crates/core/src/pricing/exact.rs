@@ -1,6 +1,6 @@
 //! Exact fractions of the smallest part of a unit, never negative and always reduced.
 
-use super::Rate;
+use super::{Discount, Rate};
 use crate::amount::{Amount, Decimal, Quantity, Rounding, Scale, divide, render_decimal};
 
 /// A cost before it is rounded, in smallest parts of its unit.
@@ -46,6 +46,27 @@ impl Exact {
         let numerator = left.checked_add(right)?;
         let shared = gcd(numerator, denominator);
         Some(Exact { numerator: numerator / shared, denominator: denominator / shared })
+    }
+
+    /// What a discount leaves of it; none where that cannot be counted.
+    pub(super) fn less(self, discount: Discount) -> Option<Exact> {
+        let (kept, whole) = discount.left();
+        let (above, below) = (gcd(self.numerator, whole), gcd(kept, self.denominator));
+        let numerator = (self.numerator / above).checked_mul(kept / below)?;
+        let denominator = (self.denominator / below).checked_mul(whole / above)?;
+        let shared = gcd(numerator, denominator);
+        Some(Exact { numerator: numerator / shared, denominator: denominator / shared })
+    }
+
+    /// Whether it is more than so many smallest parts.
+    pub(super) fn is_more_than(self, amount: Amount) -> bool {
+        let (quotient, rest) = (self.numerator / self.denominator, self.numerator % self.denominator);
+        quotient > i128::from(amount.0) || (quotient == i128::from(amount.0) && rest > 0)
+    }
+
+    /// Whether it is less than so many smallest parts.
+    pub(super) fn is_less_than(self, amount: Amount) -> bool {
+        self.numerator / self.denominator < i128::from(amount.0)
     }
 
     /// In whole smallest parts; none where that is more than can be counted.

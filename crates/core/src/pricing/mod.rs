@@ -1,14 +1,16 @@
 //! What usage costs under one price version, and why.
 //!
 //! The whole cost is computed as one exact fraction and rounded once, to the smallest part of the unit, in the
-//! direction the price names. Minimum and maximum apply after rounding. [`Model::cost`] and [`Model::explain`] are one
-//! walk through the arithmetic (`walk`), which tells its lines to who listens: what was charged and what is explained
-//! cannot differ. `exact.rs` has the fractions.
+//! direction the price names. Minimum and maximum apply to it, and from what they leave a discount is taken. [`Model::cost`]
+//! and [`Model::explain`] are one walk through the arithmetic (`walk`), which tells its lines to who listens: what was
+//! charged and what is explained cannot differ. `exact.rs` has the fractions.
 
+mod discount;
 mod exact;
 #[cfg(test)]
 mod tests;
 
+pub use discount::Discount;
 pub use exact::Exact;
 
 use crate::amount::{Amount, Decimal, Quantity, Rounding, Scale};
@@ -60,6 +62,16 @@ pub struct Meter {
     /// Whether tiers go on where the charge before ended, and begin anew with the period; else they count the quantity of the
     /// call.
     pub continued: bool,
+}
+
+/// What the arithmetic of a price starts from, beside the usage. A charge keeps it, so that what follows from it later (a
+/// capture, an explanation) comes to the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Basis {
+    /// Where the price is metered, what its counter said before.
+    pub used_before: Option<Quantity>,
+    /// What is taken off.
+    pub discount: Discount,
 }
 
 /// The arithmetic of a price.
@@ -167,12 +179,14 @@ pub enum Limit {
 pub struct Outcome {
     /// The sum of the lines, in smallest parts.
     pub sum: Exact,
-    /// How its fraction was settled; none where the model leaves none.
-    pub rounding: Option<Rounding>,
-    /// The sum in whole smallest parts; where a maximum takes the place of more than an amount can be, the most that it can.
-    pub rounded: Amount,
     /// The limit that took its place, if one did.
     pub limit: Option<Limit>,
+    /// What was taken off after that.
+    pub discount: Discount,
+    /// What is left, exactly, in smallest parts.
+    pub exact: Exact,
+    /// How its fraction was settled; none where neither the model nor a discount leaves one.
+    pub rounding: Option<Rounding>,
     /// What is charged.
     pub total: Amount,
 }
@@ -193,15 +207,16 @@ impl Model {
     /// [`Rejection::UsageInvalid`] when the usage does not fit the model, [`Rejection::AmountOverflow`] when the cost
     /// is beyond what the ledger counts.
     pub fn cost(&self, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
-        self.cost_after(Quantity::default(), usage, scale)
+        self.cost_on(Basis::default(), usage, scale)
     }
 
-    /// The same where so much was used before in the period; prices that are not metered do not look at it.
+    /// The same on a basis: less a discount, and where so much was used before in the period, at which prices that are not
+    /// metered do not look.
     ///
     /// # Errors
     /// Those of [`Model::cost`].
-    pub fn cost_after(&self, used: Quantity, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
-        self.walk(used, usage, scale, &mut |_| ()).map(|outcome| outcome.total)
+    pub fn cost_on(&self, basis: Basis, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
+        self.walk(basis, usage, scale, &mut |_| ()).map(|outcome| outcome.total)
     }
 
     /// What has to be counted for it, if anything.
@@ -217,31 +232,27 @@ impl Model {
     /// # Errors
     /// Those of [`Model::cost`].
     pub fn explain(&self, usage: &Usage, scale: Scale) -> Result<Explanation, Rejection> {
-        self.explain_after(Quantity::default(), usage, scale)
+        self.explain_on(Basis::default(), usage, scale)
     }
 
-    /// The same where so much was used before in the period: the total is what [`Model::cost_after`] answers.
+    /// The same on a basis: the total is what [`Model::cost_on`] answers.
     ///
     /// # Errors
     /// Those of [`Model::cost`].
-    pub fn explain_after(
-        &self,
-        used: Quantity,
-        usage: &Usage,
-        scale: Scale,
-    ) -> Result<Explanation, Rejection> {
+    pub fn explain_on(&self, basis: Basis, usage: &Usage, scale: Scale) -> Result<Explanation, Rejection> {
         let mut lines = Vec::new();
-        let outcome = self.walk(used, usage, scale, &mut |line| lines.push(line))?;
+        let outcome = self.walk(basis, usage, scale, &mut |line| lines.push(line))?;
         Ok(Explanation { lines, outcome })
     }
 
     fn walk(
         &self,
-        used: Quantity,
+        basis: Basis,
         usage: &Usage,
         scale: Scale,
         tell: &mut dyn FnMut(Line),
     ) -> Result<Outcome, Rejection> {
+        let (used, discount) = (basis.used_before.unwrap_or_default(), basis.discount);
         let mut sum = Sum { scale, total: Exact::ZERO, tell: &mut *tell };
         match (self, usage) {
             (_, Usage::Amount(_)) => Err(invalid(Misfit::AmountStated)),
@@ -253,19 +264,20 @@ impl Model {
                 }
                 if rest.0 == 0 && left.0 > 0 {
                     // Not even a minimum is charged for what is included, nor for nothing while more would be.
-                    return Bounds::default().settle(sum.total, None);
+                    return Bounds::default().settle(sum.total, false, discount);
                 }
                 let beyond = if meter.continued { (used.0 - meter.included.0).max(0) } else { 0 };
-                model.walk(Quantity(beyond), &Usage::Quantity(rest), scale, tell)
+                let basis = Basis { used_before: Some(Quantity(beyond)), discount };
+                model.walk(basis, &Usage::Quantity(rest), scale, tell)
             }
-            (Model::Free, _) => Bounds::default().settle(sum.total, None),
+            (Model::Free, _) => Bounds::default().settle(sum.total, false, discount),
             (Model::Flat { amount }, Usage::Quantity(quantity @ Quantity::ONE)) => {
                 sum.add(Part::Call, *quantity, None, *amount)?;
-                Bounds::default().settle(sum.total, None)
+                Bounds::default().settle(sum.total, false, discount)
             }
             (Model::PerQuantity { rate, bounds }, Usage::Quantity(quantity)) => {
                 sum.add(Part::Quantity, *quantity, Some(*rate), Amount::ZERO)?;
-                bounds.settle(sum.total, Some(bounds.rounding))
+                bounds.settle(sum.total, true, discount)
             }
             (Model::PerDimension { rates, bounds }, Usage::Dimensions(dimensions)) => {
                 for (place, (name, quantity)) in dimensions.iter().enumerate() {
@@ -275,19 +287,19 @@ impl Model {
                         .ok_or_else(|| invalid(Misfit::UnknownDimension(name.clone())))?;
                     sum.add(Part::Dimension(place), *quantity, Some(*rate), Amount::ZERO)?;
                 }
-                bounds.settle(sum.total, Some(bounds.rounding))
+                bounds.settle(sum.total, true, discount)
             }
             (Model::Graduated { tiers, bounds }, Usage::Quantity(quantity)) => {
                 sum.graduated(tiers, used, *quantity)?;
-                bounds.settle(sum.total, Some(bounds.rounding))
+                bounds.settle(sum.total, true, discount)
             }
             (Model::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
                 sum.volume(tiers, used, *quantity)?;
-                bounds.settle(sum.total, Some(bounds.rounding))
+                bounds.settle(sum.total, true, discount)
             }
             (Model::Package { amount, per, bounds }, Usage::Quantity(quantity)) => {
                 sum.packages(*amount, *per, *quantity)?;
-                bounds.settle(sum.total, None)
+                bounds.settle(sum.total, false, discount)
             }
             (Model::Flat { .. }, Usage::Quantity(_)) => Err(invalid(Misfit::OneOnly)),
             (Model::PerDimension { .. }, Usage::Quantity(_)) => Err(invalid(Misfit::DimensionsExpected)),
@@ -320,26 +332,28 @@ fn invalid(misfit: Misfit) -> Rejection {
 }
 
 impl Bounds {
-    /// Rounds the sum once and applies the limits.
-    fn settle(&self, sum: Exact, rounding: Option<Rounding>) -> Result<Outcome, Rejection> {
-        // A sum that no amount can be is beyond every maximum.
-        let beyond = self.maximum.map(|_| i64::MAX);
-        let rounded = Amount(sum.round(self.rounding).or(beyond).ok_or(Rejection::AmountOverflow)?);
+    /// Applies the limits to the sum, takes the discount off and rounds once. `fraction`: whether the model leaves one.
+    fn settle(&self, sum: Exact, fraction: bool, discount: Discount) -> Result<Outcome, Rejection> {
+        // The maximum has the last word, should a price have them the wrong way round.
         let limit = match (self.minimum, self.maximum) {
-            // The maximum has the last word, should a price have them the wrong way round.
-            (_, Some(maximum)) if rounded > maximum => Some(Limit::Maximum(maximum)),
-            (Some(minimum), _) if rounded < minimum => Some(Limit::Minimum(minimum)),
+            (_, Some(maximum)) if sum.is_more_than(maximum) => Some(Limit::Maximum(maximum)),
+            (Some(minimum), maximum) if sum.is_less_than(minimum) => {
+                let raised = maximum.map_or(minimum, |maximum| minimum.least(maximum));
+                Some(if raised < minimum { Limit::Maximum(raised) } else { Limit::Minimum(raised) })
+            }
             _ => None,
         };
-        let total = match limit {
-            None => rounded,
-            Some(Limit::Minimum(amount)) => self.maximum.map_or(amount, |maximum| amount.least(maximum)),
-            Some(Limit::Maximum(amount)) => amount,
+        let list = match limit {
+            None => sum,
+            Some(Limit::Minimum(amount) | Limit::Maximum(amount)) => Exact::whole(amount),
         };
+        let exact = list.less(discount).ok_or(Rejection::AmountOverflow)?;
+        let total = Amount(exact.round(self.rounding).ok_or(Rejection::AmountOverflow)?);
         if total > Amount::MAX {
             return Err(Rejection::AmountOverflow);
         }
-        Ok(Outcome { sum, rounding, rounded, limit, total })
+        let rounding = (fraction || discount != Discount::NONE).then_some(self.rounding);
+        Ok(Outcome { sum, limit, discount, exact, rounding, total })
     }
 }
 

@@ -189,8 +189,7 @@ fn a_maximum_caps_what_no_amount_could_be() {
         Model::Package { amount: Amount::MAX, per: 1, bounds },
     ] {
         let explained = model.explain(&most, Scale::MAX).expect("the maximum");
-        let (limit, rounded) = (explained.outcome.limit, explained.outcome.rounded);
-        assert_eq!((limit, rounded), (Some(Limit::Maximum(Amount(700))), Amount(i64::MAX)), "{model:?}");
+        assert_eq!(explained.outcome.limit, Some(Limit::Maximum(Amount(700))), "{model:?}");
         assert_eq!(model.cost(&most, Scale::MAX), Ok(Amount(700)));
     }
     // As it is told: a number of any length.
@@ -209,6 +208,11 @@ fn an_exact_cost_is_a_decimal_or_a_fraction() {
     assert_eq!(exact("1", 3, 1_000_000, 6).render(scale(6)), "1/3");
     assert_eq!(exact("15", 1_000_000, 7_000_000, 2).render(scale(2)), "0.000105");
     assert_eq!(exact("100", 3, 6_000_000, 2).render(scale(2)), "200");
+}
+
+/// Where so much was used before in the period.
+fn after(used: i64) -> Basis {
+    Basis { used_before: Some(Quantity(used)), ..Basis::default() }
 }
 
 /// One of the models by what was used in a period.
@@ -281,16 +285,16 @@ fn metered_prices_follow_the_hand_computed_table() {
     ];
     for (model, used, quantity, cost) in table {
         let usage = Usage::Quantity(Quantity(quantity));
-        let charged = model.cost_after(Quantity(used), &usage, scale(2));
+        let charged = model.cost_on(after(used), &usage, scale(2));
         assert_eq!(charged, Ok(Amount(cost)), "{model:?} {used} {quantity}");
     }
     let one_only = metered(10, false, Model::Flat { amount: Amount(700) });
     for quantity in [0, 500_000, 2_000_000, 20_000_000] {
-        let refused = one_only.cost_after(Quantity(0), &Usage::Quantity(Quantity(quantity)), scale(2));
+        let refused = one_only.cost_on(after(0), &Usage::Quantity(Quantity(quantity)), scale(2));
         assert_eq!(refused, Err(invalid(Misfit::OneOnly)), "{quantity}");
     }
     let model = metered(10, true, graduated(up));
-    let of = |used, usage: &Usage| model.cost_after(Quantity(used), usage, scale(2));
+    let of = |used, usage: &Usage| model.cost_on(after(used), usage, scale(2));
     assert_eq!(of(i64::MAX, &Usage::Quantity(Quantity(1))), Err(Rejection::AmountOverflow));
     assert_eq!(of(0, &Usage::Quantity(Quantity(-1))), Err(Rejection::AmountNotPositive));
     assert_eq!(of(0, &tokens(1, 1)), Err(invalid(Misfit::NoDimensions)));
@@ -391,20 +395,20 @@ proptest! {
         let Explanation { lines, outcome } = model.explain(&usage, scale).expect("in range");
         let sum = lines.iter().fold(Exact::ZERO, |sum, line| sum.plus(line.cost).expect("in range"));
         prop_assert_eq!(sum, outcome.sum);
-        let (floor, ceiling) = (sum.round(Rounding::Down).expect("fits"), sum.round(Rounding::Up).expect("fits"));
-        let rounded = outcome.rounded.0;
-        match outcome.rounding {
-            Some(Rounding::Down) => prop_assert_eq!(rounded, floor),
-            Some(Rounding::Up) => prop_assert_eq!(rounded, ceiling),
-            Some(Rounding::HalfEven) => prop_assert!(rounded == floor || rounded == ceiling),
-            None => prop_assert_eq!((floor, ceiling), (rounded, rounded)),
-        }
-        let charged = match outcome.limit {
-            None => rounded,
-            Some(Limit::Minimum(minimum)) => { prop_assert!(rounded < minimum.0); minimum.0 }
-            Some(Limit::Maximum(maximum)) => { prop_assert!(rounded > maximum.0); maximum.0 }
+        let list = match outcome.limit {
+            None => sum,
+            Some(Limit::Minimum(minimum)) => { prop_assert!(sum.is_less_than(minimum)); Exact::whole(minimum) }
+            Some(Limit::Maximum(maximum)) => { prop_assert!(sum.is_more_than(maximum)); Exact::whole(maximum) }
         };
-        prop_assert_eq!(charged, outcome.total.0);
+        prop_assert_eq!((outcome.exact, outcome.discount), (list, Discount::NONE));
+        let (floor, ceiling) = (list.round(Rounding::Down).expect("fits"), list.round(Rounding::Up).expect("fits"));
+        let charged = outcome.total.0;
+        match outcome.rounding {
+            Some(Rounding::Down) => prop_assert_eq!(charged, floor),
+            Some(Rounding::Up) => prop_assert_eq!(charged, ceiling),
+            Some(Rounding::HalfEven) => prop_assert!(charged == floor || charged == ceiling),
+            None => prop_assert_eq!((floor, ceiling), (charged, charged)),
+        }
         prop_assert_eq!(Amount(charged), model.cost(&usage, scale).expect("in range"));
         // Every part of the quantity is in exactly one line.
         let parts: i64 = lines.iter().map(|line| line.quantity.0).sum();
@@ -425,10 +429,10 @@ proptest! {
         let model = metered(included, true, Model::Graduated { tiers, bounds: Bounds::default() });
         let exact = |used: i64, quantity: i64| {
             let usage = Usage::Quantity(Quantity(quantity));
-            let explained = model.explain_after(Quantity(used), &usage, Scale::MAX).expect("in range");
+            let explained = model.explain_on(after(used), &usage, Scale::MAX).expect("in range");
             let quantities: i64 = explained.lines.iter().map(|line| line.quantity.0).sum();
             assert_eq!(quantities, quantity, "every part of the quantity is in exactly one line");
-            assert_eq!(Ok(explained.outcome.total), model.cost_after(Quantity(used), &usage, Scale::MAX));
+            assert_eq!(Ok(explained.outcome.total), model.cost_on(after(used), &usage, Scale::MAX));
             explained.outcome.sum
         };
         let (mut used, mut sum) = (0, Exact::ZERO);
@@ -450,7 +454,7 @@ proptest! {
         let (mut used, mut charged) = (0, 0);
         for part in &parts {
             let usage = Usage::Quantity(Quantity(part * 1_000_000));
-            charged += model.cost_after(Quantity(used), &usage, scale).expect("in range").0;
+            charged += model.cost_on(after(used), &usage, scale).expect("in range").0;
             used += part * 1_000_000;
         }
         let beyond = (parts.iter().sum::<i64>() - included).max(0);
@@ -472,7 +476,7 @@ proptest! {
         let model = Box::new(Model::PerQuantity { rate: rate("0.7", 3), bounds });
         let model = Model::Metered { meter, model };
         let cost = |quantity| {
-            model.cost_after(Quantity(used), &Usage::Quantity(Quantity(quantity)), scale).expect("in range")
+            model.cost_on(after(used), &Usage::Quantity(Quantity(quantity)), scale).expect("in range")
         };
         prop_assert!(cost(quantity) <= cost(quantity + more));
         if used + quantity <= included && used < included {

@@ -9,7 +9,7 @@ mod ops;
 pub use ops::{Op, Pick, Stride, any_steps};
 
 use proptest::prelude::*;
-use purser_core::catalogue::{Action, Catalogue, Overage, Price, Unit};
+use purser_core::catalogue::{Action, Catalogue, Overage, Price, TenantDiscount, Unit};
 use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, Movement, PlaceHold, Promise, Quote, Refund,
     Reverse, Revoke,
@@ -18,7 +18,7 @@ use purser_core::confirm::Thresholds;
 use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, Usage};
 use purser_core::limit::{Limit, Whose};
-use purser_core::pricing::{Bounds, Meter, Model, Rate, Tier};
+use purser_core::pricing::{Basis, Bounds, Discount, Meter, Model, Rate, Tier};
 use purser_core::wallet::Owner;
 use purser_core::{
     Amount, Currency, Decimal, Id, Key, Money, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo, Wallet,
@@ -55,8 +55,9 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
         maximum: maximum.map(Amount),
         rounding,
     });
-    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16, 0..9_u8, any_limits()).prop_map(
-        |(base, rate, per, bounds, percent, shape, limits)| {
+    let rules = (any_limits(), any_discounts());
+    (1..15_i64, 1..9_000_000_i64, 1..5_i64, bounds, 0..300_u16, 0..9_u8, rules).prop_map(
+        |(base, rate, per, bounds, percent, shape, (limits, discounts))| {
             let rate = Rate { rate: Decimal(rate), per };
             // The same number of smallest parts a message as a credit has at six decimals.
             let coarse = Rate { rate: Decimal(rate.rate.0 * 1_000_000), per };
@@ -97,7 +98,7 @@ pub fn any_catalogue() -> impl Strategy<Value = Catalogue> {
                 one(5, flat(1), Overage::Debt),
                 changing,
             ];
-            Catalogue::new([sms()], actions).with_limits(limits)
+            Catalogue::new([sms()], actions).with_limits(limits).with_discounts(discounts)
         },
     )
 }
@@ -113,8 +114,10 @@ fn any_limits() -> impl Strategy<Value = Vec<Limit>> {
         any::<bool>(),
         10..120_i64,
         prop::sample::select(&Period::ALL[..]),
+        prop::bool::weighted(0.8),
+        prop::collection::btree_set(1..=100_u8, 0..4),
     );
-    let limit = |(place, (whose, action, second, amount, period)): (usize, _)| Limit {
+    let limit = |(place, (whose, action, second, amount, period, enforced, alert_at)): (usize, _)| Limit {
         id: Id(0x1111 + place as u128),
         tenant: TENANT,
         whose,
@@ -122,10 +125,30 @@ fn any_limits() -> impl Strategy<Value = Vec<Limit>> {
         unit: unit_code(second),
         amount: Amount(amount),
         period,
+        enforced,
+        alert_at: std::collections::BTreeSet::into_iter(alert_at).collect(),
     };
     let some = prop::collection::vec(one, 1..4);
     prop::option::weighted(0.5, some)
         .prop_map(move |limits| limits.into_iter().flatten().enumerate().map(limit).collect())
+}
+
+/// Most tenants have none, and some have several at once.
+fn any_discounts() -> impl Strategy<Value = Vec<TenantDiscount>> {
+    let instant = || START + 60_000_000 * 8..START + 60_000_000 * 400;
+    let one = (prop::option::of(1..=6_u64), 0..=10_000_u16, instant(), prop::option::of(instant()));
+    let discount =
+        |(place, (action, basis_points, from, until)): (usize, (_, _, i64, Option<i64>))| TenantDiscount {
+            id: Id(0x2222 + place as u128),
+            tenant: TENANT,
+            action,
+            discount: Discount::new(basis_points).expect("at most all of it"),
+            valid_from: Timestamp(if place == 0 { 0 } else { from }),
+            valid_until: until.map(Timestamp),
+        };
+    let some = prop::collection::vec(one, 1..4);
+    prop::option::weighted(0.4, some)
+        .prop_map(move |own| own.into_iter().flatten().enumerate().map(discount).collect())
 }
 
 /// A price by quantity: in proportion, by tiers, by volume or by package, of the call or of a period.
@@ -350,7 +373,7 @@ impl QuoteSeed {
             unit,
             amount: Amount(self.amount),
             expires_at: Timestamp(now + 1),
-            used_before: None,
+            basis: Basis::default(),
             used: false,
         };
         match self.odd {

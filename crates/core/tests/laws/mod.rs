@@ -2,11 +2,13 @@
 
 use crate::generate;
 use crate::story::Story;
+use crate::world::World;
 use purser_core::CounterKey;
 use purser_core::command::{Command, Movement};
 use purser_core::counter::Measure;
 use purser_core::decide::project;
 use purser_core::entry::{Charge, Returned, Usage};
+use purser_core::pricing::Discount;
 use purser_core::wallet::{Fall, HoldState};
 use purser_core::{Amount, Decision, Entry, EntryKind, LotId, Target, Terms, Timestamp, Wallet, audit};
 use std::collections::BTreeMap;
@@ -70,6 +72,55 @@ pub fn each_fall_is_told_once(
         }
     }
     assert_eq!(decision.falls, told, "{command:?}");
+}
+
+/// A charge tells of exactly those shares of its limits that it reaches: they were not reached before it, and are now.
+pub fn each_share_that_is_reached_is_told(
+    world: &World,
+    before: &[Wallet],
+    counters: &BTreeMap<CounterKey, i64>,
+    decision: &Decision,
+) {
+    for entry in &decision.entries {
+        let charge = match &entry.terms {
+            Terms::Charge(charge) => charge,
+            Terms::Hold(terms) => &terms.charge,
+            _ => continue,
+        };
+        let wallet = before.iter().find(|wallet| wallet.key == entry.wallet).expect("a wallet of the tenant");
+        // Holds that ran out before in this wallet are counted back first, this one too where it is captured late.
+        let ran_out = |at: &EntryKind| *at == EntryKind::HoldExpire;
+        let expired: Vec<_> = decision.entries.iter().filter(|other| ran_out(&other.kind)).collect();
+        let was_held = |id| !expired.iter().any(|other| other.subject == id);
+        let known = wallet.hold(entry.subject).filter(|hold| was_held(hold.id));
+        let known =
+            known.filter(|hold| hold.state == HoldState::Active).map_or(0, |hold| hold.terms.charge.cost.0);
+        let mut told = Vec::new();
+        for counted in charge.counted.iter().filter(|counted| counted.measure == Measure::Amount) {
+            let limits = world.catalogue.limits(generate::TENANT).iter();
+            let Some(limit) = limits.clone().find(|limit| limit.id == counted.rule) else { continue };
+            let given_up = expired
+                .iter()
+                .filter_map(|other| wallet.hold(other.subject))
+                .filter(|hold| hold.terms.charge.counted.contains(counted));
+            let given_up: i64 = given_up.map(|hold| hold.terms.charge.cost.0).sum();
+            let was = counters.get(&counted.key(generate::TENANT)).copied().unwrap_or(0) - given_up;
+            let is = was + charge.cost.0 - known;
+            let share = |percent: u8| {
+                (limit.amount.0 * i64::from(percent)).div_euclid(100)
+                    + i64::from((limit.amount.0 * i64::from(percent)) % 100 > 0)
+            };
+            let reached =
+                limit.alert_at.iter().filter(|percent| was < share(**percent) && share(**percent) <= is);
+            told.extend(reached.map(|percent| (limit.id, *percent, Amount(is), limit.amount)));
+        }
+        let alerts: Vec<_> = charge
+            .alerts
+            .iter()
+            .map(|alert| (alert.limit, alert.percent, alert.used, alert.amount))
+            .collect();
+        assert_eq!(alerts, told, "{entry:?}");
+    }
 }
 
 /// What must hold of the whole ledger at the end.
@@ -384,6 +435,10 @@ pub const EVENTS: &[&str] = &[
     "insufficient_credits",
     "limit_reached",
     "metered charge",
+    "discounted charge",
+    "charge with alerts",
+    "hold with alerts",
+    "capture with alerts",
     "quote_invalid",
     "quote_mismatch",
     "quote_used",
@@ -401,7 +456,13 @@ pub fn event(entry: &Entry) -> &'static str {
     let pins = entry.allocations.iter().any(|part| !part.held.is_zero());
     match (&entry.kind, &entry.terms) {
         (EntryKind::Debit, _) if debt => "debit with debt",
-        (EntryKind::Debit, Terms::Charge(charge)) if charge.used_before.is_some() => "metered charge",
+        (EntryKind::Capture, Terms::Charge(charge)) if !charge.alerts.is_empty() => "capture with alerts",
+        (EntryKind::Hold, Terms::Hold(terms)) if !terms.charge.alerts.is_empty() => "hold with alerts",
+        (EntryKind::Debit, Terms::Charge(charge)) if !charge.alerts.is_empty() => "charge with alerts",
+        (EntryKind::Debit, Terms::Charge(charge)) if charge.basis.used_before.is_some() => "metered charge",
+        (EntryKind::Debit, Terms::Charge(charge)) if charge.basis.discount != Discount::NONE => {
+            "discounted charge"
+        }
         (EntryKind::Refund, Terms::Refund { lots, .. }) if !lots.is_empty() => "refund to an expired lot",
         (EntryKind::Refund, _) if debt => "refund of debt",
         (EntryKind::Extend, _) if pins => "larger extend",

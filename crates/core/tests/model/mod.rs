@@ -11,7 +11,7 @@ mod price;
 mod purchase;
 mod spend;
 
-use limits::Use;
+pub use limits::Use;
 use purser_core::catalogue::Catalogue;
 use purser_core::command::{Command, Grant, Movement, Revoke};
 use purser_core::confirm::Thresholds;
@@ -65,6 +65,8 @@ pub struct HoldRecord {
     pub expected: Usage,
     /// What its action had been used when it was placed.
     pub used_before: i64,
+    /// What was taken off its price, in hundredths of a percent.
+    pub less: u16,
     pub pins: Vec<(u128, i64)>,
     /// What it pinned in all before it closed.
     pub placed: i64,

@@ -1,4 +1,4 @@
-//! What usage costs, by schoolbook fractions: one common denominator, one rounding, then the limits.
+//! What usage costs, by schoolbook fractions: one common denominator, the limits, the discount, one rounding.
 
 use super::{Code, Model};
 use purser_core::catalogue::Price;
@@ -8,10 +8,10 @@ use purser_core::{Decimal, Quantity, Rounding};
 
 impl Model {
     /// The cost under one price version.
-    pub fn cost(&self, price: &Price, usage: &Usage, used: i64) -> Result<i64, Code> {
+    pub fn cost(&self, price: &Price, usage: &Usage, used: i64, less: u16) -> Result<i64, Code> {
         let scale = self.catalogue.unit(&price.unit).expect("prices are in known units").scale.decimals();
         let Arithmetic::Metered { meter, model } = &price.model else {
-            return self.cost_beyond(&price.model, usage, 0, scale);
+            return cost_beyond(&price.model, usage, 0, (scale, less));
         };
         let Usage::Quantity(quantity) = usage else { return Err("usage_invalid") };
         let included = meter.included.0;
@@ -20,53 +20,53 @@ impl Model {
             return Ok(0);
         }
         let used = if meter.continued { (used - included).max(0) } else { 0 };
-        self.cost_beyond(model, &Usage::Quantity(Quantity(charged)), used, scale)
+        cost_beyond(model, &Usage::Quantity(Quantity(charged)), used, (scale, less))
     }
+}
 
-    /// The cost where tiers begin behind what was `used`.
-    fn cost_beyond(&self, model: &Arithmetic, usage: &Usage, used: i64, scale: u8) -> Result<i64, Code> {
-        match (model, usage) {
-            (Arithmetic::Free, Usage::Quantity(_) | Usage::Dimensions(_)) => Ok(0),
-            (Arithmetic::Flat { amount }, Usage::Quantity(quantity)) if *quantity == Quantity::ONE => {
-                Ok(amount.0)
-            }
-            (Arithmetic::PerQuantity { rate, bounds }, Usage::Quantity(quantity)) => {
-                Ok(settle(&[(*rate, quantity.0)], bounds, scale))
-            }
-            (Arithmetic::PerDimension { rates, bounds }, Usage::Dimensions(measures)) => {
-                let mut parts = Vec::new();
-                for (name, quantity) in measures {
-                    let known = rates.iter().find(|(rated, _)| rated == name);
-                    parts.push((known.ok_or("usage_invalid")?.1, quantity.0));
-                }
-                Ok(settle(&parts, bounds, scale))
-            }
-            (Arithmetic::Graduated { tiers, bounds }, Usage::Quantity(quantity)) => {
-                let mut parts = Vec::new();
-                for (place, tier) in tiers.iter().enumerate() {
-                    let from = if place == 0 { 0 } else { end(&tiers[place - 1]) };
-                    let inside = |upto: i64| (upto.min(end(tier)) - from).max(0);
-                    let (before, after) = (inside(used), inside(used + quantity.0));
-                    parts.push((tier.rate, after - before));
-                    parts.extend((before == 0 && after > 0).then(|| once(tier.flat.0, scale)));
-                }
-                Ok(settle(&parts, bounds, scale))
-            }
-            (Arithmetic::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
-                let place = |upto: i64| tiers.iter().position(|tier| upto <= end(tier));
-                let (before, after) = (place(used), place(used + quantity.0));
-                let tier = &tiers[after.expect("the last is open")];
-                let entered = used > 0 && before == after;
-                let flat = if quantity.0 > 0 && !entered { tier.flat.0 } else { 0 };
-                Ok(settle(&[(tier.rate, quantity.0), once(flat, scale)], bounds, scale))
-            }
-            (Arithmetic::Package { amount, per, bounds }, Usage::Quantity(quantity)) => {
-                let size = per * 1_000_000;
-                let started = (quantity.0 + size - 1) / size;
-                Ok(settle(&[once(started * amount.0, scale)], bounds, scale))
-            }
-            _ => Err("usage_invalid"),
+/// The cost where tiers begin behind what was `used`.
+fn cost_beyond(model: &Arithmetic, usage: &Usage, used: i64, (scale, less): (u8, u16)) -> Result<i64, Code> {
+    match (model, usage) {
+        (Arithmetic::Free, Usage::Quantity(_) | Usage::Dimensions(_)) => Ok(0),
+        (Arithmetic::Flat { amount }, Usage::Quantity(quantity)) if *quantity == Quantity::ONE => {
+            Ok(settle(&[once(amount.0, scale)], &Bounds::default(), scale, less))
         }
+        (Arithmetic::PerQuantity { rate, bounds }, Usage::Quantity(quantity)) => {
+            Ok(settle(&[(*rate, quantity.0)], bounds, scale, less))
+        }
+        (Arithmetic::PerDimension { rates, bounds }, Usage::Dimensions(measures)) => {
+            let mut parts = Vec::new();
+            for (name, quantity) in measures {
+                let known = rates.iter().find(|(rated, _)| rated == name);
+                parts.push((known.ok_or("usage_invalid")?.1, quantity.0));
+            }
+            Ok(settle(&parts, bounds, scale, less))
+        }
+        (Arithmetic::Graduated { tiers, bounds }, Usage::Quantity(quantity)) => {
+            let mut parts = Vec::new();
+            for (place, tier) in tiers.iter().enumerate() {
+                let from = if place == 0 { 0 } else { end(&tiers[place - 1]) };
+                let inside = |upto: i64| (upto.min(end(tier)) - from).max(0);
+                let (before, after) = (inside(used), inside(used + quantity.0));
+                parts.push((tier.rate, after - before));
+                parts.extend((before == 0 && after > 0).then(|| once(tier.flat.0, scale)));
+            }
+            Ok(settle(&parts, bounds, scale, less))
+        }
+        (Arithmetic::Volume { tiers, bounds }, Usage::Quantity(quantity)) => {
+            let place = |upto: i64| tiers.iter().position(|tier| upto <= end(tier));
+            let (before, after) = (place(used), place(used + quantity.0));
+            let tier = &tiers[after.expect("the last is open")];
+            let entered = used > 0 && before == after;
+            let flat = if quantity.0 > 0 && !entered { tier.flat.0 } else { 0 };
+            Ok(settle(&[(tier.rate, quantity.0), once(flat, scale)], bounds, scale, less))
+        }
+        (Arithmetic::Package { amount, per, bounds }, Usage::Quantity(quantity)) => {
+            let size = per * 1_000_000;
+            let started = (quantity.0 + size - 1) / size;
+            Ok(settle(&[once(started * amount.0, scale)], bounds, scale, less))
+        }
+        _ => Err("usage_invalid"),
     }
 }
 
@@ -80,28 +80,28 @@ fn once(amount: i64, scale: u8) -> (Rate, i64) {
     (Rate { rate, per: 1 }, 1_000_000)
 }
 
-fn settle(parts: &[(Rate, i64)], bounds: &Bounds, scale: u8) -> i64 {
+fn settle(parts: &[(Rate, i64)], bounds: &Bounds, scale: u8, less: u16) -> i64 {
     // Each part is rate × quantity / per, in millionths of millionths of millionths; `all` makes them comparable.
     let all: i128 = parts.iter().map(|(rate, _)| i128::from(rate.per)).product();
-    let whole: i128 = parts
+    let mut whole: i128 = parts
         .iter()
         .map(|(rate, quantity)| {
             i128::from(rate.rate.0) * i128::from(*quantity) * (all / i128::from(rate.per))
         })
         .sum();
     let divisor = all * 10_i128.pow(18 - u32::from(scale));
+    if let Some(minimum) = bounds.minimum {
+        whole = whole.max(i128::from(minimum.0) * divisor);
+    }
+    if let Some(maximum) = bounds.maximum {
+        whole = whole.min(i128::from(maximum.0) * divisor);
+    }
+    let (whole, divisor) = (whole * i128::from(10_000 - less), divisor * 10_000);
     let (down, rest) = (whole / divisor, whole % divisor);
     let up = match bounds.rounding {
         Rounding::Up => rest != 0,
         Rounding::Down => false,
         Rounding::HalfEven => 2 * rest > divisor || (2 * rest == divisor && down % 2 == 1),
     };
-    let mut cost = i64::try_from(down).expect("the tests use small prices") + i64::from(up);
-    if let Some(minimum) = bounds.minimum {
-        cost = cost.max(minimum.0);
-    }
-    if let Some(maximum) = bounds.maximum {
-        cost = cost.min(maximum.0);
-    }
-    cost
+    i64::try_from(down).expect("the tests use small prices") + i64::from(up)
 }

@@ -15,6 +15,7 @@ struct Funded {
     cost: i64,
     price: u128,
     used_before: i64,
+    less: u16,
     covered: bool,
     allowed: Answer,
 }
@@ -54,7 +55,17 @@ impl Model {
     fn still_binds(&self, ask: &Ask<'_>, promise: &Promise) -> Answer {
         let price = self.action(ask.action)?.prices.iter().find(|price| price.id == promise.price);
         let metered = price.is_some_and(|price| price.model.meter().is_some());
-        if metered && promise.used_before.is_none() { Err("quote_expired") } else { Ok(()) }
+        if metered && promise.basis.used_before.is_none() { Err("quote_expired") } else { Ok(()) }
+    }
+
+    /// Of the discounts in force the one that began last, one on the action before one on everything.
+    fn taken_off(&self, action: u64, at: i64) -> u16 {
+        let discounts = self.catalogue.discounts(self.tenant).iter();
+        let in_force = discounts
+            .filter(|own| own.action.is_none_or(|only| only == action))
+            .filter(|own| own.valid_from.0 <= at && own.valid_until.is_none_or(|until| at < until.0));
+        let best = in_force.max_by_key(|own| (own.action.is_some(), own.valid_from, own.id));
+        best.map_or(0, |own| own.discount.basis_points())
     }
 
     /// The first unit and wallet that cover the cost; else the first of all, not covered.
@@ -75,20 +86,26 @@ impl Model {
                 if account.unit != *unit || ask.wallet.is_some_and(|id| id != account.id) {
                     continue;
                 }
-                let used_before = match promise.ok().flatten() {
-                    Some(promise) => promise.used_before.unwrap_or_default().0,
-                    None => self.used_before(wallet, price, ask.action, now),
+                let (used_before, less) = match promise.ok().flatten() {
+                    Some(promise) => {
+                        let basis = promise.basis;
+                        (basis.used_before.unwrap_or_default().0, basis.discount.basis_points())
+                    }
+                    None => {
+                        let used = self.used_before(wallet, price, ask.action, now);
+                        (used, self.taken_off(ask.action, ask.occurred))
+                    }
                 };
                 let cost = match ask.usage {
                     _ if matches!(promise, Ok(Some(_))) => promise?.expect("just seen").amount.0,
                     Usage::Amount(amount) if amount.0 <= 0 => return Err("amount_not_positive"),
                     Usage::Amount(amount) => amount.0,
-                    usage => self.cost(price, usage, used_before)?,
+                    usage => self.cost(price, usage, used_before, less)?,
                 };
                 let allowed = self.within_limits(wallet, ask.action, cost, now);
                 let covered = cost == 0 || account.available(now) >= cost;
                 let version = promise.ok().flatten().map_or(price.id.0, |promise| promise.price.0);
-                options.push(Funded { wallet, cost, price: version, used_before, covered, allowed });
+                options.push(Funded { wallet, cost, price: version, used_before, less, covered, allowed });
             }
         }
         if options.is_empty() {
@@ -197,6 +214,7 @@ impl Model {
             price: funded.price,
             expected: place.usage.clone(),
             used_before: funded.used_before,
+            less: funded.less,
             pins: Vec::new(),
             placed: 0,
             expires: now + place.expires_in,
@@ -226,7 +244,7 @@ impl Model {
             usage => {
                 let action = self.catalogue.action(hold.action).expect("actions are never removed");
                 let price = action.prices.iter().find(|price| price.id.0 == hold.price);
-                self.cost(price.expect("versions are never removed"), usage, hold.used_before)
+                self.cost(price.expect("versions are never removed"), usage, hold.used_before, hold.less)
             }
         }
     }

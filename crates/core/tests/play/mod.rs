@@ -137,7 +137,8 @@ impl Stage {
         let action = words.after("on").map(number);
         let (whose, unit) = (Whose::Each, Unit::credit().code);
         let id = Limit::id_of(TENANT, whose, action, &unit, period);
-        let limit = Limit { id, tenant: TENANT, whose, action, unit, amount, period };
+        let (enforced, alert_at) = (true, Vec::new());
+        let limit = Limit { id, tenant: TENANT, whose, action, unit, amount, period, enforced, alert_at };
         self.world.catalogue = self.world.catalogue.clone().with_limits([limit]);
     }
 

@@ -75,11 +75,13 @@ impl Story {
         }
         let (which, command) = self.known.command(&step.op, &self.world.wallets, self.now);
         let (before, wallets) = (self.world.entries.len(), self.world.wallets.clone());
+        let counters = self.world.counters.clone();
         let predicted = self.model.step(&which, &command, self.now);
         let answer = self.world.run(&which, &command, Timestamp(self.now));
         self.fresh = self.world.entries[before..].to_vec();
         if let Ok(decision) = &answer {
             crate::laws::each_fall_is_told_once(&wallets, &self.world.wallets, decision, &command, self.now);
+            crate::laws::each_share_that_is_reached_is_told(&self.world, &wallets, &counters, decision);
         }
         let told = answer.as_ref().map(drop).map_err(Rejection::code);
         self.log.push(format!(

@@ -28,6 +28,11 @@ pub const DIMENSIONS_MAX: usize = 32;
 /// How deep metadata may be nested.
 const METADATA_DEPTH_MAX: usize = 16;
 
+/// A share of something, in whole percent.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct PercentIn(pub i64);
+
 /// A name chosen by the product.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -264,6 +269,16 @@ schema!(
         .min_length(Some(1))
         .max_length(Some(128))
         .pattern(Some(KEY_PATTERN))
+        .build()
+);
+schema!(
+    PercentIn,
+    "Percent",
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(100))
+        .description(Some("A share in whole percent."))
         .build()
 );
 schema!(

@@ -60,15 +60,7 @@ async fn debit(body: Unchecked) -> Result<Reply<DebitOut>, Problem> {
 fn answer(user: Option<Key>, action: Option<Key>) -> Answered {
     let amount = Amount(1_000_000);
     let id = Id::new(1_700_000_000_000, 0x1234_5678_9abc_def0);
-    let charge = Charge {
-        action: 1,
-        price: Some(id),
-        usage: Usage::Quantity(Quantity::ONE),
-        cost: amount,
-        settle: false,
-        used_before: None,
-        counted: Vec::new(),
-    };
+    let charge = Charge::plain(1, Some(id), Usage::Quantity(Quantity::ONE), amount);
     let balance = Balance {
         settled: Amount(999_123_456),
         available: Amount(999_123_456),

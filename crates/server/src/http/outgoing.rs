@@ -148,6 +148,11 @@ impl IdOut {
         IdOut::new(Prefix::Wallet, key.tenant, key.id.0)
     }
 
+    /// The id of a quote, which is of no tenant before it is used: that of a user who was never seen has none.
+    pub fn quote(id: Id) -> IdOut {
+        IdOut::new(Prefix::Quote, TenantNo(0), id)
+    }
+
     /// The id of a price version. Prices belong to the platform, which is tenant 0.
     pub fn price(id: Id) -> IdOut {
         IdOut::new(Prefix::Price, TenantNo(0), id)

@@ -17,7 +17,7 @@ use purser_core::{Key, Rejection};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::outgoing::{AmountOut, TimeOut};
+use super::outgoing::{AmountOut, IdOut, TimeOut};
 
 mod refused;
 mod titles;
@@ -170,6 +170,8 @@ pub struct PackageOut {}
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Quote)]
 pub struct QuoteOut {
+    /// Names it: the explanation of what was paid with it names it, too.
+    id: IdOut,
     /// To be given to the debit or hold.
     token: String,
     /// Until when it binds.
@@ -178,7 +180,7 @@ pub struct QuoteOut {
 
 impl From<QuoteView> for QuoteOut {
     fn from(quote: QuoteView) -> QuoteOut {
-        QuoteOut { token: quote.token, expires_at: TimeOut(quote.expires_at) }
+        QuoteOut { id: IdOut::quote(quote.id), token: quote.token, expires_at: TimeOut(quote.expires_at) }
     }
 }
 
@@ -475,6 +477,7 @@ impl From<&FieldError> for FieldProblem {
 mod tests {
     use super::*;
     use purser_core::Amount;
+    use purser_core::pricing::Basis;
     use purser_core::rejection::Misfit;
 
     fn json(problem: &Problem) -> serde_json::Value {
@@ -489,7 +492,7 @@ mod tests {
             available: Amount(-1_500_000),
             unit: Unit::credit().code,
             price: None,
-            used_before: None,
+            basis: Basis::default(),
         };
         let document = serde_json::to_string_pretty(&json(&Problem::from(rejection))).expect("JSON");
         insta::assert_snapshot!(document, @r#"

@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::{
-    actions, balance, batch, catalogue, debits, events, explain, gate, gate_outcomes, gate_rules, grants,
-    holds, limits, preferences, preflight, reports, reprice, stream, tenant_prices, transfers, units,
+    actions, balance, batch, catalogue, debits, discounts, events, explain, gate, gate_outcomes, gate_rules,
+    grants, holds, limits, preferences, preflight, reports, reprice, stream, tenant_prices, transfers, units,
     usage_events, wallets,
 };
 use super::edge::EdgeLayer;
@@ -57,6 +57,8 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(actions::deactivate))
         .routes(routes!(reprice::create))
         .routes(routes!(tenant_prices::create, tenant_prices::list))
+        .routes(routes!(discounts::create, discounts::list))
+        .routes(routes!(discounts::end))
         .routes(routes!(catalogue::read, catalogue::put))
         .routes(routes!(events::list))
         .routes(routes!(reports::refusals))

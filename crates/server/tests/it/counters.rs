@@ -44,7 +44,8 @@ async fn a_limit_refuses_what_would_pass_it_until_its_period_is_over() {
     let made = limit(&server, json!({"user": "ann", "amount": "10", "period": "day"})).await;
     let shown = json!({
         "id": made["id"], "tenant": null, "user": "ann", "each_user": false, "action": null, "unit": "credit",
-        "amount": "10", "period": "day", "used": "0", "resets_at": "2026-01-02T00:00:00Z"
+        "amount": "10", "period": "day", "enforced": true, "alert_at": [], "used": "0",
+        "resets_at": "2026-01-02T00:00:00Z"
     });
     assert_eq!(made, shown);
     debit(&server, "ann", "call", "7").await.expect(201);
@@ -74,6 +75,62 @@ async fn a_limit_refuses_what_would_pass_it_until_its_period_is_over() {
     debit(&server, "ann", "call", "10").await.expect(201);
     debit(&server, "ann", "call", "1").await.problem(403, "limit_reached");
     verified(&server).await;
+}
+
+#[tokio::test]
+async fn whoever_reaches_a_share_of_a_limit_is_told_of_once_and_a_limit_may_be_there_for_that_alone() {
+    let server = with_calls().await;
+    let made = limit(
+        &server,
+        json!({"user": "ann", "amount": "10", "period": "day", "enforced": false, "alert_at": [100, 50, 50]}),
+    )
+    .await;
+    assert_eq!((&made["enforced"], &made["alert_at"]), (&json!(false), &json!([50, 100])));
+    let alerts = async || {
+        let page = server.get("/v1/events?type=limit.alert").await.expect(200);
+        let told = page["data"].as_array().expect("a list").iter();
+        told.map(|event| (event["alert"]["percent"].clone(), event["alert"]["used"].clone()))
+            .collect::<Vec<_>>()
+    };
+    debit(&server, "ann", "call", "4.999999").await.expect(201);
+    assert_eq!(alerts().await, []);
+    debit(&server, "ann", "call", "0.000001").await.expect(201);
+    assert_eq!(alerts().await, [(json!(50), json!("5"))]);
+    // A hold counts when it is placed, and its capture only beyond that.
+    let hold = server.post("/v1/holds", json!({"user": "ann", "action": "call", "quantity": "5"})).await;
+    let hold = hold.expect(201);
+    assert_eq!(alerts().await.len(), 2);
+    let path = format!("/v1/holds/{}/capture", hold["id"].as_str().expect("an id"));
+    server.post(&path, json!({"quantity": "5"})).await.expect(200);
+    // It refuses nothing, and what is beyond it is told of no more.
+    debit(&server, "ann", "call", "500").await.expect(201);
+    let told = alerts().await;
+    assert_eq!(told, [(json!(50), json!("5")), (json!(100), json!("10"))]);
+    let events = server.get("/v1/events?type=limit.alert").await.expect(200);
+    let alert = json!({"limit_id": made["id"], "user": "ann", "percent": 50, "used": "5", "amount": "10",
+        "unit": "credit", "resets_at": "2026-01-02T00:00:00Z"});
+    assert_eq!(events["data"][0]["alert"], alert, "{events}");
+    // The next day begins with nothing used; one step over both shares tells of both.
+    server.clock.advance(DAY);
+    debit(&server, "ann", "call", "11").await.expect(201);
+    assert_eq!(alerts().await[2..], [(json!(50), json!("11")), (json!(100), json!("11"))]);
+    // Setting it again without them is another limit about the same: it refuses, and tells nothing.
+    let plain = limit(&server, json!({"user": "ann", "amount": "10", "period": "day"})).await;
+    assert_eq!((&plain["id"], &plain["alert_at"]), (&made["id"], &json!([])));
+    debit(&server, "ann", "call", "1").await.problem(403, "limit_reached");
+    verified(&server).await;
+}
+
+#[tokio::test]
+async fn what_is_no_alert_names_its_field() {
+    let server = with_calls().await;
+    let set = async |body: Value| server.post("/v1/limits", body).await;
+    let with = |alert_at: Value, enforced: bool| json!({"user": "ann", "amount": "10", "period": "day", "alert_at": alert_at, "enforced": enforced});
+    set(with(json!([50, 0]), true)).await.invalid("/alert_at/1", "out_of_range");
+    set(with(json!([101]), true)).await.invalid("/alert_at/0", "out_of_range");
+    set(with(json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), true)).await.invalid("/alert_at", "out_of_range");
+    set(with(json!([]), false)).await.invalid("/alert_at", "required");
+    assert_eq!(server.get("/v1/limits?user=ann").await.expect(200)["data"], json!([]));
 }
 
 #[tokio::test]
@@ -458,9 +515,11 @@ fn two_nodes_never_pass_a_limit(kind: Kind) {
             let grant = json!({"tenant": "acme", "user": user, "amount": "1000", "kind": "promotional", "reason": "a test"});
             nodes[0].post("/v1/grants", grant).await.expect(201);
         }
-        limit(&nodes[0], json!({"tenant": "acme", "amount": "100", "period": "month"})).await;
-        limit(&nodes[1], json!({"tenant": "acme", "each_user": true, "amount": "17", "period": "month"}))
-            .await;
+        let all = json!({"tenant": "acme", "amount": "100", "period": "month", "alert_at": [100, 80]});
+        let all = limit(&nodes[0], all).await;
+        let each =
+            json!({"tenant": "acme", "each_user": true, "amount": "17", "period": "month", "alert_at": [50]});
+        let each = limit(&nodes[1], each).await;
         let mut clients = JoinSet::new();
         for client in 0..16 {
             let (node, user) = (nodes[client % 2].clone(), users[client % 8].clone());
@@ -484,6 +543,22 @@ fn two_nodes_never_pass_a_limit(kind: Kind) {
             listed["data"].as_array().expect("a list").iter().any(|limit| limit["used"] == "100"),
             "{listed}"
         );
+        let alerts = nodes[1].get("/v1/events?type=limit.alert&limit=100").await.expect(200);
+        let alerts = alerts["data"].as_array().expect("a list").iter().map(|event| &event["alert"]);
+        let of = |limit: &Value| {
+            let id = limit["id"].clone();
+            alerts.clone().filter(move |alert| alert["limit_id"] == id)
+        };
+        let mut reached: Vec<String> =
+            of(&all).map(|alert| format!("{} at {}", alert["used"], alert["percent"])).collect();
+        reached.sort();
+        assert_eq!(reached, ["\"100\" at 100", "\"80\" at 80"], "each is told once, by whichever node");
+        let mut whose: Vec<String> =
+            of(&each).map(|alert| format!("{} {}", alert["user"], alert["used"])).collect();
+        whose.sort();
+        let told = whose.len();
+        whose.dedup();
+        assert!(told == whose.len() && whose.iter().all(|alert| alert.ends_with(" \"9\"")), "{whose:?}");
         assert_verified(&nodes).await;
     });
 }

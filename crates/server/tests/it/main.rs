@@ -16,6 +16,7 @@ mod catalogue_file;
 mod commands;
 mod confirm;
 mod counters;
+mod discounts;
 mod document;
 mod estimates;
 mod events;

@@ -2,6 +2,7 @@
 
 use purser_app::error::{AppError, FieldError};
 use purser_core::gate::{Refusal, Unreadable};
+use purser_core::pricing::Basis;
 use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
 use purser_core::{Amount, Id, Key, Rejection, Timestamp, WalletId};
@@ -53,14 +54,14 @@ fn rejections() -> Vec<Rejection> {
             available: some,
             unit: unit.clone(),
             price: None,
-            used_before: None,
+            basis: Basis::default(),
         },
         Rejection::ConfirmationRequired {
             required: some,
             above: some,
             unit,
             price: None,
-            used_before: None,
+            basis: Basis::default(),
             wallet: WalletId(Id(1)),
         },
     ]

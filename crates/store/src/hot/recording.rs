@@ -1,7 +1,8 @@
 //! What a decision leaves in the ledger, as the engine hands it over.
 
 use super::KeyDigest;
-use purser_core::entry::{Digest, EntryKind};
+use purser_core::entry::{Digest, EntryKind, Terms};
+use purser_core::limit::Alert;
 use purser_core::wallet::Fall;
 use purser_core::{Entry, TenantNo, Timestamp, WalletKey};
 
@@ -21,13 +22,27 @@ pub struct Recording<'a> {
 }
 
 impl Recording<'_> {
-    /// What the outbox row of a wallet says: the kind of event, and above it the marks of a fall. Versions before the marks wrote
-    /// none, and a kind has no more than its eight bits.
+    /// What the outbox row of a wallet says: the kind of event, and above it the marks of a fall and of alerts, which the entries
+    /// have in them. Versions before the marks wrote none, and a kind has no more than its eight bits.
     pub(crate) fn announced(&self, wallet: WalletKey) -> i64 {
         let fall =
             self.falls.iter().find(|(key, _)| *key == wallet).map(|(_, fall)| *fall).unwrap_or_default();
         let mark = |told: bool, mark: i64| if told { mark } else { 0 };
-        i64::from(self.event as u8) | mark(fall.low, LOW) | mark(fall.depleted, DEPLETED)
+        let mut of_wallet = self.entries.iter().filter(|entry| entry.wallet == wallet);
+        let alerts = of_wallet.any(|entry| !alerts_of(&entry.terms).is_empty());
+        i64::from(self.event as u8)
+            | mark(fall.low, LOW)
+            | mark(fall.depleted, DEPLETED)
+            | mark(alerts, ALERTS)
+    }
+}
+
+/// What an entry with these terms makes known of limits.
+pub(crate) fn alerts_of(terms: &Terms) -> &[Alert] {
+    match terms {
+        Terms::Charge(charge) => &charge.alerts,
+        Terms::Hold(hold) => &hold.charge.alerts,
+        _ => &[],
     }
 }
 
@@ -36,10 +51,24 @@ const LOW: i64 = 1 << 8;
 /// Marks an outbox row of a wallet that was depleted.
 const DEPLETED: i64 = 1 << 9;
 
-/// Kind and fall of an outbox row, from what it says. No kind where a later version wrote one that this one does not know.
-pub(crate) fn told(announced: i64) -> (Option<EntryKind>, Fall) {
+/// Marks an outbox row whose entries have alerts.
+const ALERTS: i64 = 1 << 10;
+
+/// What an outbox row says.
+pub(crate) struct Told {
+    /// The kind of event; none where a later version wrote one that this one does not know.
+    pub(crate) kind: Option<EntryKind>,
+    /// The thresholds that the wallet fell below.
+    pub(crate) fall: Fall,
+    /// Whether its entries have alerts.
+    pub(crate) alerts: bool,
+}
+
+/// Reads it.
+pub(crate) fn told(announced: i64) -> Told {
     let kind = EntryKind::from_number((announced & 0xff) as u8);
-    (kind, Fall { low: announced & LOW != 0, depleted: announced & DEPLETED != 0 })
+    let fall = Fall { low: announced & LOW != 0, depleted: announced & DEPLETED != 0 };
+    Told { kind, fall, alerts: announced & ALERTS != 0 }
 }
 
 /// Personal text beside entries, under the salt of their text digest. Erasable.

@@ -212,6 +212,13 @@ pub(crate) fn read_hold(row: &dyn Columns) -> Result<Hold, StoreError> {
     })
 }
 
+/// What a wallet counts: columns unit_code, scale.
+pub(crate) fn unit(row: &dyn Columns, column: usize, wallet: WalletKey) -> Result<Unit, StoreError> {
+    let scale = Scale::new(small(row, column + 1)?);
+    let scale = scale.ok_or_else(|| StoreError::inconsistent("wallet", wallet, "its scale is unknown"))?;
+    Ok(Unit { code: key(row, column)?, scale })
+}
+
 /// A wallet without its parts, its head and when it was made.
 pub(crate) fn read_wallet_row(row: &dyn Columns) -> Result<(Wallet, Position, Timestamp), StoreError> {
     let stored = wallet_key(row, 0)?;
@@ -221,8 +228,7 @@ pub(crate) fn read_wallet_row(row: &dyn Columns) -> Result<(Wallet, Position, Ti
         (2, no) => Owner::Pool(no),
         (_, _) => return Err(damaged("its owner is unknown")),
     };
-    let scale = Scale::new(small(row, 5)?).ok_or_else(|| damaged("its scale is unknown"))?;
-    let mut wallet = Wallet::new(stored.tenant, owner, Unit { code: key(row, 4)?, scale });
+    let mut wallet = Wallet::new(stored.tenant, owner, unit(row, 4, stored)?);
     if wallet.key != stored {
         return Err(damaged("its id is not that of its owner and unit"));
     }

@@ -14,7 +14,7 @@ mod wallets;
 
 pub use history::StoredEntry;
 pub use ledger::{Counts, LedgerEntry};
-pub use outbox::Announced;
+pub use outbox::{Alerted, Announced};
 pub use usage::{Charged, ChargedPage};
 pub use wallets::{StoredWallet, WalletFilter};
 
@@ -80,6 +80,11 @@ impl Reader<'_> {
     /// The number of an organisation.
     pub fn resolve_tenant(&self, tenant: &Key) -> Result<Option<TenantNo>, StoreError> {
         table::resolve_tenant(self.session, tenant)
+    }
+
+    /// The one user of a personal tenant; none for an organisation.
+    pub fn personal_user(&self, tenant: TenantNo) -> Result<Option<UserNo>, StoreError> {
+        table::personal_user(self.session, tenant)
     }
 
     /// The keys behind numbers.

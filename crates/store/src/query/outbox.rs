@@ -8,21 +8,37 @@ use super::Reader;
 use crate::dialect::statements;
 use crate::driver::{Columns, values};
 use crate::error::StoreError;
-use crate::hot::recording::told;
-use crate::hot::rows::{int, number, position, wallet_key};
+use crate::hot::recording::{Told, told};
+use crate::hot::rows::{bytes, int, number, position, unit, wallet_key};
 use crate::position::{Heads, Position};
+use purser_core::catalogue::Unit;
+use purser_core::codec::decode_terms;
+use purser_core::counter::{Span, user_of};
+use purser_core::limit::Alert;
 use purser_core::wallet::Fall;
-use purser_core::{EntryKind, Timestamp, UserNo, WalletKey};
+use purser_core::{EntryKind, Terms, Timestamp, UserNo, WalletKey};
 use std::collections::VecDeque;
 
 statements! {
     /// The first entry of a row stands at its position; its wallet has a row since before that.
     ANNOUNCED = "
         SELECT outbox.position, outbox.tenant_no, outbox.wallet_id, outbox.event, outbox.first_seq, outbox.entries,
-               entry.recorded_at, wallet.owner_kind, wallet.owner_no, entry.prev_position
+               entry.recorded_at, wallet.owner_kind, wallet.owner_no, entry.prev_position, wallet.unit_code, wallet.scale
           FROM outbox JOIN entry ON entry.position = outbox.position AND entry.tenant_no = outbox.tenant_no
           JOIN wallet ON wallet.tenant_no = outbox.tenant_no AND wallet.wallet_id = outbox.wallet_id
          WHERE outbox.position > ?1 AND outbox.position <= ?2 ORDER BY outbox.position LIMIT ?3";
+    TERMS = "SELECT position, terms FROM entry WHERE position >= ?1 AND position <= ?2 ORDER BY position";
+}
+
+/// A share of a limit that was reached, and what was counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Alerted {
+    /// What is told.
+    pub alert: Alert,
+    /// The user whose usage it is; none where that of all users counts together.
+    pub user: Option<UserNo>,
+    /// The period.
+    pub span: Span,
 }
 
 /// What one decision did to one wallet.
@@ -32,12 +48,16 @@ pub struct Announced {
     pub position: Position,
     /// The wallet.
     pub wallet: WalletKey,
+    /// What the wallet counts.
+    pub unit: Unit,
     /// The user whose wallet it is; none for a pool.
     pub user: Option<UserNo>,
     /// What was asked for; none where a later version of Purser wrote what this one has no word for.
     pub kind: Option<EntryKind>,
     /// The thresholds that it fell below.
     pub fall: Fall,
+    /// The shares of limits that were reached.
+    pub alerts: Vec<Alerted>,
     /// The seq of its first entry there.
     pub first_seq: u64,
     /// How many entries it made there.
@@ -74,11 +94,42 @@ impl Reader<'_> {
         let mut waiting = Vec::with_capacity(news.len());
         for head in news {
             let bounds = values![after.of(head.slot()).to_sql(), head.to_sql(), most];
-            let rows = self.session.all(ANNOUNCED, bounds, read_announced)?;
-            waiting.push(Waiting { whole: rows.len() < most, rows: rows.into(), head });
+            let read = self.session.all(ANNOUNCED, bounds, read_announced)?;
+            let mut rows = VecDeque::with_capacity(read.len());
+            for (mut row, before, has_alerts) in read {
+                if has_alerts {
+                    row.alerts = self.alerts(row.position, row.entries)?;
+                }
+                rows.push_back((row, before));
+            }
+            waiting.push(Waiting { whole: rows.len() < most, rows, head });
         }
         Ok(in_order(waiting, after.clone(), limit, fits))
     }
+
+    /// What the entries from a position on make known of limits.
+    fn alerts(&self, first: Position, entries: u64) -> Result<Vec<Alerted>, StoreError> {
+        let last = first.at(first.seq() + entries.max(1) - 1);
+        let terms = self.session.all(TERMS, values![first.to_sql(), last.to_sql()], |row| {
+            let unreadable = || StoreError::inconsistent("entry", first, "its terms cannot be read");
+            decode_terms(bytes(row, 1)?).map_err(|_| unreadable())
+        })?;
+        Ok(terms.iter().flat_map(alerted).collect())
+    }
+}
+
+/// The alerts of an entry with these terms, each with the counter that it is about.
+fn alerted(terms: &Terms) -> Vec<Alerted> {
+    let charge = match terms {
+        Terms::Charge(charge) => charge,
+        Terms::Hold(hold) => &hold.charge,
+        _ => return Vec::new(),
+    };
+    let of = |alert: &Alert| {
+        let counted = charge.counted.iter().find(|counted| counted.rule == alert.limit)?;
+        Some(Alerted { alert: *alert, user: user_of(counted.subject), span: counted.span })
+    };
+    charge.alerts.iter().filter_map(of).collect()
 }
 
 /// The rows that fit in the order of their wallets, and how far they reach. What does not fit is passed over.
@@ -109,27 +160,30 @@ fn in_order(
     (told, reached)
 }
 
-fn read_announced(row: &dyn Columns) -> Result<(Announced, Position), StoreError> {
+/// A row, the position of the entry before it in its wallet, and whether its entries have alerts.
+fn read_announced(row: &dyn Columns) -> Result<(Announced, Position, bool), StoreError> {
     let (position, before) = (position(row, 0)?, position(row, 9)?);
-    let (kind, fall) = told(int(row, 3)?);
+    let Told { kind, fall, alerts } = told(int(row, 3)?);
+    let wallet = wallet_key(row, 1)?;
     let announced = Announced {
         position,
-        wallet: wallet_key(row, 1)?,
+        wallet,
+        unit: unit(row, 10, wallet)?,
         user: (int(row, 7)? == 1).then_some(UserNo(number(row, 8)?)),
         kind,
         fall,
+        alerts: Vec::new(),
         first_seq: number(row, 4)?,
         entries: number(row, 5)?,
         recorded_at: Timestamp(int(row, 6)?),
     };
-    Ok((announced, before))
+    Ok((announced, before, alerts))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use purser_core::catalogue::Unit;
     use purser_core::wallet::Owner;
     use purser_core::{TenantNo, Wallet};
     use std::collections::BTreeMap;
@@ -146,7 +200,20 @@ mod tests {
             let (kind, fall) = (Some(EntryKind::Debit), Fall::default());
             let (first_seq, entries, recorded_at) = (seq + 1, 1, Timestamp(1));
             let user = Some(UserNo(user));
-            (Announced { position, wallet, user, kind, fall, first_seq, entries, recorded_at }, before)
+            let (unit, alerts) = (Unit::credit(), Vec::new());
+            let row = Announced {
+                position,
+                wallet,
+                unit,
+                user,
+                kind,
+                fall,
+                alerts,
+                first_seq,
+                entries,
+                recorded_at,
+            };
+            (row, before)
         };
         commits.iter().map(row).collect()
     }

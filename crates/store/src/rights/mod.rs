@@ -77,7 +77,9 @@ pub(crate) const NEEDED: &[(&str, &[Right])] = &[
     ("action_unit", APPEND),
     ("price", APPEND),
     ("tenant_price", APPEND),
+    ("tenant_discount", COUNT),
     ("limit_rule", RENEW),
+    ("limit_alert", RENEW),
     ("user_preference", KEEP),
     ("api_key", KEEP),
     // Written anew where it changes.

@@ -5,7 +5,7 @@ use crate::dialect::statements;
 use crate::driver::{Session, values};
 use crate::error::StoreError;
 use crate::hot::Batch;
-use crate::hot::rows::{id, int, key, number, small};
+use crate::hot::rows::{id, int, key, number, small, text_option};
 use purser_core::counter::Period;
 use purser_core::limit::{Limit, Whose};
 use purser_core::{Amount, Id, TenantNo, Timestamp, UserNo};
@@ -14,10 +14,12 @@ statements! {
     INSERT_LIMIT = "
         INSERT INTO limit_rule (limit_id, tenant_no, whose, user_no, action_no, unit_code, amount, period, created_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    INSERT_ALERT = "INSERT INTO limit_alert (limit_id, alert_at, enforced) VALUES (?1, ?2, ?3)";
     DELETE_LIMIT = "DELETE FROM limit_rule WHERE limit_id = ?1";
+    DELETE_ALERT = "DELETE FROM limit_alert WHERE limit_id = ?1";
     LIMITS = "
-        SELECT limit_id, tenant_no, whose, user_no, action_no, unit_code, amount, period
-          FROM limit_rule ORDER BY limit_id";
+        SELECT limit_rule.limit_id, tenant_no, whose, user_no, action_no, unit_code, amount, period, alert_at, enforced
+          FROM limit_rule LEFT JOIN limit_alert ON limit_alert.limit_id = limit_rule.limit_id ORDER BY limit_rule.limit_id";
 }
 
 /// All of them.
@@ -41,8 +43,21 @@ pub(super) fn read_limits(session: Session<'_>) -> Result<Vec<Limit>, StoreError
             unit: key(row, 5)?,
             amount: Amount(int(row, 6)?),
             period,
+            enforced: row.int(9)?.is_none_or(|enforced| enforced != 0),
+            alert_at: percents_from(text_option(row, 8)?.as_deref())
+                .ok_or_else(|| wrong("the shares that it tells of cannot be read"))?,
         })
     })
+}
+
+/// Percents as one text.
+fn percents_text(percents: &[u8]) -> String {
+    percents.iter().map(u8::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The same read back; none when it is not what was written.
+fn percents_from(text: Option<&str>) -> Option<Vec<u8>> {
+    text.unwrap_or_default().split_terminator(' ').map(|percent| percent.parse().ok()).collect()
 }
 
 impl Batch<'_> {
@@ -74,11 +89,18 @@ impl Batch<'_> {
             limit.period as u8,
             now.0
         ];
-        self.session().execute(INSERT_LIMIT, values).map(|_| ())
+        self.session().execute(INSERT_LIMIT, values)?;
+        if limit.enforced && limit.alert_at.is_empty() {
+            return Ok(());
+        }
+        let alert_at = percents_text(&limit.alert_at);
+        self.session().execute(INSERT_ALERT, values![&id, alert_at.as_str(), limit.enforced]).map(|_| ())
     }
 
     /// Removes a limit. What counted against it stays counted.
     pub fn delete_limit(&mut self, limit: Id) -> Result<(), StoreError> {
-        self.session().execute(DELETE_LIMIT, values![&limit.to_bytes()]).map(|_| ())
+        let id = limit.to_bytes();
+        self.session().execute(DELETE_ALERT, values![&id])?;
+        self.session().execute(DELETE_LIMIT, values![&id]).map(|_| ())
     }
 }

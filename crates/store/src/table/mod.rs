@@ -15,6 +15,7 @@ mod price;
 mod refusal;
 mod secret;
 mod tenant;
+mod tenant_discount;
 mod tenant_price;
 mod unit;
 
@@ -31,7 +32,7 @@ pub use unit::UnitRow;
 pub(crate) use action::read_actions;
 pub(crate) use api_key::read_api_keys;
 pub(crate) use audit::read_audit;
-pub(crate) use tenant::{names, read_standings, resolve_tenant, resolve_user};
+pub(crate) use tenant::{names, personal_user, read_standings, resolve_tenant, resolve_user};
 pub(crate) use unit::read_units;
 
 use crate::dialect::statements;
@@ -40,7 +41,7 @@ use crate::error::StoreError;
 use crate::hot::Batch;
 use crate::hot::rows::number;
 use purser_core::TenantNo;
-use purser_core::catalogue::TenantPrice;
+use purser_core::catalogue::{TenantDiscount, TenantPrice};
 use purser_core::decide::Standing;
 use purser_core::gate::Rule;
 use purser_core::limit::Limit;
@@ -52,7 +53,7 @@ statements! {
 
 /// The statements of all cold tables.
 #[cfg(test)]
-pub(crate) const ALL: [&[(&str, &str)]; 15] = [
+pub(crate) const ALL: [&[(&str, &str)]; 16] = [
     STATEMENTS,
     action::STATEMENTS,
     api_key::STATEMENTS,
@@ -66,6 +67,7 @@ pub(crate) const ALL: [&[(&str, &str)]; 15] = [
     refusal::STATEMENTS,
     secret::STATEMENTS,
     tenant::STATEMENTS,
+    tenant_discount::STATEMENTS,
     tenant_price::STATEMENTS,
     unit::STATEMENTS,
 ];
@@ -81,6 +83,8 @@ pub struct ConfigRows {
     pub actions: Vec<ActionRow>,
     /// Price versions that tenants have for themselves.
     pub tenant_prices: Vec<TenantPrice>,
+    /// What tenants have taken off.
+    pub discounts: Vec<TenantDiscount>,
     /// Limits on what tenants use.
     pub limits: Vec<Limit>,
     /// What users prefer.
@@ -118,6 +122,7 @@ fn read_config_once(session: Session<'_>) -> Result<ConfigRows, StoreError> {
         units: read_units(session)?,
         actions: read_actions(session)?,
         tenant_prices: tenant_price::read_tenant_prices(session)?,
+        discounts: tenant_discount::read_discounts(session)?,
         limits: limit::read_limits(session)?,
         preferences: preference::read_preferences(session)?,
         api_keys,

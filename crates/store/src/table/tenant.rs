@@ -25,6 +25,9 @@ statements! {
         INSERT INTO users (tenant_no, user_no, user_key, created_at) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT (tenant_no, user_key) DO NOTHING";
     USER_BY_KEY = "SELECT user_no FROM users WHERE tenant_no = ?1 AND user_key = ?2";
+    PERSONAL_USER = "
+        SELECT user_no FROM users JOIN tenant ON tenant.tenant_no = users.tenant_no
+         WHERE users.tenant_no = ?1 AND tenant.kind = ?2";
     USER_KEY = "SELECT user_key FROM users WHERE tenant_no = ?1 AND user_no = ?2";
 }
 
@@ -64,6 +67,12 @@ fn find_user(session: Session<'_>, tenant: TenantNo, key: &Key) -> Result<Option
 /// The number of an organisation.
 pub(crate) fn resolve_tenant(session: Session<'_>, key: &Key) -> Result<Option<TenantNo>, StoreError> {
     find_tenant(session, TenantKind::Organisation, key)
+}
+
+/// The one user of a personal tenant; none for an organisation.
+pub(crate) fn personal_user(session: Session<'_>, tenant: TenantNo) -> Result<Option<UserNo>, StoreError> {
+    let personal = values![tenant.0, TenantKind::Personal as u8];
+    session.first(PERSONAL_USER, personal, |row| Ok(UserNo(number(row, 0)?)))
 }
 
 /// The numbers of a user and its tenant.

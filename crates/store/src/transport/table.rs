@@ -19,7 +19,7 @@ const fn table(table: &'static str, keys: usize, columns: &'static [(&'static st
 }
 
 /// What is configured, and who there is.
-pub(super) const COLD: [Table; 19] = [
+pub(super) const COLD: [Table; 21] = [
     table("quote_use", 2, &[("tenant_no", Int), ("quote_id", Bytes), ("expires_at", Int)]),
     table("usage_event", 2, &[("event", Bytes), ("tenant_no", Int), ("debit", Bytes)]),
     table(
@@ -67,6 +67,7 @@ pub(super) const COLD: [Table; 19] = [
             ("created_at", Int),
         ],
     ),
+    table("limit_alert", 1, &[("limit_id", Bytes), ("alert_at", Text), ("enforced", Int)]),
     table(
         "user_preference",
         2,
@@ -114,6 +115,19 @@ pub(super) const COLD: [Table; 19] = [
             ("valid_from", Int),
             ("valid_until", Int),
             ("model", Bytes),
+            ("created_at", Int),
+        ],
+    ),
+    table(
+        "tenant_discount",
+        1,
+        &[
+            ("discount_id", Bytes),
+            ("tenant_no", Int),
+            ("action_no", Int),
+            ("basis_points", Int),
+            ("valid_from", Int),
+            ("valid_until", Int),
             ("created_at", Int),
         ],
     ),

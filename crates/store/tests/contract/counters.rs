@@ -79,7 +79,17 @@ fn limits_are_part_of_the_configuration(kind: Kind) {
     let limit = |whose, action, period, amount| {
         let unit = Key::parse("credit").expect("a key");
         let id = Limit::id_of(tenant, whose, action, &unit, period);
-        Limit { id, tenant, whose, action, unit, amount: Amount(amount), period }
+        Limit {
+            id,
+            tenant,
+            whose,
+            action,
+            unit,
+            amount: Amount(amount),
+            period,
+            enforced: true,
+            alert_at: Vec::new(),
+        }
     };
     let mut limits = vec![
         limit(Whose::Everybody, None, Period::Day, 0),

@@ -473,3 +473,23 @@ CREATE TABLE user_preference (
     changed_at    INTEGER NOT NULL,
     PRIMARY KEY (tenant_no, user_no)
 ) STRICT, WITHOUT ROWID;
+
+-- 0009 discounts_and_alerts
+-- What tenants have taken off the prices of all, in hundredths of a percent; on one action, or on all where action_no is null.
+-- valid_until is null for one that does not end by itself; where somebody ends it, it is set.
+CREATE TABLE tenant_discount (
+    discount_id  BLOB NOT NULL PRIMARY KEY,
+    tenant_no    INTEGER NOT NULL,
+    action_no    INTEGER,
+    basis_points INTEGER NOT NULL,
+    valid_from   INTEGER NOT NULL,
+    valid_until  INTEGER,
+    created_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- What a limit does beside refusing: the shares at which somebody is told, as a text of percents such as `50 80 100`, and whether
+-- it refuses at all. A limit without a row refuses and tells nobody.
+CREATE TABLE limit_alert (
+    limit_id BLOB NOT NULL PRIMARY KEY,
+    alert_at TEXT NOT NULL,
+    enforced INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -218,18 +218,8 @@ impl Account {
 }
 
 fn charge(cost: i64) -> Charge {
-    Charge {
-        action: u64::MAX - 1,
-        price: Some(Id::new(4, 4)),
-        usage: Usage::Dimensions(vec![
-            ("input_tokens".into(), Quantity(5)),
-            ("output_tokens".into(), Quantity(6)),
-        ]),
-        cost: Amount(cost),
-        settle: false,
-        used_before: None,
-        counted: Vec::new(),
-    }
+    let measures = vec![("input_tokens".into(), Quantity(5)), ("output_tokens".into(), Quantity(6))];
+    Charge::plain(u64::MAX - 1, Some(Id::new(4, 4)), Usage::Dimensions(measures), Amount(cost))
 }
 
 /// The lot that [`Account::grant`] made with this number.

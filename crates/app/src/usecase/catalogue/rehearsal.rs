@@ -10,7 +10,7 @@ use crate::view::{Rehearsal, UsageOfAction, UsageOfTenant, UsageSum, UsageSums};
 use purser_core::catalogue::{Catalogue, Price, Unit};
 use purser_core::counter::Measure;
 use purser_core::entry::{Charge, Usage};
-use purser_core::pricing::Model;
+use purser_core::pricing::{Basis, Model};
 use purser_core::time::{DAY, SECOND};
 use purser_core::{Amount, Key, Quantity, Rejection, TenantNo, Timestamp, UserNo};
 use purser_store::{Charged, Position};
@@ -74,7 +74,10 @@ fn effect(catalogue: &Catalogue, charge: &Charge, unit: &Unit, model: &Model, us
     match &charge.usage {
         Usage::Amount(_) => Effect::Stated,
         _ if !charge.price.is_some_and(listed) => Effect::OwnPrice,
-        usage => model.cost_after(used, usage, unit.scale).map_or(Effect::Misfit, Effect::Costs),
+        usage => {
+            let basis = Basis { used_before: Some(used), ..charge.basis };
+            model.cost_on(basis, usage, unit.scale).map_or(Effect::Misfit, Effect::Costs)
+        }
     }
 }
 
@@ -342,9 +345,7 @@ mod tests {
 
     fn charged(at: i64, tenant: u64, price: u128, usage: Usage) -> Charged {
         let cost = Amount(if price == 2 { 4 } else { 5 });
-        let (used_before, counted) = (None, Vec::new());
-        let price = Some(Id(price));
-        let charge = Charge { action: 1, price, usage, cost, settle: false, used_before, counted };
+        let charge = Charge::plain(1, Some(Id(price)), usage, cost);
         Charged { tenant: TenantNo(tenant), user: None, recorded_at: Timestamp(at), charge, captured: false }
     }
 

@@ -4,24 +4,27 @@ use axum::extract::State;
 use purser_app::App;
 use purser_app::ask::EventsAsk;
 use purser_app::usecase::event;
-use purser_app::view::EventView;
+use purser_app::view::{AlertView, EventView};
+use purser_core::TenantNo;
+use purser_core::catalogue::Unit;
+use purser_core::id::Prefix;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::refusals::OfReads;
 use crate::http::extract::{Query, Reader};
-use crate::http::outgoing::{IdOut, TimeOut};
+use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::{Problem, ProblemOut};
 use crate::http::query::{FromQuery, PageQuery, Params};
 use crate::http::reply::Reply;
 
-/// Something that happened to a wallet. `wallet_id`, `first_seq` and `type` name it.
+/// Something that happened to a wallet. `wallet_id`, `first_seq` and `type` name it, and for a `limit.alert` its limit and share.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Event)]
 pub struct EventOut {
     /// `wallet.` and the kind of movement (`wallet.debit`, `wallet.grant` …), `wallet.low` when what can be spent fell to a fifth
-    /// of the last top-up or less, `wallet.depleted` when it fell to nothing. Others may come: `wallet.changed` is told of what a
-    /// later version wrote.
+    /// of the last top-up or less, `wallet.depleted` when it fell to nothing, `limit.alert` when a share of a limit was reached. Others
+    /// may come: `wallet.changed` is told of what a later version wrote.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The tenant; null for a personal one.
@@ -38,11 +41,51 @@ pub struct EventOut {
     entries: u64,
     /// When.
     created_at: TimeOut,
+    /// `limit.alert`: what was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    alert: Option<AlertOut>,
+}
+
+/// A share of a limit that a charge reached, which it had not been before in the period.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LimitAlert)]
+pub struct AlertOut {
+    /// The limit.
+    limit_id: IdOut,
+    /// The user whose usage it counts; null where that of all users counts together, and once erased.
+    #[schema(required)]
+    user: Option<String>,
+    /// The share, in percent.
+    percent: u8,
+    /// What counts against the limit with this charge.
+    used: AmountOut,
+    /// The most that it allows.
+    amount: AmountOut,
+    /// The unit of both.
+    unit: String,
+    /// When the next period begins.
+    resets_at: TimeOut,
+}
+
+impl AlertOut {
+    fn new(view: AlertView, tenant: TenantNo, unit: &Unit) -> AlertOut {
+        let AlertView { alert, user, resets_at } = view;
+        AlertOut {
+            limit_id: IdOut::new(Prefix::Limit, tenant, alert.limit),
+            user: user.map(|key| key.to_string()),
+            percent: alert.percent,
+            used: AmountOut::of(unit, alert.used),
+            amount: AmountOut::of(unit, alert.amount),
+            unit: unit.code.to_string(),
+            resets_at: TimeOut(resets_at),
+        }
+    }
 }
 
 impl From<EventView> for EventOut {
     fn from(view: EventView) -> EventOut {
-        let EventView { kind, row, names } = view;
+        let EventView { kind, row, names, alert } = view;
         let text = |key: Option<purser_core::Key>| key.map(|key| key.to_string());
         EventOut {
             kind,
@@ -52,6 +95,7 @@ impl From<EventView> for EventOut {
             first_seq: row.first_seq,
             entries: row.entries,
             created_at: TimeOut(row.recorded_at),
+            alert: alert.map(|alert| AlertOut::new(alert, row.wallet.tenant, &row.unit)),
         }
     }
 }
@@ -96,8 +140,8 @@ impl FromQuery for EventsQuery {
 
 /// Lists what happened to wallets
 ///
-/// Those of one wallet in the order of its entries, a page at a time; keep the cursor and ask again. `limit` counts movements, of which one may be told as up to
-/// three events.
+/// Those of one wallet in the order of its entries, a page at a time; keep the cursor and ask again. `limit` counts movements, of which one may be told as several
+/// events.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "list_events",
     params(EventsQuery, PageQuery),
     responses((status = 200, description = "A page of events", body = EventsOut),

@@ -10,12 +10,13 @@ use purser_core::amount::render_decimal;
 use purser_core::catalogue::Unit;
 use purser_core::entry::Usage;
 use purser_core::id::Prefix;
-use purser_core::pricing::{Explanation, Limit, Line, Part};
+use purser_core::pricing::{Discount, Explanation, Limit, Line, Part};
 use purser_core::{Amount, Decimal, Quantity, TenantNo};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::debits::shown;
+use super::discounts::percent;
 use super::grants::{GrantKindWire, MoneyOut};
 use super::prices::{PriceOut, RoundingWire};
 use super::refusals::OfReads;
@@ -37,8 +38,11 @@ pub struct ExplainOut {
     action: Option<String>,
     /// The code of the unit it was paid in.
     unit: String,
-    /// When the work happened: it selected the price version.
+    /// When the work happened: it selected the price version, unless a quote did.
     occurred_at: TimeOut,
+    /// The quote that promised the price; null where none was brought.
+    #[schema(required)]
+    quote_id: Option<IdOut>,
     /// How much of the action, where it was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -80,14 +84,18 @@ pub struct ArithmeticOut {
     /// The exact sum of the lines, in whole units: a decimal, or a fraction such as `1/3` where no decimal ends.
     #[schema(pattern = r"^[0-9]+(\.[0-9]+|/[0-9]+)?$")]
     sum: String,
-    /// How the sum was settled to the unit's smallest part; null where the model leaves nothing to round.
-    #[schema(required)]
-    rounding: Option<RoundingWire>,
-    /// The sum after that.
-    rounded: AmountOut,
     /// The limit that took its place; null where none did.
     #[schema(required)]
     limit: Option<LimitWire>,
+    /// The tenant's discount on that, in percent; null where there was none.
+    #[schema(required)]
+    discount: Option<AmountOut>,
+    /// What is left, exactly, as `sum`.
+    #[schema(pattern = r"^[0-9]+(\.[0-9]+|/[0-9]+)?$")]
+    exact: String,
+    /// How that was settled to the unit's smallest part; null where nothing leaves a fraction.
+    #[schema(required)]
+    rounding: Option<RoundingWire>,
     /// What is charged.
     total: AmountOut,
 }
@@ -184,6 +192,11 @@ fn quantity(quantity: Quantity) -> AmountOut {
     AmountOut::new(quantity.0, Quantity::DECIMALS)
 }
 
+/// A discount that takes something off.
+fn discounted(discount: Discount) -> Option<Discount> {
+    (discount != Discount::NONE).then_some(discount)
+}
+
 impl LineOut {
     fn new(line: &Line, usage: &Usage, unit: &Unit) -> LineOut {
         let (part, dimension, tier) = match line.part {
@@ -222,12 +235,13 @@ impl ArithmeticOut {
         ArithmeticOut {
             lines: explanation.lines.iter().map(|line| LineOut::new(line, usage, unit)).collect(),
             sum: outcome.sum.render(unit.scale),
-            rounding: outcome.rounding.map(RoundingWire::from),
-            rounded: AmountOut::of(unit, outcome.rounded),
             limit: outcome.limit.map(|limit| match limit {
                 Limit::Minimum(_) => LimitWire::Minimum,
                 Limit::Maximum(_) => LimitWire::Maximum,
             }),
+            discount: discounted(outcome.discount).map(percent),
+            exact: outcome.exact.render(unit.scale),
+            rounding: outcome.rounding.map(RoundingWire::from),
             total: AmountOut::of(unit, outcome.total),
         }
     }
@@ -248,9 +262,10 @@ impl ExplainOut {
             action: view.debit.names.action.as_ref().map(ToString::to_string),
             unit: unit.code.to_string(),
             occurred_at: TimeOut(entry.occurred_at),
+            quote_id: view.debit.charge.quote.map(IdOut::quote),
             quantity,
             dimensions,
-            used_before: view.debit.charge.used_before.map(self::quantity),
+            used_before: view.debit.charge.basis.used_before.map(self::quantity),
             price,
             arithmetic: view
                 .priced
@@ -296,7 +311,10 @@ fn sentence(view: &Explained, shown: Option<&PriceOut>) -> String {
                 shown.model().replace('_', " "),
                 TimeOut(price.valid_from).text()
             ));
-            if let Some(used) = debit.charge.used_before {
+            if debit.charge.quote.is_some() {
+                text.push_str("as a quote promised: ");
+            }
+            if let Some(used) = debit.charge.basis.used_before {
                 let used = render_decimal(used.0, Quantity::DECIMALS);
                 text.push_str(&format!("after {used} used before in the period: "));
             }
@@ -352,14 +370,6 @@ fn arithmetic(explanation: &Explanation, usage: &Usage, unit: &Unit) -> String {
     if explanation.lines.len() > 1 {
         text.push_str(&format!("; together {}", outcome.sum.render(unit.scale)));
     }
-    // What a maximum caps may be more than any amount: it is not rounded to one.
-    if let Some(rounding) = outcome.rounding
-        && outcome.rounded < Amount(i64::MAX)
-        && outcome.sum.render(unit.scale) != unit.render(outcome.rounded)
-    {
-        let way = RoundingWire::from(rounding).name().replace('_', " ");
-        text.push_str(&format!(", rounded {way} to {}", unit.render(outcome.rounded)));
-    }
     match outcome.limit {
         None => {}
         Some(Limit::Minimum(limit)) => {
@@ -368,6 +378,17 @@ fn arithmetic(explanation: &Explanation, usage: &Usage, unit: &Unit) -> String {
         Some(Limit::Maximum(limit)) => {
             text.push_str(&format!(", cut to the maximum of {}", unit.render(limit)))
         }
+    }
+    if let Some(discount) = discounted(outcome.discount) {
+        let percent = render_decimal(discount.basis_points().into(), Discount::DECIMALS);
+        let left = outcome.exact.render(unit.scale);
+        text.push_str(&format!(", less {percent} % = {left}"));
+    }
+    if let Some(rounding) = outcome.rounding
+        && outcome.exact.render(unit.scale) != unit.render(outcome.total)
+    {
+        let way = RoundingWire::from(rounding).name().replace('_', " ");
+        text.push_str(&format!(", rounded {way} to {}", unit.render(outcome.total)));
     }
     text
 }

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ListOut;
 use super::refusals::{OfChanges, OfReads};
 use crate::http::extract::{JsonBody, NoQuery, PathText, Query, Reader, Writer};
-use crate::http::incoming::{DecimalIn, KeyIn, Owned};
+use crate::http::incoming::{DecimalIn, KeyIn, Owned, PercentIn};
 use crate::http::outgoing::{AmountOut, IdOut, TimeOut};
 use crate::http::problem::Problem;
 use crate::http::query::{FromQuery, Params};
@@ -79,6 +79,18 @@ pub struct LimitIn<'a> {
     amount: DecimalIn<'a>,
     /// In which time.
     period: PeriodWire,
+    /// Whether what would pass it is refused. One that refuses nothing is there to tell: it needs `alert_at`.
+    #[serde(default = "enforced")]
+    #[schema(default = true)]
+    enforced: bool,
+    /// At which shares of it `limit.alert` is told, in percent.
+    #[serde(default)]
+    #[schema(max_items = 10)]
+    alert_at: Vec<PercentIn>,
+}
+
+fn enforced() -> bool {
+    true
 }
 
 /// A limit.
@@ -104,6 +116,10 @@ pub struct LimitOut {
     amount: AmountOut,
     /// In which time.
     period: PeriodWire,
+    /// Whether what would pass it is refused.
+    enforced: bool,
+    /// At which shares of it `limit.alert` is told, in percent, ascending.
+    alert_at: Vec<u8>,
     /// What counts against it in the current period; null where that differs from user to user.
     #[schema(required)]
     used: Option<AmountOut>,
@@ -123,6 +139,8 @@ impl From<LimitView> for LimitOut {
             amount: AmountOut::of(&unit, limit.amount),
             unit: unit.code.to_string(),
             period: limit.period.into(),
+            enforced: limit.enforced,
+            alert_at: limit.alert_at,
             used: used.map(|used| AmountOut::of(&unit, used)),
             resets_at: TimeOut(resets_at),
         }
@@ -134,9 +152,9 @@ impl From<LimitView> for LimitOut {
 #[into_params(parameter_in = Query)]
 pub struct WhoseQuery {
     /// The tenant.
-    tenant: Option<String>,
+    pub(super) tenant: Option<String>,
     /// The user of a personal tenant.
-    user: Option<String>,
+    pub(super) user: Option<String>,
 }
 
 impl FromQuery for WhoseQuery {
@@ -165,6 +183,8 @@ pub async fn set(
         unit: request.unit.owned(),
         amount: request.amount.0.into_owned(),
         period: request.period.name().to_string(),
+        enforced: request.enforced,
+        alert_at: request.alert_at.into_iter().map(|PercentIn(percent)| percent).collect(),
     };
     Ok(Reply::created(limit::set(&app, &caller, ask).await?.into()))
 }

@@ -8,6 +8,7 @@ pub mod balance;
 pub mod batch;
 pub mod catalogue;
 pub mod debits;
+pub mod discounts;
 pub mod events;
 pub mod explain;
 pub mod gate;
