@@ -14,9 +14,9 @@ use crate::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::command::{Promise, Quote};
 use purser_core::entry::{Charge, Usage};
-use purser_core::pricing::{Basis, Discount};
+use purser_core::pricing::{Basis, Discount, Priced};
 use purser_core::time::{DAY, SECOND};
-use purser_core::{Amount, Id, Key, PriceId, Quantity, Rejection, TenantNo, Timestamp, WalletId};
+use purser_core::{Amount, Id, Key, Quantity, Rejection, TenantNo, Timestamp, WalletId};
 
 /// How long a quote binds, in microseconds.
 const LIFE: i64 = 300 * SECOND;
@@ -72,49 +72,36 @@ impl Subject<'_> {
 /// What a quote that is to be signed says beside what it is about.
 struct Terms {
     id: Id,
-    price: PriceId,
+    priced: Priced,
     unit: Key,
     amount: Amount,
     expires_at: Timestamp,
-    basis: Basis,
 }
 
 impl App {
     /// A promise of what this request would be charged now; none where no price says so.
     pub(crate) fn promise(&self, subject: &Subject<'_>, charge: &Charge, unit: &Unit) -> Option<QuoteView> {
-        Some(self.short(subject, (charge.price?, charge.basis), &unit.code, charge.cost))
+        Some(self.short(subject, charge.priced()?, &unit.code, charge.cost))
     }
 
     /// The quote with which a request goes on that was refused for lack of a confirmation; none where the refusal is another one.
     pub(crate) fn confirming(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<QuoteView> {
-        let Rejection::ConfirmationRequired { required, unit, price, basis, .. } = rejection else {
+        let Rejection::ConfirmationRequired { required, unit, priced, .. } = rejection else {
             return None;
         };
-        price.map(|price| self.short(subject, (price, *basis), unit, *required))
+        priced.as_deref().map(|priced| self.short(subject, *priced, unit, *required))
     }
 
     /// A promise for as long as somebody looks at it.
-    fn short(
-        &self,
-        subject: &Subject<'_>,
-        (price, basis): (PriceId, Basis),
-        unit: &Key,
-        amount: Amount,
-    ) -> QuoteView {
+    fn short(&self, subject: &Subject<'_>, priced: Priced, unit: &Key, amount: Amount) -> QuoteView {
         let (id, expires_at) = (self.inner.ids.id(), self.now().plus(LIFE));
-        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, basis })
+        self.sign(subject, &Terms { id, priced, unit: unit.clone(), amount, expires_at })
     }
 
     /// What was refused for lack of credits, to be kept until there are some. A promise that came with the request is
     /// made longer and stays the same promise: it is used once, however often it is refused, and a day after it was first
     /// given it ends.
-    fn keep(
-        &self,
-        subject: &Subject<'_>,
-        (price, basis): (PriceId, Basis),
-        unit: &Key,
-        amount: Amount,
-    ) -> QuoteView {
+    fn keep(&self, subject: &Subject<'_>, priced: Priced, unit: &Key, amount: Amount) -> QuoteView {
         let until = self.now().plus(LIFE_WITH_LINK);
         let (id, expires_at) = match subject.promise {
             None => (self.inner.ids.id(), until),
@@ -124,7 +111,7 @@ impl App {
                 (promise.id, until.min(given.plus(LIFE_WITH_LINK)).max(promise.expires_at))
             }
         };
-        self.sign(subject, &Terms { id, price, unit: unit.clone(), amount, expires_at, basis })
+        self.sign(subject, &Terms { id, priced, unit: unit.clone(), amount, expires_at })
     }
 
     fn sign(&self, subject: &Subject<'_>, terms: &Terms) -> QuoteView {
@@ -132,12 +119,12 @@ impl App {
             .fixed(&[VERSION])
             .fixed(&terms.id.to_bytes())
             .fixed(&subject.digest())
-            .fixed(&terms.price.to_bytes())
+            .fixed(&terms.priced.price.to_bytes())
             .fixed(&terms.amount.0.to_be_bytes())
             .fixed(&terms.expires_at.0.to_be_bytes())
             .part(terms.unit.as_str().as_bytes())
-            .fixed(&terms.basis.discount.basis_points().to_be_bytes());
-        let content = match terms.basis.used_before {
+            .fixed(&terms.priced.basis.discount.basis_points().to_be_bytes());
+        let content = match terms.priced.basis.used_before {
             Some(used) => content.fixed(&used.0.to_be_bytes()),
             None => content,
         };
@@ -164,10 +151,10 @@ impl App {
     /// What a request that was refused for lack of credits can do: buy some, and come back with a quote that is kept for as
     /// long as the link. None where the refusal is another one.
     pub(crate) fn offer(&self, subject: &Subject<'_>, rejection: &Rejection) -> Option<Offer> {
-        let Rejection::InsufficientCredits { required, unit, price, basis, .. } = rejection else {
+        let Rejection::InsufficientCredits { required, unit, priced, .. } = rejection else {
             return None;
         };
-        let quote = price.map(|price| self.keep(subject, (price, *basis), unit, *required));
+        let quote = priced.as_deref().map(|priced| self.keep(subject, *priced, unit, *required));
         let topup_url = self.topup_url(&subject.refused(), rejection, self.now().plus(LIFE_WITH_LINK))?;
         Some(Offer { quote, topup_url })
     }

@@ -8,7 +8,7 @@ use crate::amount::{Amount, Money, Quantity};
 use crate::counter::Counted;
 use crate::id::{CauseId, EntryId, Id, LotId, PriceId, UserNo, WalletId};
 use crate::limit::Alert;
-use crate::pricing::Basis;
+use crate::pricing::{Basis, Priced};
 use crate::time::Timestamp;
 use crate::wallet::WalletKey;
 
@@ -250,6 +250,11 @@ impl Charge {
     pub fn plain(action: u64, price: Option<PriceId>, usage: Usage, cost: Amount) -> Charge {
         let (settle, basis, quote) = (false, Basis::default(), None);
         Charge { action, price, usage, cost, settle, basis, quote, counted: Vec::new(), alerts: Vec::new() }
+    }
+
+    /// Where its cost comes from.
+    pub fn priced(&self) -> Option<Priced> {
+        self.price.map(|price| Priced { price, basis: self.basis })
     }
 }
 

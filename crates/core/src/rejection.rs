@@ -4,9 +4,9 @@
 //! the same call may succeed later. Faults (the machine failed) and bugs never take this type.
 
 use crate::amount::Amount;
-use crate::id::{Id, PriceId, WalletId};
+use crate::id::{Id, WalletId};
 use crate::key::Key;
-use crate::pricing::Basis;
+use crate::pricing::Priced;
 use crate::time::Timestamp;
 use crate::wallet::HoldState;
 
@@ -119,9 +119,7 @@ pub enum Rejection {
         unit: Key,
         /// The price version that `required` is the cost of, so that a quote can promise both; none where it is a part
         /// of a cost, as beyond a hold, or no cost at all.
-        price: Option<PriceId>,
-        /// What the arithmetic started from.
-        basis: Basis,
+        priced: Option<Box<Priced>>,
     },
     /// A limit on what may be used in a period would be passed.
     LimitReached {
@@ -147,9 +145,7 @@ pub enum Rejection {
         /// The unit both are counted in.
         unit: Key,
         /// The price version that `required` is the cost of.
-        price: Option<PriceId>,
-        /// What the arithmetic started from.
-        basis: Basis,
+        priced: Option<Box<Priced>>,
         /// The wallet that would pay.
         wallet: WalletId,
     },

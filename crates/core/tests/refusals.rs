@@ -574,9 +574,10 @@ fn the_lower_of_the_two_thresholds_counts_and_the_cost_has_to_be_above_it() {
     assert_eq!(code([Some(9), Some(4)]), refused);
     let rejection =
         asked(Standing::Active, 10, false, None, [Some(4), Some(2)]).expect_err("5 is more than 2");
-    let Rejection::ConfirmationRequired { required, above, price, wallet, .. } = rejection else {
+    let Rejection::ConfirmationRequired { required, above, priced, wallet, .. } = rejection else {
         panic!("{rejection:?}")
     };
+    let price = priced.map(|priced| priced.price);
     assert_eq!((required, above, price), (Amount(5), Amount(2), Some(Id(71))));
     assert_eq!(wallet, crumbs(1).key.id);
 }

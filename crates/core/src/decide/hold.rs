@@ -60,8 +60,7 @@ pub(super) fn extend(draft: &mut Draft<'_, '_>, extend: &ExtendHold) -> Result<D
         return Err(passed);
     }
     if more.is_positive() && available < more {
-        let (required, price, basis) = (more, None, hold.terms.charge.basis);
-        return Err(Rejection::InsufficientCredits { required, available, unit, price, basis });
+        return Err(Rejection::InsufficientCredits { required: more, available, unit, priced: None });
     }
     let allocations = pin(&draft.wallets[wallet], more, draft.now);
     spend::limit(&allocations)?;
@@ -179,9 +178,13 @@ fn overage_parts(
             }
             let available = wallet.available(draft.now);
             if available < overage {
-                let (unit, basis) = (wallet.unit.code.clone(), hold.terms.charge.basis);
-                let (required, price) = (overage, None);
-                return Err(Rejection::InsufficientCredits { required, available, unit, price, basis });
+                let unit = wallet.unit.code.clone();
+                return Err(Rejection::InsufficientCredits {
+                    required: overage,
+                    available,
+                    unit,
+                    priced: None,
+                });
             }
             Ok(spend::take(wallet, overage, draft.now))
         }

@@ -74,8 +74,7 @@ impl<'a> Ask<'a> {
                 required: charge.cost,
                 above,
                 unit: unit.code.clone(),
-                price: charge.price,
-                basis: charge.basis,
+                priced: charge.priced().map(Box::new),
                 wallet: key.id,
             }),
             _ => Ok(()),
@@ -148,8 +147,8 @@ pub(super) fn fund(draft: &mut Draft<'_, '_>, ask: &Ask<'_>) -> Result<(usize, C
     }
     let wallet = &draft.wallets[first];
     let (available, unit) = (wallet.available(draft.now), wallet.unit.code.clone());
-    let Charge { cost: required, price, basis, .. } = *charge;
-    Err(Rejection::InsufficientCredits { required, available, unit, price, basis })
+    let (required, priced) = (charge.cost, charge.priced().map(Box::new));
+    Err(Rejection::InsufficientCredits { required, available, unit, priced })
 }
 
 /// The wallets whose unit the action has a price for at the time of the work. Never empty.

@@ -5,7 +5,6 @@ use super::{Done, spend};
 use crate::amount::{Amount, Money};
 use crate::entry::{Allocation, EntryKind, LotTerms, Terms};
 use crate::id::DERIVED_MAX;
-use crate::pricing::Basis;
 use crate::receipt::Detail;
 use crate::rejection::Rejection;
 
@@ -28,8 +27,7 @@ pub(super) fn transfer(draft: &mut Draft<'_, '_>, amount: Amount) -> Result<Done
     let available = from.available(draft.now);
     if available < amount {
         let unit = from.unit.code.clone();
-        let (required, price, basis) = (amount, None, Basis::default());
-        return Err(Rejection::InsufficientCredits { required, available, unit, price, basis });
+        return Err(Rejection::InsufficientCredits { required: amount, available, unit, priced: None });
     }
     to.settled.checked_add(amount).ok_or(Rejection::AmountOverflow)?;
     let (from_id, to_id, id) = (from.key.id, to.key.id, draft.command.id);

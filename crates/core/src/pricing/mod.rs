@@ -16,6 +16,7 @@ pub use exact::Exact;
 use crate::amount::{Amount, Decimal, Quantity, Rounding, Scale};
 use crate::counter::Period;
 use crate::entry::Usage;
+use crate::id::PriceId;
 use crate::rejection::{Misfit, Rejection};
 
 /// How many tiers a price may have.
@@ -72,6 +73,15 @@ pub struct Basis {
     pub used_before: Option<Quantity>,
     /// What is taken off.
     pub discount: Discount,
+}
+
+/// The price version that a cost comes from, and what its arithmetic started from: enough to promise the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Priced {
+    /// The version.
+    pub price: PriceId,
+    /// What it started from.
+    pub basis: Basis,
 }
 
 /// The arithmetic of a price.

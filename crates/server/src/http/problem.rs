@@ -477,7 +477,6 @@ impl From<&FieldError> for FieldProblem {
 mod tests {
     use super::*;
     use purser_core::Amount;
-    use purser_core::pricing::Basis;
     use purser_core::rejection::Misfit;
 
     fn json(problem: &Problem) -> serde_json::Value {
@@ -491,8 +490,7 @@ mod tests {
             required: Amount(5_000_000),
             available: Amount(-1_500_000),
             unit: Unit::credit().code,
-            price: None,
-            basis: Basis::default(),
+            priced: None,
         };
         let document = serde_json::to_string_pretty(&json(&Problem::from(rejection))).expect("JSON");
         insta::assert_snapshot!(document, @r#"

@@ -2,7 +2,6 @@
 
 use purser_app::error::{AppError, FieldError};
 use purser_core::gate::{Refusal, Unreadable};
-use purser_core::pricing::Basis;
 use purser_core::rejection::Misfit;
 use purser_core::wallet::HoldState;
 use purser_core::{Amount, Id, Key, Rejection, Timestamp, WalletId};
@@ -49,19 +48,12 @@ fn rejections() -> Vec<Rejection> {
             unit: unit.clone(),
             resets_at: Timestamp::ZERO,
         },
-        Rejection::InsufficientCredits {
-            required: some,
-            available: some,
-            unit: unit.clone(),
-            price: None,
-            basis: Basis::default(),
-        },
+        Rejection::InsufficientCredits { required: some, available: some, unit: unit.clone(), priced: None },
         Rejection::ConfirmationRequired {
             required: some,
             above: some,
             unit,
-            price: None,
-            basis: Basis::default(),
+            priced: None,
             wallet: WalletId(Id(1)),
         },
     ]
