@@ -15,24 +15,33 @@ use crate::{repo, step};
 /// Actions of the short and of the long catalogue.
 const LENGTHS: [u64; 2] = [1, 5_000];
 
-/// The figures with one catalogue.
-#[derive(Default)]
-struct Figures {
+/// Turns that the two take in a round. Each is short, so that a machine that is slow for a while is slow for both.
+const TURNS: usize = 8;
+
+/// A service with one of the catalogues, and what it was measured at.
+struct Side {
+    length: u64,
+    server: [Server; 1],
+    target: Target,
     debits: Series,
     preflights: Series,
+    answered: u64,
 }
 
 /// Measures and prints; writes nothing.
 pub(crate) fn command(root: &Path, effort: Effort) -> Result<(), String> {
     let program = build_server(root, &repo::target_folder(root)?, "release")?;
-    let mut all = [Figures::default(), Figures::default()];
-    for round in 1..=effort.rounds {
-        step::announce(&format!("round {round} of {}", effort.rounds));
-        for (length, figures) in LENGTHS.into_iter().zip(&mut all) {
-            measure(&program, length, effort, figures)?;
-        }
+    let turns = effort.rounds * TURNS;
+    let effort = Effort { measured: effort.measured / 3, warm_up: effort.warm_up / 2, ..effort };
+    let mut sides = [Side::start(&program, LENGTHS[0])?, Side::start(&program, LENGTHS[1])?];
+    for turn in 1..=turns {
+        step::announce(&format!("turn {turn} of {turns}"));
+        // Whoever comes second finds the machine as the first one left it: they take turns at that as well.
+        sides.rotate_left(1);
+        sides.iter_mut().try_for_each(|side| side.measure(effort))?;
     }
-    let [short, long] = &all;
+    sides.sort_by_key(|side| side.length);
+    let [short, long] = &sides;
     for (what, short, long) in
         [("debits", &short.debits, &long.debits), ("preflights", &short.preflights, &long.preflights)]
     {
@@ -48,31 +57,44 @@ pub(crate) fn command(root: &Path, effort: Effort) -> Result<(), String> {
             ratio.most()
         );
     }
-    Ok(())
+    sides.into_iter().try_for_each(Side::stop)
 }
 
-fn measure(program: &Path, length: u64, effort: Effort, figures: &mut Figures) -> Result<(), String> {
-    let servers = [Server::start(program)?];
-    let target = Target::of(&servers)?;
-    let (seconds, applied) = timed(|| target.put("/v1/catalogue", &catalogue(length)).map(|()| length))?;
-    eprintln!("{applied} actions applied in {:.0} ms", seconds * 1e3);
-    target.grant(Wallets::Many(WALLETS))?;
-    let body = |body: &mut Vec<u8>, chance: u64| {
-        let (user, action) = (chance % WALLETS, (chance >> 32) % length);
-        write!(body, r#"{{"user":"u{user}","action":"a{action:04}"}}"#).expect("writing to memory");
-    };
-    let ask = |to| target.ask(to, body, Pace::Closed, Order::Time, effort);
-    let debits = ask(("/v1/debits", 201))?;
-    let preflights = ask(("/v1/preflight", 200))?;
-    let a_second = |measured: u64| measured as f64 / effort.measured.as_secs_f64();
-    figures.debits.push(&format!("debits, {length} actions"), a_second(debits.measured));
-    figures.preflights.push(&format!("preflights, {length} actions"), a_second(preflights.measured));
-    let [server] = servers;
-    let entries = entries_of(&server.stop_and_run(&["--json", "verify"])?)?;
-    if entries != debits.answered() + WALLETS {
-        return Err(format!("{} debits were answered; the ledger has {entries} entries", debits.answered()));
+impl Side {
+    fn start(program: &Path, length: u64) -> Result<Side, String> {
+        let server = [Server::start(program)?];
+        let target = Target::of(&server)?;
+        let (seconds, applied) = timed(|| target.put("/v1/catalogue", &catalogue(length)).map(|()| length))?;
+        eprintln!("{applied} actions applied in {:.0} ms", seconds * 1e3);
+        target.grant(Wallets::Many(WALLETS))?;
+        let (debits, preflights) = (Series::default(), Series::default());
+        Ok(Side { length, server, target, debits, preflights, answered: 0 })
     }
-    Ok(())
+
+    fn measure(&mut self, effort: Effort) -> Result<(), String> {
+        let length = self.length;
+        let body = |body: &mut Vec<u8>, chance: u64| {
+            let (user, action) = (chance % WALLETS, (chance >> 32) % length);
+            write!(body, r#"{{"user":"u{user}","action":"a{action:04}"}}"#).expect("writing to memory");
+        };
+        let ask = |to| self.target.ask(to, body, Pace::Closed, Order::Time, effort);
+        let (debits, preflights) = (ask(("/v1/debits", 201))?, ask(("/v1/preflight", 200))?);
+        let a_second = |measured: u64| measured as f64 / effort.measured.as_secs_f64();
+        self.debits.push(&format!("debits, {length} actions"), a_second(debits.measured));
+        self.preflights.push(&format!("preflights, {length} actions"), a_second(preflights.measured));
+        self.answered += debits.answered();
+        Ok(())
+    }
+
+    /// Ends it, and looks whether its ledger has what was answered.
+    fn stop(self) -> Result<(), String> {
+        let [server] = self.server;
+        let entries = entries_of(&server.stop_and_run(&["--json", "verify"])?)?;
+        if entries != self.answered + WALLETS {
+            return Err(format!("{} debits were answered; the ledger has {entries} entries", self.answered));
+        }
+        Ok(())
+    }
 }
 
 /// So many actions of one credit each.
