@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::debits::{Target, WALLETS, Wallets, entries_of};
+use super::debits::{Service, WALLETS};
 use super::series::Series;
 use super::{Effort, timed};
-use crate::load::{Order, Pace};
+use crate::load::Order;
 use crate::server::Server;
 use crate::test::build_server;
 use crate::{repo, step};
@@ -21,11 +21,9 @@ const TURNS: usize = 8;
 /// A service with one of the catalogues, and what it was measured at.
 struct Side {
     length: u64,
-    server: [Server; 1],
-    target: Target,
+    service: Service,
     debits: Series,
     preflights: Series,
-    answered: u64,
 }
 
 /// Measures and prints; writes nothing.
@@ -57,18 +55,17 @@ pub(crate) fn command(root: &Path, effort: Effort) -> Result<(), String> {
             ratio.most()
         );
     }
-    sides.into_iter().try_for_each(Side::stop)
+    sides.into_iter().try_for_each(|side| side.service.stop())
 }
 
 impl Side {
     fn start(program: &Path, length: u64) -> Result<Side, String> {
-        let server = [Server::start(program)?];
-        let target = Target::of(&server)?;
-        let (seconds, applied) = timed(|| target.put("/v1/catalogue", &catalogue(length)).map(|()| length))?;
-        eprintln!("{applied} actions applied in {:.0} ms", seconds * 1e3);
-        target.grant(Wallets::Many(WALLETS))?;
-        let (debits, preflights) = (Series::default(), Series::default());
-        Ok(Side { length, server, target, debits, preflights, answered: 0 })
+        let service = Service::new(Server::start(program)?, 0, |target| {
+            let (seconds, ()) = timed(|| target.put("/v1/catalogue", &catalogue(length)))?;
+            eprintln!("{length} actions applied in {:.0} ms", seconds * 1e3);
+            Ok(())
+        })?;
+        Ok(Side { length, service, debits: Series::default(), preflights: Series::default() })
     }
 
     fn measure(&mut self, effort: Effort) -> Result<(), String> {
@@ -77,22 +74,10 @@ impl Side {
             let (user, action) = (chance % WALLETS, (chance >> 32) % length);
             write!(body, r#"{{"user":"u{user}","action":"a{action:04}"}}"#).expect("writing to memory");
         };
-        let ask = |to| self.target.ask(to, body, Pace::Closed, Order::Time, effort);
-        let (debits, preflights) = (ask(("/v1/debits", 201))?, ask(("/v1/preflight", 200))?);
-        let a_second = |measured: u64| measured as f64 / effort.measured.as_secs_f64();
-        self.debits.push(&format!("debits, {length} actions"), a_second(debits.measured));
-        self.preflights.push(&format!("preflights, {length} actions"), a_second(preflights.measured));
-        self.answered += debits.answered();
-        Ok(())
-    }
-
-    /// Ends it, and looks whether its ledger has what was answered.
-    fn stop(self) -> Result<(), String> {
-        let [server] = self.server;
-        let entries = entries_of(&server.stop_and_run(&["--json", "verify"])?)?;
-        if entries != self.answered + WALLETS {
-            return Err(format!("{} debits were answered; the ledger has {entries} entries", self.answered));
-        }
+        let (debits, preflights) =
+            (self.service.debit(body, Order::Time, effort)?, self.service.preflight(body, effort)?);
+        self.debits.push(&format!("debits, {length} actions"), debits);
+        self.preflights.push(&format!("preflights, {length} actions"), preflights);
         Ok(())
     }
 }

@@ -40,8 +40,6 @@ pub(super) struct Measured {
     pub(super) per_second: f64,
     pub(super) answered: u64,
     pub(super) latency: Histogram,
-    /// Entries that `verify` went through afterwards.
-    pub(super) entries: u64,
 }
 
 /// Running servers on one database, and a key to them.
@@ -77,9 +75,9 @@ impl Target {
         }
     }
 
-    /// An action of one credit, and credits for everybody. A ledger that is visited again has the action already, which
-    /// changes nothing; under another price it would be refused, as the figures would mean something else.
-    fn prepare(&self, wallets: Wallets) -> Result<(), String> {
+    /// An action of one credit. A ledger that is visited again has it already, which changes nothing; under another price it
+    /// would be refused, as the figures would mean something else.
+    pub(super) fn prepare(&self) -> Result<(), String> {
         let authorization = format!("Bearer {}", self.key);
         let headers = [("Authorization", authorization.as_str()), ("Idempotency-Key", "bench-action-scan")];
         let action = r#"{"key":"scan","name":"Scan","price":{"model":"flat","unit":"credit","amount":"1"}}"#;
@@ -87,7 +85,7 @@ impl Target {
         if answer.status != 201 {
             return Err(format!("POST /v1/actions answers {}: {}", answer.status, answer.body));
         }
-        self.grant(wallets)
+        Ok(())
     }
 
     /// Credits for everybody.
@@ -118,11 +116,7 @@ impl Target {
     }
 
     fn debit(&self, wallets: Wallets, pace: Pace, order: Order, effort: Effort) -> Result<Outcome, String> {
-        let body = |body: &mut Vec<u8>, chance: u64| {
-            write!(body, r#"{{"user":"u{}","action":"scan"}}"#, chance % wallets.count())
-                .expect("writing to memory");
-        };
-        self.ask(("/v1/debits", 201), body, pace, order, effort)
+        self.ask(("/v1/debits", 201), scan_by(wallets), pace, order, effort)
     }
 
     /// Sends what `body` makes of a number that chance picks, as fast or as often as it is asked to.
@@ -157,6 +151,75 @@ impl Target {
 
     fn load(&self, pace: Pace, warm_up: Duration, measured: Duration) -> Load<'_> {
         Load { addresses: &self.addresses, connections: CONNECTIONS, pace, warm_up, measured }
+    }
+}
+
+/// A scan by any of the wallets.
+pub(super) fn scan_by(wallets: Wallets) -> impl Fn(&mut Vec<u8>, u64) + Copy + Send {
+    move |body: &mut Vec<u8>, chance: u64| {
+        write!(body, r#"{{"user":"u{}","action":"scan"}}"#, chance % wallets.count())
+            .expect("writing to memory");
+    }
+}
+
+/// A service that is measured again and again, beside another one.
+pub(super) struct Service {
+    server: [Server; 1],
+    target: Target,
+    /// Entries that its ledger held before.
+    before: u64,
+    /// Entries that were answered since.
+    answered: u64,
+}
+
+impl Service {
+    /// A running service whose ledger holds so many entries. `prepare` makes what is charged for, then everybody has credits.
+    pub(super) fn new(
+        server: Server,
+        before: u64,
+        prepare: impl FnOnce(&Target) -> Result<(), String>,
+    ) -> Result<Service, String> {
+        let server = [server];
+        let target = Target::of(&server)?;
+        prepare(&target)?;
+        let everybody = Wallets::Many(WALLETS);
+        target.grant(everybody)?;
+        Ok(Service { server, target, before, answered: everybody.count() })
+    }
+
+    /// Debits a second.
+    pub(super) fn debit(
+        &mut self,
+        body: impl Fn(&mut Vec<u8>, u64) + Copy + Send,
+        order: Order,
+        effort: Effort,
+    ) -> Result<f64, String> {
+        let outcome = self.target.ask(("/v1/debits", 201), body, Pace::Closed, order, effort)?;
+        self.answered += outcome.answered();
+        Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
+    }
+
+    /// Preflights a second.
+    pub(super) fn preflight(
+        &self,
+        body: impl Fn(&mut Vec<u8>, u64) + Copy + Send,
+        effort: Effort,
+    ) -> Result<f64, String> {
+        let outcome = self.target.ask(("/v1/preflight", 200), body, Pace::Closed, Order::Time, effort)?;
+        Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
+    }
+
+    /// Ends it, and looks whether its ledger has what was answered.
+    pub(super) fn stop(self) -> Result<(), String> {
+        let [server] = self.server;
+        let (_, entries) = verify(|arguments| server.stop_and_run(arguments))?;
+        match entries == self.before + self.answered {
+            true => Ok(()),
+            false => Err(format!(
+                "the ledger holds {entries} entries; it held {} before {} were answered",
+                self.before, self.answered
+            )),
+        }
     }
 }
 
@@ -199,12 +262,7 @@ pub(super) fn ledger(
     pace: Pace,
     effort: Effort,
 ) -> Result<Measured, String> {
-    measure(
-        vec![Server::start(program)?],
-        Run { wallets, pace, order: Order::Time, before: 0 },
-        effort,
-        || Ok(()),
-    )
+    measure(vec![Server::start(program)?], Run { wallets, pace, order: Order::Time }, effort, || Ok(()))
 }
 
 /// One measurement over HTTP.
@@ -213,8 +271,6 @@ pub(super) struct Run {
     pub(super) wallets: Wallets,
     pub(super) pace: Pace,
     pub(super) order: Order,
-    /// Entries that the ledger holds already.
-    pub(super) before: u64,
 }
 
 /// Debits against the ledger of running servers; verified afterwards. `settle` is called between the set-up and
@@ -226,17 +282,17 @@ pub(super) fn measure(
     settle: impl FnOnce() -> Result<(), String>,
 ) -> Result<Measured, String> {
     let target = Target::of(&servers)?;
-    target.prepare(run.wallets)?;
+    target.prepare()?;
+    target.grant(run.wallets)?;
     servers.iter().try_for_each(|server| server.sees("/v1/actions/scan", &target.key))?;
     settle()?;
     let outcome = target.debit(run.wallets, run.pace, run.order, effort)?;
     let last = servers.pop().ok_or("no server was started")?;
     servers.into_iter().try_for_each(Server::stop)?;
     let (_, entries) = verify(|arguments| last.stop_and_run(arguments))?;
-    if entries != run.before + outcome.answered() + run.wallets.count() {
+    if entries != outcome.answered() + run.wallets.count() {
         return Err(format!(
-            "the ledger holds {entries} entries; it held {} before {} debits and {} grants were answered",
-            run.before,
+            "the ledger holds {entries} entries; {} debits and {} grants were answered",
             outcome.answered(),
             run.wallets.count()
         ));
@@ -245,7 +301,6 @@ pub(super) fn measure(
         per_second: outcome.measured as f64 / effort.measured.as_secs_f64(),
         answered: outcome.answered(),
         latency: outcome.latency,
-        entries,
     })
 }
 

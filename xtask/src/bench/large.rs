@@ -5,12 +5,12 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::debits::{self, Run, Wallets};
+use super::debits::{self, Service, Wallets};
 use super::series::Series;
 use super::servers::System;
 use super::{Effort, fill};
 use crate::guard::TempFolder;
-use crate::load::{Order, Pace};
+use crate::load::Order;
 use crate::server::{self, Server, Settings};
 use crate::step;
 
@@ -28,16 +28,20 @@ pub(super) struct Large {
 
 const MANY: Wallets = Wallets::Many(debits::WALLETS);
 
+/// Turns that the two ledgers take in a round. Each is short, so that a machine that is slow for a while is slow for both.
+const TURNS: usize = 4;
+
 /// On the embedded database.
 pub(super) fn embedded(program: &Path, debits: u64, effort: Effort) -> Result<Large, String> {
     step::announce(&format!("a ledger of {debits} debits, SQLite"));
     let folder = Rc::new(TempFolder::new("large")?);
     let settings = Settings::file(folder.path());
-    let empty = || Ok(debits::ledger(program, MANY, Pace::Closed, effort)?.per_second);
-    let start = || Server::start_in(folder.clone(), program);
-    let settle = || at_rest(folder.path());
     let made = Made { system: "SQLite", program, settings: &settings, debits };
-    measure(&made, effort, settle, empty, start)
+    let (entries, verified_per_second) = made.fill()?;
+    at_rest(folder.path())?;
+    let empty = service(Server::start(program)?, 0)?;
+    let full = service(Server::start_in(folder.clone(), program)?, entries)?;
+    made.compare(empty, full, (entries, verified_per_second), effort)
 }
 
 /// On a server.
@@ -49,12 +53,20 @@ pub(super) fn on_server(
 ) -> Result<Large, String> {
     step::announce(&format!("a ledger of {debits} debits, {}", server.name()));
     server.on_empty(|database, settings| {
-        let settle = || server.settle(database);
-        let empty = || Ok(server.debits(program, 1, MANY, Pace::Closed, effort)?.per_second);
-        let start = || Server::start_with(settings, program);
         let made = Made { system: server.name(), program, settings, debits };
-        measure(&made, effort, settle, empty, start)
+        let (entries, verified_per_second) = made.fill()?;
+        server.on_empty(|small, beside| {
+            let empty = service(Server::start_with(beside, program)?, 0)?;
+            let full = service(Server::start_with(settings, program)?, entries)?;
+            server.settle(small)?;
+            server.settle(database)?;
+            made.compare(empty, full, (entries, verified_per_second), effort)
+        })
     })
+}
+
+fn service(server: Server, before: u64) -> Result<Service, String> {
+    Service::new(server, before, |target| target.prepare())
 }
 
 /// A ledger that grew over months is on the disk; one that was made in minutes is still on its way there.
@@ -74,40 +86,44 @@ struct Made<'a> {
     debits: u64,
 }
 
-fn measure(
-    made: &Made<'_>,
-    effort: Effort,
-    settle: impl Fn() -> Result<(), String>,
-    empty: impl Fn() -> Result<f64, String>,
-    start: impl Fn() -> Result<Server, String>,
-) -> Result<Large, String> {
-    let Made { system, program, settings, debits } = *made;
-    fill(program, settings, debits)?;
-    let (seconds, entries) = debits::verify(|arguments| server::run_alone(program, settings, arguments))?;
-    if entries < debits {
-        return Err(format!("the large ledger should hold {debits} debits and has {entries} entries"));
-    }
-    let mut large = Large {
-        system,
-        entries,
-        empty: Series::default(),
-        full: Series::default(),
-        full_random: Series::default(),
-        verified_per_second: entries as f64 / seconds,
-    };
-    let mut held = entries;
-    settle()?;
-    for _ in 0..effort.rounds {
-        large.empty.push("an empty ledger", empty()?);
-        for order in [Order::Time, Order::Chance] {
-            let run = Run { wallets: MANY, pace: Pace::Closed, order, before: held };
-            let measured = debits::measure(vec![start()?], run, effort, || Ok(()))?;
-            held = measured.entries;
-            match order {
-                Order::Time => large.full.push("the large ledger", measured.per_second),
-                Order::Chance => large.full_random.push("the large ledger, random keys", measured.per_second),
-            }
+impl Made<'_> {
+    /// Makes it; how many entries it has, and how many of them are verified in a second.
+    fn fill(&self) -> Result<(u64, f64), String> {
+        fill(self.program, self.settings, self.debits)?;
+        let (seconds, entries) =
+            debits::verify(|arguments| server::run_alone(self.program, self.settings, arguments))?;
+        match entries >= self.debits {
+            true => Ok((entries, entries as f64 / seconds)),
+            false => Err(format!("it should hold {} debits and has {entries} entries", self.debits)),
         }
     }
-    Ok(large)
+
+    fn compare(
+        &self,
+        mut empty: Service,
+        mut full: Service,
+        (entries, verified_per_second): (u64, f64),
+        effort: Effort,
+    ) -> Result<Large, String> {
+        let mut large = Large {
+            system: self.system,
+            entries,
+            empty: Series::default(),
+            full: Series::default(),
+            full_random: Series::default(),
+            verified_per_second,
+        };
+        let turns = effort.rounds * TURNS;
+        let effort = Effort { measured: effort.measured / 2, warm_up: effort.warm_up / 2, ..effort };
+        let body = debits::scan_by(MANY);
+        for turn in 1..=turns {
+            step::announce(&format!("turn {turn} of {turns}"));
+            large.empty.push("an empty ledger", empty.debit(body, Order::Time, effort)?);
+            large.full.push("the large ledger", full.debit(body, Order::Time, effort)?);
+            large.full_random.push("the large ledger, random keys", full.debit(body, Order::Chance, effort)?);
+        }
+        empty.stop()?;
+        full.stop()?;
+        Ok(large)
+    }
 }

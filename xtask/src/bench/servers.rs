@@ -86,7 +86,7 @@ impl System {
         self.on_empty(|database, settings| {
             let servers = (0..nodes).map(|_| Server::start_with(settings, program));
             let servers = servers.collect::<Result<Vec<_>, _>>()?;
-            let run = Run { wallets, pace, order: Order::Time, before: 0 };
+            let run = Run { wallets, pace, order: Order::Time };
             debits::measure(servers, run, effort, || self.settle(database))
         })
     }
