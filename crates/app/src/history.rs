@@ -8,6 +8,7 @@ use crate::App;
 use crate::caller::Caller;
 use crate::error::AppError;
 use crate::parse::field;
+use purser_core::pricing::Discount;
 use purser_core::time::SECOND;
 use purser_core::{Amount, Key, TenantNo, Timestamp};
 use purser_store::Charged;
@@ -28,7 +29,7 @@ const KEPT: i64 = 60 * SECOND;
 #[derive(Default)]
 pub(crate) struct History(tokio::sync::Mutex<Option<(i64, Arc<Captures>)>>);
 
-/// Costs of captures by action and unit, sorted: of each tenant, and of all.
+/// Costs of captures by action and unit, sorted, before discounts: of each tenant, and of all.
 #[derive(Default)]
 struct Captures {
     of_tenants: FxHashMap<(TenantNo, u64, Key), Vec<Amount>>,
@@ -36,7 +37,8 @@ struct Captures {
 }
 
 impl App {
-    /// What 95 of 100 captures of this action cost at the most.
+    /// What 95 of 100 captures of this action cost at the most, less the discount of today; never nothing, as nothing cannot be
+    /// held.
     pub(crate) async fn usual_cost(
         &self,
         caller: &Caller,
@@ -48,6 +50,8 @@ impl App {
         let own = tenant.and_then(|tenant| captures.of_tenants.get(&(tenant, action, unit.clone())));
         let all = || captures.of_all.get(&(action, unit.clone())).filter(|_| caller.tenant.is_none());
         let usual = own.and_then(|costs| usual(costs)).or_else(|| usual(all()?));
+        let discount = tenant.map_or(Discount::NONE, |tenant| self.discount_now(tenant, action, unit));
+        let usual = usual.map(|usual| discount.off(usual).max(Amount(1)));
         usual.ok_or_else(|| {
             let why = format!(
                 "the last {ENTRIES_MAX} entries of the ledger have fewer than {CAPTURES_MIN} captures of this action in \
@@ -55,6 +59,13 @@ impl App {
             );
             field("/estimate", "too_little_history", why)
         })
+    }
+
+    fn discount_now(&self, tenant: TenantNo, action: u64, unit: &Key) -> Discount {
+        let catalogue = self.catalogue();
+        let action = catalogue.action(action);
+        let applicable = action.and_then(|action| catalogue.applicable(tenant, action, unit, self.now()));
+        applicable.map_or(Discount::NONE, |applicable| applicable.discount)
     }
 
     /// What is known, looked for anew once a minute; whoever comes meanwhile waits for it.
@@ -102,7 +113,9 @@ fn gathered(mut found: Vec<Charged>, unit: impl Fn(&Charged) -> Option<Key>) -> 
     let mut captures = Captures::default();
     for charged in &found {
         let Some(unit) = unit(charged) else { continue };
-        let (action, cost) = (charged.charge.action, charged.charge.cost);
+        // What one tenant had taken off says nothing of what it costs, neither for others nor for itself once that is over.
+        let Some(cost) = charged.charge.footing.discount.undone(charged.charge.cost) else { continue };
+        let action = charged.charge.action;
         let of_tenant = captures.of_tenants.entry((charged.tenant, action, unit.clone())).or_default();
         let of_all = captures.of_all.entry((action, unit)).or_default();
         for costs in [of_tenant, of_all] {
@@ -116,13 +129,13 @@ fn gathered(mut found: Vec<Charged>, unit: impl Fn(&Charged) -> Option<Key>) -> 
     captures
 }
 
-/// The smallest cost that 95 of 100 do not pass; never nothing, as nothing cannot be held.
+/// The smallest cost that 95 of 100 do not pass.
 fn usual(sorted: &[Amount]) -> Option<Amount> {
     if sorted.len() < CAPTURES_MIN {
         return None;
     }
     let rank = (sorted.len() * 95).div_ceil(100);
-    Some(sorted[rank - 1].max(Amount(1)))
+    Some(sorted[rank - 1])
 }
 
 #[cfg(test)]
@@ -150,7 +163,7 @@ mod tests {
         assert_eq!(usual(&upto(21)), Some(Amount(20)));
         assert_eq!(usual(&upto(100)), Some(Amount(95)));
         assert_eq!(usual(&upto(1_000)), Some(Amount(950)));
-        assert_eq!(usual(&[Amount(0); 30]), Some(Amount(1)));
+        assert_eq!(usual(&[Amount(0); 30]), Some(Amount(0)));
     }
 
     #[test]
@@ -165,5 +178,13 @@ mod tests {
         let all = &captures.of_all[&(1, key())];
         assert_eq!((all.len(), all.iter().filter(|cost| cost.0 == 7).count()), (CAPTURES_MAX, 20));
         assert!(gathered(vec![captured(1, 1, 5)], |_| None).of_all.is_empty());
+        // Half price, and for nothing: of the first it is known what it would have cost.
+        let less = |points: u16, cost| {
+            let mut charged = captured(1, 3, cost);
+            charged.charge.footing.discount = Discount::new(points).expect("a part");
+            charged
+        };
+        let captures = gathered(vec![less(5_000, 5), less(10_000, 0)], |_| Some(key()));
+        assert_eq!(captures.of_all[&(1, key())], [Amount(10)]);
     }
 }

@@ -16,7 +16,7 @@ use purser_store::{EntryText, KeyDigest};
 /// How far ahead of the clock work may claim to have happened, in microseconds.
 const AHEAD_MAX: i64 = 300 * SECOND;
 /// How far back work may claim to have happened, in microseconds.
-const BACK_MAX: i64 = 31 * DAY;
+pub(crate) const BACK_MAX: i64 = 31 * DAY;
 /// Dimensions of one usage.
 const DIMENSIONS_MAX: usize = 32;
 /// The longest metadata, in bytes.

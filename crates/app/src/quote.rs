@@ -14,7 +14,7 @@ use crate::view::{Offer, QuoteView, ToConfirm};
 use purser_core::catalogue::{Action, Unit};
 use purser_core::command::{Promise, Quote};
 use purser_core::entry::{Charge, Usage};
-use purser_core::pricing::{Basis, Discount, Priced};
+use purser_core::pricing::{Discount, Footing, Priced};
 use purser_core::time::{DAY, SECOND};
 use purser_core::{Amount, Id, Key, Quantity, Rejection, TenantNo, Timestamp, WalletId};
 
@@ -123,8 +123,8 @@ impl App {
             .fixed(&terms.amount.0.to_be_bytes())
             .fixed(&terms.expires_at.0.to_be_bytes())
             .part(terms.unit.as_str().as_bytes())
-            .fixed(&terms.priced.basis.discount.basis_points().to_be_bytes());
-        let content = match terms.priced.basis.used_before {
+            .fixed(&terms.priced.footing.discount.basis_points().to_be_bytes());
+        let content = match terms.priced.footing.used_before {
             Some(used) => content.fixed(&used.0.to_be_bytes()),
             None => content,
         };
@@ -199,6 +199,6 @@ fn read(content: &[u8]) -> Option<([u8; 32], Promise)> {
         [] => None,
         _ => Some(Quantity(i64::from_be_bytes(parts.fixed()?))),
     };
-    let basis = Basis { used_before, discount };
-    Some((digest, Promise { id, price, unit, amount, basis, expires_at, used: false }))
+    let footing = Footing { used_before, discount };
+    Some((digest, Promise { id, price, unit, amount, footing, expires_at, used: false }))
 }

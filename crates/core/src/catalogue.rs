@@ -226,6 +226,9 @@ impl Catalogue {
     /// What a tenant has taken off the action's own price at `time`: by the discount on this action that began last of those in
     /// force, else by the one on all actions.
     pub fn discount_at(&self, tenant: TenantNo, action: u64, time: Timestamp) -> Discount {
+        if self.discounts.is_empty() {
+            return Discount::NONE;
+        }
         let in_force = |of: Option<u64>| {
             let own = self.discounts(tenant).iter().rev();
             own.filter(|own| own.action == of).find(|own| own.is_in_force(time))
@@ -233,23 +236,33 @@ impl Catalogue {
         in_force(Some(action)).or_else(|| in_force(None)).map_or(Discount::NONE, |own| own.discount)
     }
 
-    /// What a tenant pays in `unit` at `time`: its own newest version, unless that has ended; else the action's, less its discount.
+    /// The version for `unit` that a tenant pays at `time`: its own newest one, unless that has ended; else the action's.
     pub fn price_at<'a>(
         &'a self,
         tenant: TenantNo,
         action: &'a Action,
         unit: &Key,
         time: Timestamp,
-    ) -> Option<Applicable<'a>> {
+    ) -> Option<&'a Price> {
         let own = self.tenant_prices(tenant, action.no).iter();
         let own = own.filter(|own| own.price.unit == *unit && own.price.valid_from <= time);
         let newest = own.max_by_key(|own| (own.price.valid_from, own.price.id));
         let in_force = newest.filter(|own| own.valid_until.is_none_or(|until| time < until));
-        if let Some(own) = in_force {
-            return Some(Applicable { price: &own.price, discount: Discount::NONE });
-        }
-        let price = action.price_at(unit, time)?;
-        Some(Applicable { price, discount: self.discount_at(tenant, action.no, time) })
+        in_force.map(|own| &own.price).or_else(|| action.price_at(unit, time))
+    }
+
+    /// The same with what is taken off it.
+    pub fn applicable<'a>(
+        &'a self,
+        tenant: TenantNo,
+        action: &'a Action,
+        unit: &Key,
+        time: Timestamp,
+    ) -> Option<Applicable<'a>> {
+        let price = self.price_at(tenant, action, unit, time)?;
+        let is_own = !self.discounts.is_empty() && action.price(price.id).is_none();
+        let discount = if is_own { Discount::NONE } else { self.discount_at(tenant, action.no, time) };
+        Some(Applicable { price, discount })
     }
 
     /// The version with this id: the action's, or one that the tenant has for itself.

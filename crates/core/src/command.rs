@@ -7,7 +7,7 @@ use crate::amount::{Amount, Money};
 use crate::entry::{Actor, Digest, GrantKind, Usage};
 use crate::id::{CauseId, Id, LotId, PriceId, TenantNo, UserNo, WalletId};
 use crate::key::Key;
-use crate::pricing::Basis;
+use crate::pricing::Footing;
 use crate::time::Timestamp;
 
 /// One request to move credits, and who makes it.
@@ -142,7 +142,7 @@ pub struct Promise {
     /// What it costs, in smallest parts of the unit.
     pub amount: Amount,
     /// What the arithmetic started from when it was given.
-    pub basis: Basis,
+    pub footing: Footing,
     /// It binds before this instant.
     pub expires_at: Timestamp,
     /// Whether a debit or hold was made with it before.

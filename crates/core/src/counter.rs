@@ -246,7 +246,6 @@ fn asked(
         .units
         .iter()
         .filter_map(|unit| catalogue.price_at(tenant, action, unit, command.occurred_at))
-        .map(|applicable| applicable.price)
         .chain(promised.and_then(|price| catalogue.price(tenant, action, price)));
     let meters = in_force.filter_map(|price| price.model.meter());
     keys.extend(meters.map(|meter| metered(action_no, meter, now).key(tenant)));

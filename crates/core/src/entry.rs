@@ -8,7 +8,7 @@ use crate::amount::{Amount, Money, Quantity};
 use crate::counter::Counted;
 use crate::id::{CauseId, EntryId, Id, LotId, PriceId, UserNo, WalletId};
 use crate::limit::Alert;
-use crate::pricing::{Basis, Priced};
+use crate::pricing::{Footing, Priced};
 use crate::time::Timestamp;
 use crate::wallet::WalletKey;
 
@@ -236,7 +236,7 @@ pub struct Charge {
     /// Recorded after the fact: it could not be refused for lack of credit.
     pub settle: bool,
     /// What the arithmetic started from.
-    pub basis: Basis,
+    pub footing: Footing,
     /// The quote that promised it.
     pub quote: Option<Id>,
     /// The counters that it counts in.
@@ -248,13 +248,13 @@ pub struct Charge {
 impl Charge {
     /// A charge of this cost, at the price of all and of nothing else.
     pub fn plain(action: u64, price: Option<PriceId>, usage: Usage, cost: Amount) -> Charge {
-        let (settle, basis, quote) = (false, Basis::default(), None);
-        Charge { action, price, usage, cost, settle, basis, quote, counted: Vec::new(), alerts: Vec::new() }
+        let (settle, footing, quote) = (false, Footing::default(), None);
+        Charge { action, price, usage, cost, settle, footing, quote, counted: Vec::new(), alerts: Vec::new() }
     }
 
     /// Where its cost comes from.
     pub fn priced(&self) -> Option<Priced> {
-        self.price.map(|price| Priced { price, basis: self.basis })
+        self.price.map(|price| Priced { price, footing: self.footing })
     }
 }
 

@@ -9,7 +9,8 @@
 //! gives credits and leaves a *lot*; an *entry* is one line of the append-only ledger; an *allocation* says how much
 //! an entry took from which lot; a *debit* is consumption; a *hold* pins credits before work of unknown cost; an
 //! *action* is a consumable thing with *price* versions. Expire, release, revoke and reverse are never mixed: time ran
-//! out, a hold was given up, an operator took back, the money went back.
+//! out, a hold was given up, an operator took back, the money went back. A *discount* is a part of the price of all that one
+//! tenant does not pay; a *limit* is the most of a period; an *alert* says that a share of one was reached.
 
 pub mod amount;
 pub mod audit;

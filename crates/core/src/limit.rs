@@ -64,13 +64,12 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// The shares that are reached where `more` is added to `used`: those that were not before.
-    pub fn alerts(&self, used: Amount, more: Amount) -> impl Iterator<Item = Alert> {
-        let after = Amount(used.0.saturating_add(more.0));
+    /// The shares that are reached where what counts goes from `before` to `after`: those that were not before.
+    pub fn alerts(&self, before: Amount, after: Amount) -> impl Iterator<Item = Alert> {
         let reached = move |used: Amount, percent: u8| {
             i128::from(used.0) * 100 >= i128::from(self.amount.0) * i128::from(percent)
         };
-        let newly = move |percent: &u8| !reached(used, *percent) && reached(after, *percent);
+        let newly = move |percent: &u8| !reached(before, *percent) && reached(after, *percent);
         let alert = move |percent| Alert { limit: self.id, percent, used: after, amount: self.amount };
         self.alert_at.iter().copied().filter(newly).map(alert)
     }

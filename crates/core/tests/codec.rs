@@ -9,7 +9,7 @@ use purser_core::codec::{
 use purser_core::counter::{Counted, Measure, Span};
 use purser_core::entry::{Breakage, Charge, GrantKind, HoldTerms, LotTerms, Returned, Usage};
 use purser_core::limit::Alert;
-use purser_core::pricing::{Basis, Discount};
+use purser_core::pricing::{Discount, Footing};
 use purser_core::receipt::{Detail, Receipt};
 use purser_core::wallet::HoldState;
 use purser_core::{
@@ -55,13 +55,14 @@ fn usage() -> impl Strategy<Value = Usage> {
 fn charge() -> impl Strategy<Value = Charge> {
     let used_before = prop::option::of(any::<i64>().prop_map(Quantity));
     let discount = (0..=10_000_u16).prop_map(|points| Discount::new(points).expect("at most all of it"));
-    let basis = (used_before, discount).prop_map(|(used_before, discount)| Basis { used_before, discount });
-    let beside = (basis, prop::option::of(id()), list(counted()), list(alert()));
+    let footing =
+        (used_before, discount).prop_map(|(used_before, discount)| Footing { used_before, discount });
+    let beside = (footing, prop::option::of(id()), list(counted()), list(alert()));
     let parts = (any::<u64>(), prop::option::of(id()), usage(), amount(), any::<bool>());
     // Most charges are plain.
     (parts, prop::option::weighted(0.4, beside)).prop_map(|((action, price, usage, cost, settle), beside)| {
-        let (basis, quote, counted, alerts) = beside.unwrap_or_default();
-        Charge { action, price, usage, cost, settle, basis, quote, counted, alerts }
+        let (footing, quote, counted, alerts) = beside.unwrap_or_default();
+        Charge { action, price, usage, cost, settle, footing, quote, counted, alerts }
     })
 }
 
@@ -221,8 +222,9 @@ fn a_charge_that_counts_nowhere_is_written_as_it_always_was() {
     assert_eq!(decode_terms(&bytes), Ok(Terms::Charge(charge.clone())));
     // The later layout is for charges that are not plain: no used quantity, a discount of 2.58 %, no quote, counters or alerts.
     let later = |discount: u8| [&[2], &bytes[1..], &[0, 2, discount], &[0; 9]].concat();
-    let discounted = |points| Basis { discount: Discount::new(points).expect("a part"), ..Basis::default() };
-    let less = Charge { basis: discounted(258), ..charge.clone() };
+    let discounted =
+        |points| Footing { discount: Discount::new(points).expect("a part"), ..Footing::default() };
+    let less = Charge { footing: discounted(258), ..charge.clone() };
     assert_eq!(encode_terms(&Terms::Charge(less.clone())), later(1));
     assert_eq!(decode_terms(&later(1)), Ok(Terms::Charge(less)));
     // More than all of it, and a plain charge in the later layout, are no charges.

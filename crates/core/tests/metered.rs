@@ -10,7 +10,7 @@ use purser_core::command::{CaptureHold, Command, Debit, ExtendHold, Movement, Pl
 use purser_core::counter::Period;
 use purser_core::entry::{Actor, LotTerms};
 use purser_core::entry::{GrantKind, Usage};
-use purser_core::pricing::{Basis, Bounds, Meter, Model, Rate, Tier};
+use purser_core::pricing::{Bounds, Footing, Meter, Model, Rate, Tier};
 use purser_core::time::{DAY, SECOND};
 use purser_core::wallet::{Lot, Owner};
 use purser_core::{
@@ -127,7 +127,7 @@ impl Day {
             price: PRICE,
             unit: Unit::credit().code,
             amount: Amount(cost * ONE),
-            basis: Basis { used_before: Some(Quantity(used * ONE)), ..Basis::default() },
+            footing: Footing { used_before: Some(Quantity(used * ONE)), ..Footing::default() },
             expires_at: Timestamp(self.now + DAY),
             used: false,
         }

@@ -18,7 +18,7 @@ use purser_core::decide::{ALLOCATIONS_MAX, Standing};
 use purser_core::entry::{Actor, GrantKind, LotTerms};
 use purser_core::entry::{Terms, Usage};
 use purser_core::limit::{Limit, Whose};
-use purser_core::pricing::{Basis, Model};
+use purser_core::pricing::{Footing, Model};
 use purser_core::wallet::{Lot, Owner};
 use purser_core::{
     Amount, CounterKey, Decision, Id, Key, Quantity, Rejection, State, TenantNo, Timestamp, Wallet, WalletId,
@@ -481,8 +481,8 @@ fn decided_for(
 
 /// A promise of 3 until just after now.
 fn promise() -> Promise {
-    let (unit, expires_at, basis) = (Unit::credit().code, Timestamp(1_000_001), Basis::default());
-    Promise { id: Id(9), price: Id(70), unit, amount: Amount(3), basis, expires_at, used: false }
+    let (unit, expires_at, footing) = (Unit::credit().code, Timestamp(1_000_001), Footing::default());
+    Promise { id: Id(9), price: Id(70), unit, amount: Amount(3), footing, expires_at, used: false }
 }
 
 #[test]

@@ -57,15 +57,16 @@ pub async fn list(app: &App, caller: &Caller, ask: EventsAsk) -> Result<Events, 
     let page = app.read(move |reader| read(reader, after, &wanted, from_now)).await?;
     let Page { rows, reached, more } = page.ok_or(AppError::CursorUnknown)?;
     let mut data = Vec::with_capacity(rows.len());
-    for row in rows {
+    for mut row in rows {
         let names = app.names(row.wallet.tenant, row.user).await?;
+        let told = kinds(&row);
+        let mut alerts = std::mem::take(&mut row.alerts).into_iter();
         let view = |kind, alert| EventView { kind, row: row.clone(), names: names.clone(), alert };
-        let mut alerts = row.alerts.iter();
-        for told in kinds(&row) {
+        for told in told {
             let alert = match (told == ALERT).then(|| alerts.next()).flatten() {
                 Some(Alerted { alert, user, span }) => {
-                    let user = app.names(row.wallet.tenant, *user).await?.user;
-                    Some(AlertView { alert: *alert, user, resets_at: span.until })
+                    let user = app.names(row.wallet.tenant, user).await?.user;
+                    Some(AlertView { alert, user, resets_at: span.until })
                 }
                 None => None,
             };
@@ -111,7 +112,11 @@ fn gather(
 ) -> Result<Page, StoreError> {
     let fits = |row: &Announced| {
         tenant.is_none_or(|tenant| tenant == row.wallet.tenant)
-            && wanted.kind.is_none_or(|wanted| kinds(row).contains(&wanted))
+            && wanted.kind.is_none_or(|wanted| match wanted {
+                // What was reached is read once it is known that the row is told.
+                ALERT => row.has_alerts,
+                wanted => kinds(row).contains(&wanted),
+            })
     };
     let choosy = tenant.is_some() || wanted.kind.is_some();
     let chunk = if choosy { CHUNK } else { wanted.limit };
@@ -185,6 +190,7 @@ mod tests {
             user: None,
             kind: None,
             fall,
+            has_alerts: false,
             alerts,
             first_seq,
             entries,

@@ -48,7 +48,7 @@ fn priced(app: &App, debit: &DebitView) -> Result<Option<(Price, Explanation)>, 
         .price
         .and_then(|id| catalogue.price(debit.entry.wallet.tenant, action, id))
         .ok_or_else(|| broken("its price is unknown"))?;
-    let explanation = price.model.explain_on(charge.basis, &charge.usage, debit.unit.scale);
+    let explanation = price.model.explain_on(charge.footing, &charge.usage, debit.unit.scale);
     let explanation = explanation.map_err(|_| broken("its price does not fit its usage"))?;
     if explanation.outcome.total != charge.cost {
         return Err(broken("its price comes to something else"));

@@ -13,6 +13,8 @@ use purser_core::counter::{EVERYBODY, Period, subject_of};
 use purser_core::id::Prefix;
 use purser_core::limit::{ALERTS_MAX, LIMITS_MAX, Limit, Whose};
 use purser_core::{Amount, CounterKey};
+use purser_store::AuditRow;
+use serde_json::json;
 
 /// Sets a limit: makes it, or changes its amount where there is one about the same. The tenant and the user are made where
 /// absent, so that a limit can be there before first use.
@@ -31,6 +33,9 @@ pub async fn set(app: &App, caller: &Caller, ask: LimitAsk) -> Result<LimitView,
         return Err(field("/each_user", "not_applicable", "a limit is for one user or for each of them"));
     }
     let alert_at = alert_at(&ask.alert_at)?;
+    if amount.is_zero() && !alert_at.is_empty() {
+        return Err(field("/alert_at", "not_applicable", "of nothing there is no share"));
+    }
     if !ask.enforced && alert_at.is_empty() {
         return Err(field(
             "/alert_at",
@@ -60,8 +65,9 @@ pub async fn set(app: &App, caller: &Caller, ask: LimitAsk) -> Result<LimitView,
         if known.len() >= LIMITS_MAX && known.iter().all(|known| known.id != new.id) {
             return Ok((false, false));
         }
+        let before = known.iter().find(|known| known.id == new.id).map(told);
         batch.set_limit(&new, audit.at)?;
-        batch.insert_audit(&audit)?;
+        batch.insert_audit(&AuditRow { before, after: Some(told(&new)), ..audit.clone() })?;
         Ok((true, true))
     };
     if !app.inner.engine.change(change).await? {
@@ -98,11 +104,17 @@ pub async fn remove(app: &App, caller: &Caller, id: &str) -> Result<LimitView, A
             return Ok((None, false));
         };
         batch.delete_limit(id)?;
-        batch.insert_audit(&audit)?;
+        batch.insert_audit(&AuditRow { before: Some(told(&known)), ..audit.clone() })?;
         Ok((Some(known), true))
     };
     let removed = app.inner.engine.change(change).await?;
     view(app, removed.ok_or(AppError::NotFound { what: "limit" })?).await
+}
+
+/// What the audit trail keeps of a limit. Its id says what it is about.
+fn told(limit: &Limit) -> String {
+    let Limit { unit, amount, enforced, alert_at, .. } = limit;
+    json!({"unit": unit.as_str(), "amount": amount.0, "enforced": enforced, "alert_at": alert_at}).to_string()
 }
 
 /// A limit with its names, and where one counter says what counts against it, with that.

@@ -112,7 +112,7 @@ fn see(url: &str) -> Seen {
             (key, found.into_iter().map(|stored| stored.entry).collect())
         };
         Seen {
-            config: format!("{:?} {:?} {:?}", config.units, config.actions, config.epoch),
+            config: format!("{config:?}"),
             api_keys: format!("{:?}", reader.api_keys().expect("keys")),
             audit: format!("{:?}", reader.audit(None, 1_000).expect("the audit trail")),
             by_reference: wallets.iter().map(by_reference).collect(),

@@ -8,7 +8,7 @@ use purser_app::clock::{Clock, ManualClock, SafeClock};
 use purser_app::config::{Config, SharedConfig};
 use purser_app::engine::{Done, Funnel, FunnelParts, Job, Live, Outcome, Route};
 use purser_app::error::AppError;
-use purser_core::catalogue::{Action, Overage, Price, Unit};
+use purser_core::catalogue::{Action, Overage, Price, TenantDiscount, Unit};
 use purser_core::command::{
     CaptureHold, Command, Debit, ExtendHold, Freeze, Grant, PlaceHold, Refund, Reverse, Revoke,
 };
@@ -16,6 +16,7 @@ use purser_core::confirm::Thresholds;
 use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, GrantKind, Usage};
 use purser_core::limit::{Limit, Whose};
+use purser_core::pricing::Discount;
 use purser_core::pricing::Model;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, Owner};
@@ -97,8 +98,8 @@ fn never_reached(tenant: TenantNo, whose: Whose, period: Period) -> Limit {
         unit,
         amount: Amount::MAX,
         period,
-        enforced: true,
-        alert_at: Vec::new(),
+        enforced: period == Period::Day,
+        alert_at: vec![50, 100],
     }
 }
 
@@ -138,6 +139,14 @@ impl World {
             let acme = batch.ensure_tenant(&key("acme"), TenantNo(u64::MAX - 1), Timestamp(START))?;
             for (whose, period) in [(Whose::Each, Period::Day), (Whose::Everybody, Period::Month)] {
                 batch.set_limit(&never_reached(acme, whose, period), Timestamp(START))?;
+            }
+            for (no, action, valid_until) in
+                [(1, None, None), (2, Some(ACTION), Some(Timestamp(START + DAY)))]
+            {
+                let (id, discount) = (Id::new(no, no), Discount::new(no as u16 * 1_250).expect("a part"));
+                let (tenant, valid_from) = (acme, Timestamp(START));
+                let own = TenantDiscount { id, tenant, action, discount, valid_from, valid_until };
+                batch.insert_discount(&own, Timestamp(START))?;
             }
             for no in 1..=3_u64 {
                 let name = format!("key {no}");

@@ -8,9 +8,10 @@ use purser_app::error::AppError;
 use purser_app::usecase::verify::verify;
 use purser_core::decide::project;
 use purser_core::entry::{ActorKind, EntryKind};
+use purser_core::limit::Alert;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, HoldState};
-use purser_core::{Timestamp, Wallet, WalletKey, audit};
+use purser_core::{Entry, Terms, Timestamp, Wallet, WalletKey, audit};
 use purser_store::{Heads, LedgerEntry, Position};
 use std::collections::BTreeMap;
 
@@ -195,9 +196,18 @@ struct Walk {
     position: Position,
 }
 
+/// What an entry with these terms makes known of limits.
+fn alerts_of(terms: &Terms) -> &[Alert] {
+    match terms {
+        Terms::Charge(charge) => &charge.alerts,
+        Terms::Hold(hold) => &hold.charge.alerts,
+        _ => &[],
+    }
+}
+
 /// Every entry is announced once, a few rows at a time, and each wallet's in their order.
 fn announced(node: &Node, entries: &[LedgerEntry]) -> Result<(), String> {
-    let mut told: BTreeMap<WalletKey, u64> = BTreeMap::new();
+    let (mut told, mut alerts) = (BTreeMap::<WalletKey, u64>::new(), Vec::new());
     let mut reached = Heads::default();
     loop {
         let page = node.store.read(|reader| reader.announced(&reached, &reader.heads()?, 97, 97, |_| true));
@@ -211,12 +221,26 @@ fn announced(node: &Node, entries: &[LedgerEntry]) -> Result<(), String> {
                 return Err(format!("{row:?} does not follow entry {last} of its wallet"));
             }
             *last += row.entries;
+            alerts.extend(row.alerts.iter().map(|alerted| (row.wallet, row.first_seq, alerted.alert)));
         }
         reached = next;
     }
     let mut last: BTreeMap<WalletKey, u64> = BTreeMap::new();
     entries.iter().for_each(|found| *last.entry(found.entry.wallet).or_default() += 1);
-    if told == last { Ok(()) } else { Err(format!("announced {told:?}, recorded {last:?}")) }
+    if told != last {
+        return Err(format!("announced {told:?}, recorded {last:?}"));
+    }
+    let recorded: usize = entries.iter().map(|found| alerts_of(&found.entry.terms).len()).sum();
+    let shown = |alerted: &(WalletKey, u64, Alert)| {
+        entries.iter().any(|found| {
+            let Entry { wallet, seq, terms, .. } = &found.entry;
+            (*wallet, *seq >= alerted.1) == (alerted.0, true) && alerts_of(terms).contains(&alerted.2)
+        })
+    };
+    match alerts.len() == recorded && alerts.iter().all(shown) {
+        true => Ok(()),
+        false => Err(format!("told of {alerts:?}; the entries have {recorded}")),
+    }
 }
 
 /// The whole ledger: `verify` holds, no entry is missing or doubled, and each request left exactly what it promised.

@@ -10,7 +10,7 @@ use purser_core::command::{
     Reverse, Revoke,
 };
 use purser_core::entry::{Actor, ActorKind, GrantKind, Usage};
-use purser_core::pricing::Basis;
+use purser_core::pricing::{Discount, Footing};
 use purser_core::wallet::Owner;
 use purser_core::{Amount, Currency, Id, Money, Quantity, TenantNo, Timestamp, UserNo};
 use purser_store::{EntryText, KeyDigest};
@@ -339,7 +339,10 @@ fn any_quote(rng: &mut Rng, action: u64, at: i64) -> Quote {
         price: Id(u128::from(action) * 10),
         unit: Unit::credit().code,
         amount: Amount(which * 4),
-        basis: Basis::default(),
+        footing: Footing {
+            discount: Discount::new(which as u16 * 1_000).expect("a part"),
+            used_before: None,
+        },
         expires_at: Timestamp((time + 1) * PROMISES),
         used: false,
     })

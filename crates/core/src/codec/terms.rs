@@ -8,17 +8,17 @@ use crate::entry::{
 };
 use crate::id::{Id, WalletId};
 use crate::limit::Alert;
-use crate::pricing::{Basis, Discount};
+use crate::pricing::{Discount, Footing};
 use crate::time::Timestamp;
 
 const VERSION: u8 = 1;
-/// Version 2 of all that has a charge in it says what the charge goes by beside action, price and usage: a basis, a quote,
+/// Version 2 of all that has a charge in it says what the charge goes by beside action, price and usage: a footing, a quote,
 /// counters, alerts. Where there is none of them, version 1 is the one encoding there is.
 const VERSION_FULL: u8 = 2;
 
 /// The version that a charge is written in.
 pub(super) fn version_of(charge: &Charge) -> u8 {
-    let plain = charge.basis == Basis::default()
+    let plain = charge.footing == Footing::default()
         && charge.quote.is_none()
         && charge.counted.is_empty()
         && charge.alerts.is_empty();
@@ -265,8 +265,8 @@ pub(super) fn write_charge(out: &mut Writer, charge: &Charge) {
     out.i64(charge.cost.0);
     out.u8(u8::from(charge.settle));
     if version_of(charge) == VERSION_FULL {
-        out.option(charge.basis.used_before, |out, used| out.i64(used.0));
-        out.u16(charge.basis.discount.basis_points());
+        out.option(charge.footing.used_before, |out, used| out.i64(used.0));
+        out.u16(charge.footing.discount.basis_points());
         out.option(charge.quote, |out, quote| out.u128(quote.0));
         out.count(charge.counted.len());
         for counted in &charge.counted {
@@ -291,8 +291,8 @@ pub(super) fn read_charge(from: &mut Reader<'_>, version: u8) -> Result<Charge, 
     match version {
         VERSION => {}
         VERSION_FULL => {
-            charge.basis.used_before = from.option(|from| Ok(Quantity(from.i64()?)))?;
-            charge.basis.discount = Discount::new(from.u16()?).ok_or(Undecodable)?;
+            charge.footing.used_before = from.option(|from| Ok(Quantity(from.i64()?)))?;
+            charge.footing.discount = Discount::new(from.u16()?).ok_or(Undecodable)?;
             charge.quote = from.option(|from| Ok(Id(from.u128()?)))?;
             charge.counted = from.list(read_counted)?;
             charge.alerts = from.list(read_alert)?;
@@ -331,7 +331,7 @@ fn read_plain(from: &mut Reader<'_>) -> Result<Charge, Undecodable> {
         },
         cost: Amount(from.i64()?),
         settle: from.bool()?,
-        basis: Basis::default(),
+        footing: Footing::default(),
         quote: None,
         counted: Vec::new(),
         alerts: Vec::new(),

@@ -233,13 +233,16 @@ impl<'s, 'c> Draft<'s, 'c> {
         self.catalogue.limits(self.command.tenant).iter().find(|limit| limit.id == counted.rule)
     }
 
-    /// What is made known when a charge that counts in these counters adds `more` to them.
+    /// What is made known when a charge that counts in these counters adds `more` to them: the shares that they had not reached
+    /// before the command, whatever it counts back first. Of a period that is over nobody is told.
     pub(super) fn alerts(&self, wallet: usize, counted: &[Counted], more: Amount) -> Vec<Alert> {
         let amounts = counted.iter().filter(|counted| counted.measure == Measure::Amount);
-        let limited = amounts.filter_map(|counted| Some((counted, self.limit(counted)?)));
+        let current = amounts.filter(|counted| self.now < counted.span.until);
+        let limited = current.filter_map(|counted| Some((counted, self.limit(counted)?)));
         let alerts = limited.flat_map(|(counted, limit)| {
-            let used = self.counter(wallet, counted.key(self.command.tenant));
-            limit.alerts(Amount(used), more)
+            let key = counted.key(self.command.tenant);
+            let after = self.counter(wallet, key).saturating_add(more.0);
+            limit.alerts(Amount(counter::value(self.counters, key)), Amount(after))
         });
         alerts.collect()
     }

@@ -116,7 +116,10 @@ pub(super) fn release(draft: &mut Draft<'_, '_>, hold: Id) -> Result<Done, Rejec
     let held = active(draft, wallet, hold)?.held;
     let line = due::unpin(&draft.wallets[wallet], hold, EntryKind::Release);
     let entry = draft.book(wallet, line).id();
-    Ok(done(draft, wallet, hold, held, entry))
+    let expected = draft.wallets[wallet].hold(hold).expect("just booked").terms.charge.clone();
+    // What its placing made known is not told again.
+    let charge = Charge { alerts: Vec::new(), ..expected };
+    Ok(done_with(draft, wallet, hold, held, entry, charge))
 }
 
 /// The allocations of a capture: `cost` from the pins and, by the action's rule, beyond them; the other pins go free.
@@ -223,7 +226,7 @@ fn larger(hold: &Hold, usage: &Usage) -> Usage {
 /// The quantity of `usage` where the charge counts quantities.
 fn counts(charge: &Charge, usage: &Usage) -> i64 {
     match usage {
-        Usage::Quantity(quantity) if charge.basis.used_before.is_some() => quantity.0,
+        Usage::Quantity(quantity) if charge.footing.used_before.is_some() => quantity.0,
         _ => 0,
     }
 }
@@ -232,7 +235,9 @@ fn counts(charge: &Charge, usage: &Usage) -> i64 {
 fn expected(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold) -> Result<Amount, Rejection> {
     let charge = &hold.terms.charge;
     match &charge.usage {
-        usage @ Usage::Quantity(_) if charge.basis.used_before.is_some() => cost(draft, wallet, hold, usage),
+        usage @ Usage::Quantity(_) if charge.footing.used_before.is_some() => {
+            cost(draft, wallet, hold, usage)
+        }
         _ => Ok(hold.held),
     }
 }
@@ -250,7 +255,7 @@ fn cost(draft: &Draft<'_, '_>, wallet: usize, hold: &Hold, usage: &Usage) -> Res
                 .price
                 .and_then(|id| draft.catalogue.price(tenant, action, id))
                 .ok_or(Rejection::ActionNotFound)?;
-            price.model.cost_on(charge.basis, usage, draft.wallets[wallet].unit.scale)
+            price.model.cost_on(charge.footing, usage, draft.wallets[wallet].unit.scale)
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::confirm::threshold;
 use crate::entry::{Allocation, Charge, EntryKind, Terms, Usage};
 use crate::id::WalletId;
 use crate::key::Key;
-use crate::pricing::Basis;
+use crate::pricing::Footing;
 use crate::receipt::Detail;
 use crate::rejection::{Misfit, Rejection};
 use crate::time::Timestamp;
@@ -202,24 +202,24 @@ fn charge(
             usage,
             cost: promise.amount,
             settle,
-            basis: promise.basis,
+            footing: promise.footing,
             quote: Some(promise.id),
             counted: draft.counted(action_no, &unit.code, meter),
             alerts: Vec::new(),
         });
     }
-    let applicable = draft.catalogue.price_at(tenant, action, &unit.code, at);
+    let applicable = draft.catalogue.applicable(tenant, action, &unit.code, at);
     let Applicable { price, discount } = applicable.expect("candidates have a price");
     let counted = draft.counted(action_no, &unit.code, price.model.meter());
-    let basis = Basis { used_before: draft.used_before(wallet, &counted), discount };
+    let footing = Footing { used_before: draft.used_before(wallet, &counted), discount };
     let cost = match ask.usage {
         Usage::Amount(amount) if amount.is_positive() && *amount <= Amount::MAX => *amount,
         Usage::Amount(amount) if amount.is_positive() => return Err(Rejection::AmountOverflow),
         Usage::Amount(_) => return Err(Rejection::AmountNotPositive),
-        usage => price.model.cost_on(basis, usage, unit.scale)?,
+        usage => price.model.cost_on(footing, usage, unit.scale)?,
     };
     let (price, quote, alerts) = (Some(price.id), None, Vec::new());
-    Ok(Charge { action: action_no, price, usage, cost, settle, basis, quote, counted, alerts })
+    Ok(Charge { action: action_no, price, usage, cost, settle, footing, quote, counted, alerts })
 }
 
 /// Refuses the promise of a metered price whose period is over, or that what was used since has made too cheap: many that
@@ -237,7 +237,7 @@ fn still_binds(
     };
     let given =
         i64::try_from(promise.id.millis()).map_or(Timestamp::NEVER, |millis| Timestamp(millis * 1_000));
-    if promise.basis.used_before.is_none() {
+    if promise.footing.used_before.is_none() {
         return Err(Rejection::QuoteExpired);
     }
     if matches!(usage, Usage::Amount(_)) {
@@ -250,8 +250,8 @@ fn still_binds(
     }
     let unit = &draft.wallets[wallet].unit;
     let counted = draft.counted(action.no, &unit.code, Some(meter));
-    let basis = Basis { used_before: draft.used_before(wallet, &counted), ..promise.basis };
-    match price.model.cost_on(basis, usage, unit.scale) {
+    let footing = Footing { used_before: draft.used_before(wallet, &counted), ..promise.footing };
+    match price.model.cost_on(footing, usage, unit.scale) {
         Ok(cost) if cost <= promise.amount => Ok(()),
         Ok(_) | Err(Rejection::AmountOverflow) => Err(Rejection::QuoteExpired),
         Err(refused) => Err(refused),

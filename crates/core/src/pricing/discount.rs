@@ -1,5 +1,7 @@
 //! What is taken off the price of all.
 
+use crate::amount::{Amount, Rounding, divide};
+
 /// The whole of a price, in the hundredths of a percent that a discount counts.
 const WHOLE: u16 = 10_000;
 
@@ -25,6 +27,19 @@ impl Discount {
         self.0
     }
 
+    /// What an amount is with it taken off, rounded up.
+    pub fn off(self, amount: Amount) -> Amount {
+        let (left, whole) = self.left();
+        let amount = divide(i128::from(amount.0) * left, whole, Rounding::Up);
+        Amount(amount.expect("a part of an amount is one"))
+    }
+
+    /// What an amount may have been before it was taken off, rounded up; none where that was all of it, or cannot be counted.
+    pub fn undone(self, amount: Amount) -> Option<Amount> {
+        let (left, whole) = self.left();
+        (left > 0).then(|| divide(i128::from(amount.0) * whole, left, Rounding::Up)).flatten().map(Amount)
+    }
+
     /// What is left of a charge, as a fraction.
     pub(super) fn left(self) -> (i128, i128) {
         (i128::from(WHOLE - self.0), i128::from(WHOLE))
@@ -37,11 +52,11 @@ mod tests {
     use crate::amount::{Amount, Decimal, Quantity, Rounding, Scale};
     use crate::counter::Period;
     use crate::entry::Usage;
-    use crate::pricing::{Basis, Bounds, Limit, Meter, Model, Rate, Tier};
+    use crate::pricing::{Bounds, Footing, Limit, Meter, Model, Rate, Tier};
     use proptest::prelude::*;
 
-    fn basis(points: u16) -> Basis {
-        Basis { discount: Discount::new(points).expect("at most all of it"), ..Basis::default() }
+    fn footing(points: u16) -> Footing {
+        Footing { discount: Discount::new(points).expect("at most all of it"), ..Footing::default() }
     }
 
     fn each(rate: i64, bounds: Bounds) -> Model {
@@ -96,14 +111,24 @@ mod tests {
             (Model::Free, 5_000_000, 5_000, 0),
         ];
         for (model, quantity, points, cost) in table {
-            let charged = model.cost_on(basis(points), &Usage::Quantity(Quantity(quantity)), cents);
+            let charged = model.cost_on(footing(points), &Usage::Quantity(Quantity(quantity)), cents);
             assert_eq!(charged, Ok(Amount(cost)), "{model:?} {quantity} {points}");
         }
-        let explained = each(ONE, at_least).explain_on(basis(1_000), &Usage::Quantity(Quantity::ONE), cents);
+        let explained =
+            each(ONE, at_least).explain_on(footing(1_000), &Usage::Quantity(Quantity::ONE), cents);
         let outcome = explained.expect("in range").outcome;
         assert_eq!(outcome.limit, Some(Limit::Minimum(Amount(500))));
         assert_eq!((outcome.sum.render(cents), outcome.exact.render(cents)), ("1".into(), "4.5".into()));
         assert_eq!((Discount::new(10_001), Discount::new(10_000).is_some()), (None, true));
+    }
+
+    #[test]
+    fn what_is_taken_off_an_amount_is_added_again() {
+        let off = |points| Discount::new(points).expect("at most all of it");
+        assert_eq!((off(2_500).off(Amount(101)), off(10_000).off(Amount(101))), (Amount(76), Amount(0)));
+        assert_eq!(off(2_500).undone(Amount(76)), Some(Amount(102)));
+        assert_eq!((off(0).undone(Amount(7)), off(10_000).undone(Amount(0))), (Some(Amount(7)), None));
+        assert_eq!(off(9_999).undone(Amount::MAX), None);
     }
 
     proptest! {
@@ -118,7 +143,7 @@ mod tests {
             let bounds = Bounds { minimum: minimum.map(Amount), maximum: maximum.map(Amount), rounding };
             let (model, usage) = (each(rate, bounds), Usage::Quantity(Quantity(quantity)));
             let scale = Scale::new(decimals).expect("a scale");
-            let cost = |points| model.cost_on(basis(points), &usage, scale).expect("in range").0;
+            let cost = |points| model.cost_on(footing(points), &usage, scale).expect("in range").0;
             // rate and quantity in millionths of millionths and millionths: so many parts are one smallest part.
             let part = 10_i128.pow(18 - u32::from(decimals));
             let list = i128::from(rate) * i128::from(quantity);

@@ -50,6 +50,9 @@ impl Exact {
 
     /// What a discount leaves of it; none where that cannot be counted.
     pub(super) fn less(self, discount: Discount) -> Option<Exact> {
+        if discount == Discount::NONE {
+            return Some(self);
+        }
         let (kept, whole) = discount.left();
         let (above, below) = (gcd(self.numerator, whole), gcd(kept, self.denominator));
         let numerator = (self.numerator / above).checked_mul(kept / below)?;

@@ -68,7 +68,7 @@ pub struct Meter {
 /// What the arithmetic of a price starts from, beside the usage. A charge keeps it, so that what follows from it later (a
 /// capture, an explanation) comes to the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Basis {
+pub struct Footing {
     /// Where the price is metered, what its counter said before.
     pub used_before: Option<Quantity>,
     /// What is taken off.
@@ -81,7 +81,7 @@ pub struct Priced {
     /// The version.
     pub price: PriceId,
     /// What it started from.
-    pub basis: Basis,
+    pub footing: Footing,
 }
 
 /// The arithmetic of a price.
@@ -217,16 +217,16 @@ impl Model {
     /// [`Rejection::UsageInvalid`] when the usage does not fit the model, [`Rejection::AmountOverflow`] when the cost
     /// is beyond what the ledger counts.
     pub fn cost(&self, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
-        self.cost_on(Basis::default(), usage, scale)
+        self.cost_on(Footing::default(), usage, scale)
     }
 
-    /// The same on a basis: less a discount, and where so much was used before in the period, at which prices that are not
+    /// The same on a footing: less a discount, and where so much was used before in the period, at which prices that are not
     /// metered do not look.
     ///
     /// # Errors
     /// Those of [`Model::cost`].
-    pub fn cost_on(&self, basis: Basis, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
-        self.walk(basis, usage, scale, &mut |_| ()).map(|outcome| outcome.total)
+    pub fn cost_on(&self, footing: Footing, usage: &Usage, scale: Scale) -> Result<Amount, Rejection> {
+        self.walk(footing, usage, scale, &mut |_| ()).map(|outcome| outcome.total)
     }
 
     /// What has to be counted for it, if anything.
@@ -242,27 +242,32 @@ impl Model {
     /// # Errors
     /// Those of [`Model::cost`].
     pub fn explain(&self, usage: &Usage, scale: Scale) -> Result<Explanation, Rejection> {
-        self.explain_on(Basis::default(), usage, scale)
+        self.explain_on(Footing::default(), usage, scale)
     }
 
-    /// The same on a basis: the total is what [`Model::cost_on`] answers.
+    /// The same on a footing: the total is what [`Model::cost_on`] answers.
     ///
     /// # Errors
     /// Those of [`Model::cost`].
-    pub fn explain_on(&self, basis: Basis, usage: &Usage, scale: Scale) -> Result<Explanation, Rejection> {
+    pub fn explain_on(
+        &self,
+        footing: Footing,
+        usage: &Usage,
+        scale: Scale,
+    ) -> Result<Explanation, Rejection> {
         let mut lines = Vec::new();
-        let outcome = self.walk(basis, usage, scale, &mut |line| lines.push(line))?;
+        let outcome = self.walk(footing, usage, scale, &mut |line| lines.push(line))?;
         Ok(Explanation { lines, outcome })
     }
 
     fn walk(
         &self,
-        basis: Basis,
+        footing: Footing,
         usage: &Usage,
         scale: Scale,
         tell: &mut dyn FnMut(Line),
     ) -> Result<Outcome, Rejection> {
-        let (used, discount) = (basis.used_before.unwrap_or_default(), basis.discount);
+        let (used, discount) = (footing.used_before.unwrap_or_default(), footing.discount);
         let mut sum = Sum { scale, total: Exact::ZERO, tell: &mut *tell };
         match (self, usage) {
             (_, Usage::Amount(_)) => Err(invalid(Misfit::AmountStated)),
@@ -277,8 +282,8 @@ impl Model {
                     return Bounds::default().settle(sum.total, false, discount);
                 }
                 let beyond = if meter.continued { (used.0 - meter.included.0).max(0) } else { 0 };
-                let basis = Basis { used_before: Some(Quantity(beyond)), discount };
-                model.walk(basis, &Usage::Quantity(rest), scale, tell)
+                let footing = Footing { used_before: Some(Quantity(beyond)), discount };
+                model.walk(footing, &Usage::Quantity(rest), scale, tell)
             }
             (Model::Free, _) => Bounds::default().settle(sum.total, false, discount),
             (Model::Flat { amount }, Usage::Quantity(quantity @ Quantity::ONE)) => {

@@ -211,8 +211,8 @@ fn an_exact_cost_is_a_decimal_or_a_fraction() {
 }
 
 /// Where so much was used before in the period.
-fn after(used: i64) -> Basis {
-    Basis { used_before: Some(Quantity(used)), ..Basis::default() }
+fn after(used: i64) -> Footing {
+    Footing { used_before: Some(Quantity(used)), ..Footing::default() }
 }
 
 /// One of the models by what was used in a period.

@@ -18,7 +18,7 @@ use purser_core::confirm::Thresholds;
 use purser_core::counter::Period;
 use purser_core::entry::{Actor, ActorKind, Usage};
 use purser_core::limit::{Limit, Whose};
-use purser_core::pricing::{Basis, Bounds, Discount, Meter, Model, Rate, Tier};
+use purser_core::pricing::{Bounds, Discount, Footing, Meter, Model, Rate, Tier};
 use purser_core::wallet::Owner;
 use purser_core::{
     Amount, Currency, Decimal, Id, Key, Money, Quantity, Rounding, Scale, TenantNo, Timestamp, UserNo, Wallet,
@@ -373,7 +373,10 @@ impl QuoteSeed {
             unit,
             amount: Amount(self.amount),
             expires_at: Timestamp(now + 1),
-            basis: Basis::default(),
+            footing: Footing {
+                discount: Discount::new(u16::from(self.odd) * 500).expect("a part"),
+                used_before: None,
+            },
             used: false,
         };
         match self.odd {

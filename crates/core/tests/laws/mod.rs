@@ -5,7 +5,7 @@ use crate::story::Story;
 use crate::world::World;
 use purser_core::CounterKey;
 use purser_core::command::{Command, Movement};
-use purser_core::counter::Measure;
+use purser_core::counter::{Counted, Measure};
 use purser_core::decide::project;
 use purser_core::entry::{Charge, Returned, Usage};
 use purser_core::pricing::Discount;
@@ -74,12 +74,12 @@ pub fn each_fall_is_told_once(
     assert_eq!(decision.falls, told, "{command:?}");
 }
 
-/// A charge tells of exactly those shares of its limits that it reaches: they were not reached before it, and are now.
+/// A charge tells of exactly those shares of its limits that what is counted reaches with the command: it had not before.
 pub fn each_share_that_is_reached_is_told(
     world: &World,
-    before: &[Wallet],
     counters: &BTreeMap<CounterKey, i64>,
     decision: &Decision,
+    now: i64,
 ) {
     for entry in &decision.entries {
         let charge = match &entry.terms {
@@ -87,31 +87,20 @@ pub fn each_share_that_is_reached_is_told(
             Terms::Hold(terms) => &terms.charge,
             _ => continue,
         };
-        let wallet = before.iter().find(|wallet| wallet.key == entry.wallet).expect("a wallet of the tenant");
-        // Holds that ran out before in this wallet are counted back first, this one too where it is captured late.
-        let ran_out = |at: &EntryKind| *at == EntryKind::HoldExpire;
-        let expired: Vec<_> = decision.entries.iter().filter(|other| ran_out(&other.kind)).collect();
-        let was_held = |id| !expired.iter().any(|other| other.subject == id);
-        let known = wallet.hold(entry.subject).filter(|hold| was_held(hold.id));
-        let known =
-            known.filter(|hold| hold.state == HoldState::Active).map_or(0, |hold| hold.terms.charge.cost.0);
         let mut told = Vec::new();
-        for counted in charge.counted.iter().filter(|counted| counted.measure == Measure::Amount) {
-            let limits = world.catalogue.limits(generate::TENANT).iter();
-            let Some(limit) = limits.clone().find(|limit| limit.id == counted.rule) else { continue };
-            let given_up = expired
-                .iter()
-                .filter_map(|other| wallet.hold(other.subject))
-                .filter(|hold| hold.terms.charge.counted.contains(counted));
-            let given_up: i64 = given_up.map(|hold| hold.terms.charge.cost.0).sum();
-            let was = counters.get(&counted.key(generate::TENANT)).copied().unwrap_or(0) - given_up;
-            let is = was + charge.cost.0 - known;
-            let share = |percent: u8| {
-                (limit.amount.0 * i64::from(percent)).div_euclid(100)
-                    + i64::from((limit.amount.0 * i64::from(percent)) % 100 > 0)
+        let current = |counted: &&Counted| counted.measure == Measure::Amount && now < counted.span.until.0;
+        for counted in charge.counted.iter().filter(current) {
+            let mut limits = world.catalogue.limits(generate::TENANT).iter();
+            let Some(limit) = limits.find(|limit| limit.id == counted.rule) else { continue };
+            let value = |counters: &BTreeMap<CounterKey, i64>| {
+                counters.get(&counted.key(generate::TENANT)).copied().unwrap_or(0)
             };
-            let reached =
-                limit.alert_at.iter().filter(|percent| was < share(**percent) && share(**percent) <= is);
+            let (was, is) = (value(counters), value(&world.counters));
+            let share = |percent: u8| {
+                let hundredths = limit.amount.0 * i64::from(percent);
+                hundredths / 100 + i64::from(hundredths % 100 > 0)
+            };
+            let reached = limit.alert_at.iter().filter(|percent| (was + 1..=is).contains(&share(**percent)));
             told.extend(reached.map(|percent| (limit.id, *percent, Amount(is), limit.amount)));
         }
         let alerts: Vec<_> = charge
@@ -459,8 +448,8 @@ pub fn event(entry: &Entry) -> &'static str {
         (EntryKind::Capture, Terms::Charge(charge)) if !charge.alerts.is_empty() => "capture with alerts",
         (EntryKind::Hold, Terms::Hold(terms)) if !terms.charge.alerts.is_empty() => "hold with alerts",
         (EntryKind::Debit, Terms::Charge(charge)) if !charge.alerts.is_empty() => "charge with alerts",
-        (EntryKind::Debit, Terms::Charge(charge)) if charge.basis.used_before.is_some() => "metered charge",
-        (EntryKind::Debit, Terms::Charge(charge)) if charge.basis.discount != Discount::NONE => {
+        (EntryKind::Debit, Terms::Charge(charge)) if charge.footing.used_before.is_some() => "metered charge",
+        (EntryKind::Debit, Terms::Charge(charge)) if charge.footing.discount != Discount::NONE => {
             "discounted charge"
         }
         (EntryKind::Refund, Terms::Refund { lots, .. }) if !lots.is_empty() => "refund to an expired lot",

@@ -55,7 +55,7 @@ impl Model {
     fn still_binds(&self, ask: &Ask<'_>, promise: &Promise) -> Answer {
         let price = self.action(ask.action)?.prices.iter().find(|price| price.id == promise.price);
         let metered = price.is_some_and(|price| price.model.meter().is_some());
-        if metered && promise.basis.used_before.is_none() { Err("quote_expired") } else { Ok(()) }
+        if metered && promise.footing.used_before.is_none() { Err("quote_expired") } else { Ok(()) }
     }
 
     /// Of the discounts in force the one that began last, one on the action before one on everything.
@@ -88,8 +88,8 @@ impl Model {
                 }
                 let (used_before, less) = match promise.ok().flatten() {
                     Some(promise) => {
-                        let basis = promise.basis;
-                        (basis.used_before.unwrap_or_default().0, basis.discount.basis_points())
+                        let footing = promise.footing;
+                        (footing.used_before.unwrap_or_default().0, footing.discount.basis_points())
                     }
                     None => {
                         let used = self.used_before(wallet, price, ask.action, now);

@@ -109,4 +109,10 @@ async fn a_tenants_key_sees_and_moves_only_what_is_its_own() {
         .post("/v1/actions", json!({"key": "b", "name": "B", "price": {"model": "free"}}))
         .await
         .problem(403, "platform_key_required");
+    server
+        .post("/v1/discounts", json!({"tenant": "acme", "percent": "99"}))
+        .await
+        .problem(403, "platform_key_required");
+    server.get("/v1/discounts?tenant=other").await.invalid("?tenant", "tenant_required");
+    assert_eq!(server.get("/v1/discounts?tenant=acme").await.expect(200)["data"], json!([]));
 }

@@ -1,5 +1,7 @@
 //! Discounts: what is taken off, of what, when, and that it stays what it was.
 
+use crate::databases::Kind;
+use crate::nodes::{assert_verified, run, two};
 use crate::server::{Answer, Server};
 use purser_core::time::{DAY, SECOND};
 use serde_json::{Value, json};
@@ -161,6 +163,69 @@ async fn a_user_without_a_tenant_has_discounts_too_and_everybody_else_pays_as_be
 }
 
 #[tokio::test]
+async fn a_discount_that_is_asked_for_again_is_the_same_one_until_it_is_ended() {
+    let server = with_scans().await;
+    let half = json!({"tenant": "acme", "percent": "50"});
+    let first = discount(&server, half.clone()).await;
+    server.clock.advance(SECOND);
+    assert_eq!(discount(&server, half.clone()).await, first);
+    let later = json!({"tenant": "acme", "percent": "50", "valid_from": "2026-02-01T00:00:00Z"});
+    assert_eq!(discount(&server, later.clone()).await, discount(&server, later).await);
+    let path = format!("/v1/discounts/{}", first["id"].as_str().expect("an id"));
+    server.send("DELETE", &path, &[], "").await.expect(200);
+    assert_eq!(charged(&server, "10").await, "3", "nothing is left behind that nobody knows of");
+    assert_ne!(discount(&server, half).await["id"], first["id"]);
+    assert_eq!(
+        server.get("/v1/discounts?tenant=acme").await.expect(200)["data"].as_array().map(Vec::len),
+        Some(3)
+    );
+}
+
+#[tokio::test]
+async fn what_ended_so_long_ago_that_nothing_asks_for_it_makes_room() {
+    let server = with_scans().await;
+    let day = |until: &str| json!({"tenant": "acme", "percent": "50", "valid_until": until});
+    discount(&server, day("2026-01-02T00:00:00Z")).await;
+    let count = async || {
+        let list = server.get("/v1/discounts?tenant=acme").await.expect(200);
+        list["data"].as_array().expect("a list").len()
+    };
+    server.clock.advance(32 * DAY);
+    discount(&server, day("2026-02-03T00:00:00Z")).await;
+    assert_eq!(count().await, 2, "work of the first day can still be told of");
+    server.clock.advance(3 * DAY);
+    discount(&server, day("2026-02-06T00:00:00Z")).await;
+    assert_eq!(count().await, 2);
+}
+
+#[tokio::test]
+async fn what_one_tenant_has_taken_off_says_nothing_of_what_holds_of_others_are_for() {
+    let server = with_scans().await;
+    let gift = |user: &str| json!({"tenant": user, "user": user, "amount": "900", "kind": "promotional", "reason": "a test"});
+    server.post("/v1/grants", gift("rich")).await.expect(201);
+    server.post("/v1/grants", gift("poor")).await.expect(201);
+    let half = discount(&server, json!({"tenant": "rich", "percent": "50"})).await;
+    let hold = async |tenant: &str, measure: Value| {
+        let mut body = json!({"tenant": tenant, "user": tenant, "action": "scan"});
+        body.as_object_mut().expect("an object").extend(measure.as_object().expect("an object").clone());
+        server.post("/v1/holds", body).await.expect(201)
+    };
+    for _ in 0..20 {
+        let placed = hold("rich", json!({"quantity": "10"})).await;
+        assert_eq!(placed["held"], "1.5");
+        let path = format!("/v1/holds/{}/capture", placed["id"].as_str().expect("an id"));
+        server.post(&path, json!({})).await.expect(200);
+    }
+    let usual = json!({"estimate": "history"});
+    assert_eq!(hold("rich", usual.clone()).await["held"], "1.5", "with what it has taken off today");
+    assert_eq!(hold("poor", usual.clone()).await["held"], "3");
+    server.clock.advance(SECOND);
+    let path = format!("/v1/discounts/{}", half["id"].as_str().expect("an id"));
+    server.send("DELETE", &path, &[], "").await.expect(200);
+    assert_eq!(hold("rich", usual).await["held"], "3");
+}
+
+#[tokio::test]
 async fn what_is_no_discount_names_its_field() {
     let server = with_scans().await;
     let add = async |body: Value| server.post("/v1/discounts", body).await;
@@ -185,4 +250,29 @@ async fn what_is_no_discount_names_its_field() {
     }
     add(json!({"tenant": "acme", "action": "none", "percent": "1"})).await.problem(404, "action_not_found");
     assert_eq!(server.get("/v1/discounts?tenant=acme").await.expect(200)["data"], json!([]));
+}
+
+fn a_discount_of_one_node_is_taken_off_on_the_other(kind: Kind) {
+    run(async {
+        let nodes = two(kind, "10000").await;
+        let gift = json!({"tenant": "acme", "user": "ann", "amount": "100", "kind": "promotional", "reason": "a test"});
+        nodes[0].post("/v1/grants", gift).await.expect(201);
+        let pays = async |node: usize| {
+            let body = json!({"tenant": "acme", "user": "ann", "action": "scan"});
+            nodes[node].post("/v1/debits", body).await.expect(201)["amount"].clone()
+        };
+        assert_eq!((pays(0).await, pays(1).await), (json!("1"), json!("1")));
+        let made = discount(&nodes[0], json!({"tenant": "acme", "percent": "50"})).await;
+        assert_eq!((pays(0).await, pays(1).await), (json!("0.5"), json!("0.5")));
+        let again = discount(&nodes[1], json!({"tenant": "acme", "percent": "50"})).await;
+        assert_eq!(again["id"], made["id"]);
+        let path = format!("/v1/discounts/{}", made["id"].as_str().expect("an id"));
+        nodes[1].send("DELETE", &path, &[], "").await.expect(200);
+        assert_eq!((pays(0).await, pays(1).await), (json!("1"), json!("1")));
+        assert_verified(&nodes).await;
+    });
+}
+
+on_every_server! {
+    a_discount_of_one_node_is_taken_off_on_the_other,
 }

@@ -27,7 +27,7 @@ statements! {
           FROM outbox JOIN entry ON entry.position = outbox.position AND entry.tenant_no = outbox.tenant_no
           JOIN wallet ON wallet.tenant_no = outbox.tenant_no AND wallet.wallet_id = outbox.wallet_id
          WHERE outbox.position > ?1 AND outbox.position <= ?2 ORDER BY outbox.position LIMIT ?3";
-    TERMS = "SELECT position, terms FROM entry WHERE position >= ?1 AND position <= ?2 ORDER BY position";
+    TERMS = "SELECT terms FROM entry WHERE position >= ?1 AND position <= ?2 ORDER BY position";
 }
 
 /// A share of a limit that was reached, and what was counted.
@@ -56,7 +56,9 @@ pub struct Announced {
     pub kind: Option<EntryKind>,
     /// The thresholds that it fell below.
     pub fall: Fall,
-    /// The shares of limits that were reached.
+    /// Whether its entries tell of limits.
+    pub has_alerts: bool,
+    /// The shares of limits that were reached: those that its entries tell of, as far as this version can read them.
     pub alerts: Vec<Alerted>,
     /// The seq of its first entry there.
     pub first_seq: u64,
@@ -94,27 +96,25 @@ impl Reader<'_> {
         let mut waiting = Vec::with_capacity(news.len());
         for head in news {
             let bounds = values![after.of(head.slot()).to_sql(), head.to_sql(), most];
-            let read = self.session.all(ANNOUNCED, bounds, read_announced)?;
-            let mut rows = VecDeque::with_capacity(read.len());
-            for (mut row, before, has_alerts) in read {
-                if has_alerts {
-                    row.alerts = self.alerts(row.position, row.entries)?;
-                }
-                rows.push_back((row, before));
-            }
-            waiting.push(Waiting { whole: rows.len() < most, rows, head });
+            let rows = self.session.all(ANNOUNCED, bounds, read_announced)?;
+            waiting.push(Waiting { whole: rows.len() < most, rows: rows.into(), head });
         }
-        Ok(in_order(waiting, after.clone(), limit, fits))
+        let (mut told, reached) = in_order(waiting, after.clone(), limit, fits);
+        for row in told.iter_mut().filter(|row| row.has_alerts) {
+            row.alerts = self.alerts(row.position, row.entries)?;
+        }
+        Ok((told, reached))
     }
 
     /// What the entries from a position on make known of limits.
     fn alerts(&self, first: Position, entries: u64) -> Result<Vec<Alerted>, StoreError> {
         let last = first.at(first.seq() + entries.max(1) - 1);
-        let terms = self.session.all(TERMS, values![first.to_sql(), last.to_sql()], |row| {
-            let unreadable = || StoreError::inconsistent("entry", first, "its terms cannot be read");
-            decode_terms(bytes(row, 1)?).map_err(|_| unreadable())
-        })?;
-        Ok(terms.iter().flat_map(alerted).collect())
+        let of_entry = |row: &dyn Columns| {
+            // What a later version wrote is passed over: whoever reads goes on.
+            Ok(decode_terms(bytes(row, 0)?).map(|terms| alerted(&terms)).unwrap_or_default())
+        };
+        let bounds = values![first.to_sql(), last.to_sql()];
+        Ok(self.session.all(TERMS, bounds, of_entry)?.into_iter().flatten().collect())
     }
 }
 
@@ -160,8 +160,8 @@ fn in_order(
     (told, reached)
 }
 
-/// A row, the position of the entry before it in its wallet, and whether its entries have alerts.
-fn read_announced(row: &dyn Columns) -> Result<(Announced, Position, bool), StoreError> {
+/// A row, and the position of the entry before it in its wallet.
+fn read_announced(row: &dyn Columns) -> Result<(Announced, Position), StoreError> {
     let (position, before) = (position(row, 0)?, position(row, 9)?);
     let Told { kind, fall, alerts } = told(int(row, 3)?);
     let wallet = wallet_key(row, 1)?;
@@ -172,12 +172,13 @@ fn read_announced(row: &dyn Columns) -> Result<(Announced, Position, bool), Stor
         user: (int(row, 7)? == 1).then_some(UserNo(number(row, 8)?)),
         kind,
         fall,
+        has_alerts: alerts,
         alerts: Vec::new(),
         first_seq: number(row, 4)?,
         entries: number(row, 5)?,
         recorded_at: Timestamp(int(row, 6)?),
     };
-    Ok((announced, before, alerts))
+    Ok((announced, before))
 }
 
 #[cfg(test)]
@@ -200,7 +201,7 @@ mod tests {
             let (kind, fall) = (Some(EntryKind::Debit), Fall::default());
             let (first_seq, entries, recorded_at) = (seq + 1, 1, Timestamp(1));
             let user = Some(UserNo(user));
-            let (unit, alerts) = (Unit::credit(), Vec::new());
+            let (unit, has_alerts, alerts) = (Unit::credit(), false, Vec::new());
             let row = Announced {
                 position,
                 wallet,
@@ -208,6 +209,7 @@ mod tests {
                 user,
                 kind,
                 fall,
+                has_alerts,
                 alerts,
                 first_seq,
                 entries,

@@ -2,8 +2,10 @@
 
 use crate::databases::Kind;
 use crate::home::Home;
+use purser_core::catalogue::TenantDiscount;
 use purser_core::counter::Period;
 use purser_core::limit::{Limit, Whose};
+use purser_core::pricing::Discount;
 use purser_core::{Amount, CounterKey, Id, Key, TenantNo, Timestamp, UserNo};
 use purser_store::Wanted;
 
@@ -104,11 +106,51 @@ fn limits_are_part_of_the_configuration(kind: Kind) {
     batch.commit().expect("commit");
     assert_eq!(store.read(|reader| reader.config()).expect("read").limits, limits);
     limits[1].amount = Amount(77);
+    (limits[1].enforced, limits[1].alert_at) = (false, vec![1, 50, 100]);
     let mut batch = writer.begin().expect("begin");
     batch.set_limit(&limits[1], Timestamp(2)).expect("set again");
     batch.delete_limit(limits[0].id).expect("removed");
     batch.commit().expect("commit");
     assert_eq!(store.read(|reader| reader.config()).expect("read").limits, limits[1..]);
+    // Set again as it was made, it is that.
+    (limits[1].enforced, limits[1].alert_at) = (true, Vec::new());
+    let mut batch = writer.begin().expect("begin");
+    batch.set_limit(&limits[1], Timestamp(3)).expect("set again");
+    batch.commit().expect("commit");
+    assert_eq!(store.read(|reader| reader.config()).expect("read").limits, limits[1..]);
+}
+
+fn discounts_are_part_of_the_configuration(kind: Kind) {
+    let home = Home::new(kind);
+    let (store, mut writer) = home.open();
+    let discount = |no: u64, tenant: u64, action, points, from, valid_until: Option<i64>| TenantDiscount {
+        id: Id::new(no, no),
+        tenant: TenantNo(tenant),
+        action,
+        discount: Discount::new(points).expect("a part"),
+        valid_from: Timestamp(from),
+        valid_until: valid_until.map(Timestamp),
+    };
+    let mut discounts = vec![
+        discount(1, 7, None, 0, 30, None),
+        discount(2, 7, Some(u64::MAX), 10_000, 40, Some(i64::MAX)),
+        discount(3, 8, Some(3), 1_250, 20, Some(21)),
+    ];
+    let mut batch = writer.begin().expect("begin");
+    for discount in discounts.iter().rev() {
+        batch.insert_discount(discount, Timestamp(1)).expect("insert");
+    }
+    assert_eq!(batch.discounts_of(TenantNo(7)).expect("read"), discounts[..2]);
+    batch.commit().expect("commit");
+    let stored = || store.read(|reader| reader.config()).expect("read").discounts;
+    assert_eq!(stored(), discounts);
+    let mut batch = writer.begin().expect("begin");
+    batch.end_discount(discounts[0].id, Timestamp(50)).expect("end");
+    batch.delete_discount(discounts[1].id).expect("delete");
+    batch.commit().expect("commit");
+    discounts[0].valid_until = Some(Timestamp(50));
+    discounts.remove(1);
+    assert_eq!(stored(), discounts);
 }
 
 fn a_counter_that_is_not_there_yet_is_waited_for_all_the_same(kind: Kind) {
@@ -142,6 +184,7 @@ on_every_database! {
     what_is_counted_adds_up_within_a_batch_and_over_batches,
     all_counters_are_read_in_pages_in_the_order_of_their_keys,
     limits_are_part_of_the_configuration,
+    discounts_are_part_of_the_configuration,
 }
 
 mod servers {

@@ -10,7 +10,7 @@ use crate::view::{Rehearsal, UsageOfAction, UsageOfTenant, UsageSum, UsageSums};
 use purser_core::catalogue::{Catalogue, Price, Unit};
 use purser_core::counter::Measure;
 use purser_core::entry::{Charge, Usage};
-use purser_core::pricing::{Basis, Model};
+use purser_core::pricing::{Footing, Model};
 use purser_core::time::{DAY, SECOND};
 use purser_core::{Amount, Key, Quantity, Rejection, TenantNo, Timestamp, UserNo};
 use purser_store::{Charged, Position};
@@ -75,8 +75,8 @@ fn effect(catalogue: &Catalogue, charge: &Charge, unit: &Unit, model: &Model, us
         Usage::Amount(_) => Effect::Stated,
         _ if !charge.price.is_some_and(listed) => Effect::OwnPrice,
         usage => {
-            let basis = Basis { used_before: Some(used), ..charge.basis };
-            model.cost_on(basis, usage, unit.scale).map_or(Effect::Misfit, Effect::Costs)
+            let footing = Footing { used_before: Some(used), ..charge.footing };
+            model.cost_on(footing, usage, unit.scale).map_or(Effect::Misfit, Effect::Costs)
         }
     }
 }
@@ -321,7 +321,7 @@ mod tests {
     use purser_core::confirm::Thresholds;
     use purser_core::counter::Period;
     use purser_core::id::Id;
-    use purser_core::pricing::Meter;
+    use purser_core::pricing::{Discount, Meter};
 
     fn price(id: u128, valid_from: i64, amount: i64) -> Price {
         let model = Model::Flat { amount: Amount(amount) };
@@ -376,6 +376,18 @@ mod tests {
         assert_eq!((tally.own_price, tally.stated_amount, tally.not_priceable), (1, 1, 1));
         let affected = most_affected(&Unit::credit().code, &tally.payers);
         assert_eq!(affected.iter().map(|(tenant, ..)| tenant.0).collect::<Vec<_>>(), vec![1]);
+    }
+
+    #[test]
+    fn a_discount_of_the_time_is_taken_off_the_proposed_price_as_well() {
+        let proposal = Proposal::new([(1, &price(3, 20, 8))]);
+        let mut tally = Tally::default();
+        let mut half = one(1);
+        half.charge.footing.discount = Discount::new(5_000).expect("a part");
+        half.charge.cost = Amount(3);
+        tally.add(&catalogue(), &proposal, &half);
+        let sum = tally.actions[&(Unit::credit().code, 1)];
+        assert_eq!((sum.before, sum.after), (3, 4));
     }
 
     #[test]

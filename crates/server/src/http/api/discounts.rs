@@ -93,7 +93,7 @@ impl From<DiscountView> for DiscountOut {
 
 /// Gives a tenant a discount
 ///
-/// It is taken off what the prices of all come to, after their minimum and maximum. A price that the tenant has for itself is what was
+/// Asked for again, it is the same one. /// It is taken off what the prices of all come to, after their minimum and maximum. A price that the tenant has for itself is what was
 /// agreed: nothing is taken off that.
 #[utoipa::path(post, path = "/v1/discounts", tag = "catalogue", operation_id = "create_discount", request_body = DiscountIn,
     responses((status = 201, description = "The discount", body = DiscountOut), OfChanges))]
@@ -133,7 +133,7 @@ pub async fn list(
 /// From now on it is not in force; one that has not begun is removed. What was charged stays as it was.
 #[utoipa::path(delete, path = "/v1/discounts/{id}", tag = "catalogue", operation_id = "end_discount",
     params(("id" = String, Path, description = "The discount")),
-    responses((status = 200, description = "What it was", body = DiscountOut), OfReads))]
+    responses((status = 200, description = "As it ended", body = DiscountOut), OfReads))]
 pub async fn end(
     Writer(caller): Writer,
     State(app): State<App>,

@@ -11,7 +11,7 @@ use purser_core::catalogue::Unit;
 use purser_core::entry::Usage;
 use purser_core::id::Prefix;
 use purser_core::pricing::{Discount, Explanation, Limit, Line, Part};
-use purser_core::{Amount, Decimal, Quantity, TenantNo};
+use purser_core::{Amount, Decimal, EntryKind, Quantity, TenantNo};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -265,7 +265,7 @@ impl ExplainOut {
             quote_id: view.debit.charge.quote.map(IdOut::quote),
             quantity,
             dimensions,
-            used_before: view.debit.charge.basis.used_before.map(self::quantity),
+            used_before: view.debit.charge.footing.used_before.map(self::quantity),
             price,
             arithmetic: view
                 .priced
@@ -311,10 +311,13 @@ fn sentence(view: &Explained, shown: Option<&PriceOut>) -> String {
                 shown.model().replace('_', " "),
                 TimeOut(price.valid_from).text()
             ));
-            if debit.charge.quote.is_some() {
-                text.push_str("as a quote promised: ");
+            match (debit.charge.quote, debit.entry.kind) {
+                (None, _) => {}
+                (Some(_), EntryKind::Debit) => text.push_str("as a quote promised: "),
+                // A quote promised what the hold was placed for; its price goes on.
+                (Some(_), _) => text.push_str("at the price of a quote: "),
             }
-            if let Some(used) = debit.charge.basis.used_before {
+            if let Some(used) = debit.charge.footing.used_before {
                 let used = render_decimal(used.0, Quantity::DECIMALS);
                 text.push_str(&format!("after {used} used before in the period: "));
             }
