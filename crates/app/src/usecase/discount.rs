@@ -3,7 +3,7 @@
 //! A charge keeps how much was taken off, so nothing here reaches back. One that was in force is not removed but ended: what is
 //! recorded late is priced as of when the work happened. It is forgotten once no such work can come any more.
 
-use super::catalogue::{audit, find, platform};
+use super::catalogue::{audit, find, platform, price};
 use crate::App;
 use crate::ask::DiscountAsk;
 use crate::caller::{Caller, Scope};
@@ -43,7 +43,8 @@ pub async fn add(app: &App, caller: &Caller, ask: DiscountAsk) -> Result<Discoun
     let action = ask.action.as_deref().map(|key| find(app, key)).transpose()?.map(|view| view.action.no);
     let (tenant, _) = app.ensure_owner(owner).await?;
     let new = TenantDiscount { id: app.inner.ids.id(), tenant, action, discount, valid_from, valid_until };
-    let line = told(app, caller, "discount.create", &new, (None, Some(&new)));
+    let (node, teller) = (app.clone(), caller.clone());
+    let line = move |new: &TenantDiscount| told(&node, &teller, "discount.create", new, (None, Some(new)));
     let change = move |batch: &mut Batch<'_>| give(batch, &new, from, now, &line);
     let own = match app.inner.engine.change(change).await? {
         Added::New(own) | Added::Known(own) => own,
@@ -65,7 +66,7 @@ fn give(
     new: &TenantDiscount,
     from: Option<Timestamp>,
     now: Timestamp,
-    line: &AuditRow,
+    line: &impl Fn(&TenantDiscount) -> AuditRow,
 ) -> Result<(Added, bool), StoreError> {
     let known = batch.discounts_of(new.tenant)?;
     let begins = |own: &TenantDiscount| from.map_or(own.is_in_force(now), |from| own.valid_from == from);
@@ -81,9 +82,11 @@ fn give(
         return Ok((Added::TooMany, false));
     }
     old.iter().try_for_each(|own| batch.delete_discount(own.id))?;
-    batch.insert_discount(new, now)?;
-    batch.insert_audit(line)?;
-    Ok((Added::New(new.clone()), true))
+    // Of two that begin at one instant the one that was given later counts.
+    let new = TenantDiscount { id: price::behind(new.id, known.iter().map(|own| own.id)), ..new.clone() };
+    batch.insert_discount(&new, now)?;
+    batch.insert_audit(&line(&new))?;
+    Ok((Added::New(new), true))
 }
 
 /// What became of a discount that was to be given.

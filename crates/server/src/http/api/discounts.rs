@@ -124,7 +124,8 @@ pub async fn list(
     State(app): State<App>,
     Query(query): Query<WhoseQuery>,
 ) -> Result<Reply<ListOut<DiscountOut>>, Problem> {
-    let own = discount::list(&app, &caller, query.tenant.as_deref(), query.user.as_deref()).await?;
+    let own = discount::list(&app, &caller, query.tenant.as_deref(), query.user.as_deref()).await;
+    let own = own.map_err(|error| Problem::from(error).in_query())?;
     Ok(Reply::ok(ListOut { data: own.into_iter().map(DiscountOut::from).collect(), next_cursor: None }))
 }
 

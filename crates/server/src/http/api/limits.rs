@@ -199,7 +199,8 @@ pub async fn list(
     State(app): State<App>,
     Query(query): Query<WhoseQuery>,
 ) -> Result<Reply<ListOut<LimitOut>>, Problem> {
-    let limits = limit::list(&app, &caller, query.tenant.as_deref(), query.user.as_deref()).await?;
+    let limits = limit::list(&app, &caller, query.tenant.as_deref(), query.user.as_deref()).await;
+    let limits = limits.map_err(|error| Problem::from(error).in_query())?;
     Ok(Reply::ok(ListOut { data: limits.into_iter().map(LimitOut::from).collect(), next_cursor: None }))
 }
 
