@@ -74,6 +74,33 @@ pub fn each_fall_is_told_once(
     assert_eq!(decision.falls, told, "{command:?}");
 }
 
+/// Law 7: what a charge says of itself (price version, usage, footing) comes to what it charged. A quote promised its cost, and
+/// what was stated needs no price.
+pub fn each_charge_explains_itself(world: &World, decision: &Decision, command: &Command) {
+    let measured = match &command.movement {
+        Movement::Debit(_) | Movement::PlaceHold(_) => true,
+        Movement::CaptureHold(capture) => capture.usage.is_some(),
+        _ => false,
+    };
+    for entry in decision.entries.iter().filter(|_| measured) {
+        let charge = match &entry.terms {
+            Terms::Charge(charge) => charge,
+            Terms::Hold(terms) => &terms.charge,
+            _ => continue,
+        };
+        let quoted = charge.quote.is_some() && entry.kind != EntryKind::Capture;
+        if quoted || matches!(charge.usage, Usage::Amount(_)) {
+            continue;
+        }
+        let action = world.catalogue.action(charge.action).expect("actions are never removed");
+        let price = charge.price.and_then(|id| world.catalogue.price(generate::TENANT, action, id));
+        let price = price.expect("versions are never removed");
+        let scale = world.catalogue.unit(&price.unit).expect("prices are in known units").scale;
+        let cost = price.model.cost_on(charge.footing, &charge.usage, scale);
+        assert_eq!(cost, Ok(charge.cost), "{entry:?}");
+    }
+}
+
 /// A charge tells of exactly those shares of its limits that what is counted reaches with the command: it had not before.
 pub fn each_share_that_is_reached_is_told(
     world: &World,

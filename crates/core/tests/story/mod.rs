@@ -81,6 +81,7 @@ impl Story {
         self.fresh = self.world.entries[before..].to_vec();
         if let Ok(decision) = &answer {
             crate::laws::each_fall_is_told_once(&wallets, &self.world.wallets, decision, &command, self.now);
+            crate::laws::each_charge_explains_itself(&self.world, decision, &command);
             crate::laws::each_share_that_is_reached_is_told(&self.world, &counters, decision, self.now);
         }
         let told = answer.as_ref().map(drop).map_err(Rejection::code);
