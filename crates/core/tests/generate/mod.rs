@@ -262,7 +262,11 @@ impl Known {
             }
             Op::Capture { hold, usage, settle } => {
                 let (hold, wallet) = choose(&self.holds, *hold);
-                let usage = usage.map(Amount).map(Usage::Amount);
+                // As often stated as measured.
+                let usage = usage.map(|number| match number % 2 {
+                    1 => Usage::Quantity(Quantity(number * 70_000)),
+                    _ => Usage::Amount(Amount(number)),
+                });
                 (vec![wallet], Movement::CaptureHold(CaptureHold { hold, usage, settle: *settle }))
             }
             Op::Release { hold } => {
