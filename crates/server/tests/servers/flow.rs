@@ -57,6 +57,7 @@ impl Flow {
         self.debits();
         self.holds();
         self.debts();
+        self.rules();
         self.reads();
     }
 
@@ -142,6 +143,41 @@ impl Flow {
             "paid": {"amount": "4.00", "currency": "MYR"}});
         let grant = self.done(201, "/v1/grants", grant);
         assert_eq!(grant["balance"]["available"], "3", "{grant}");
+    }
+
+    /// A price and a discount of a tenant's own, a quantity that is included, a limit that tells and refuses, a quote, a rule of
+    /// the gate.
+    pub(crate) fn rules(&mut self) {
+        let (eve, tenant) = (self.user("eve"), self.user("umbrella"));
+        let (scan, chat, call) =
+            (format!("scan-{}", self.run), format!("chat-{}", self.run), format!("call-{}", self.run));
+        let paid = json!({"tenant": tenant, "user": eve, "amount": "100", "kind": "promotional", "reason": "welcome"});
+        self.done(201, "/v1/grants", paid);
+        let included =
+            json!({"model": "per_quantity", "rate": "1", "included": {"quantity": "2", "period": "month"}});
+        self.done(201, "/v1/actions", json!({"key": call, "name": "Call", "price": included}));
+        self.done(201, "/v1/discounts", json!({"tenant": tenant, "percent": "20"}));
+        let own = json!({"model": "per_dimension", "rates": {"input_tokens": {"rate": "1", "per": 1000}}});
+        self.done(201, &format!("/v1/actions/{chat}/tenant_prices"), json!({"tenant": tenant, "price": own}));
+        let limit = json!({"tenant": tenant, "each_user": true, "action": scan, "amount": "12", "period": "month",
+            "alert_at": [50]});
+        self.done(201, "/v1/limits", limit);
+        let rule = json!({"key": format!("scans-{}", self.run), "path": format!("/{}/**", self.run), "action": scan});
+        self.done(201, "/v1/gate/rules", rule);
+        let ask = |action: &str| json!({"tenant": tenant, "user": eve, "action": action});
+        for _ in 0..2 {
+            assert_eq!(self.done(201, "/v1/debits", ask(&scan))["amount"], "4");
+        }
+        let mut quoted = ask(&scan);
+        quoted["quote"] = self.done(200, "/v1/preflight", ask(&scan))["quote"]["token"].clone();
+        self.done(201, "/v1/debits", quoted);
+        self.done(403, "/v1/debits", ask(&scan));
+        let mut calls = ask(&call);
+        calls["quantity"] = json!(3);
+        assert_eq!(self.done(201, "/v1/debits", calls)["amount"], "0.8");
+        let mut hold = ask(&chat);
+        hold["dimensions"] = json!({"input_tokens": 1000});
+        assert_eq!(self.done(201, "/v1/holds", hold)["held"], "1");
     }
 
     /// Balances, statements by reference, lots, holds.

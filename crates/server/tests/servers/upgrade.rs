@@ -1,4 +1,4 @@
-//! From the first released schema, with a ledger in it, to this program: opened, verified, charged further.
+//! From each released schema, with a ledger in it, to this program: opened, verified, charged further.
 //!
 //! The dumps are in `crates/store/tests/fixtures`; `cargo xtask fixtures` makes them.
 
@@ -9,7 +9,7 @@ use crate::flow::Flow;
 use crate::program::Program;
 
 /// Schemas that were released, by the number of their last migration.
-const RELEASED: [u32; 1] = [2];
+const RELEASED: [u32; 2] = [2, 9];
 
 /// The run that made the ledger in a dump: its users and actions are named after it.
 const RUN: &str = "fixture";
@@ -20,42 +20,42 @@ fn dump(schema: u32, system: &str) -> String {
         .unwrap_or_else(|error| panic!("{path}: {error}; `cargo xtask fixtures` makes it"))
 }
 
-fn upgraded(url: &str, system: &str) {
-    for schema in RELEASED {
-        console(url).run(&dump(schema, system)).unwrap_or_else(|error| panic!("{system} {schema}: {error}"));
-        let program = Program::on(url);
-        program.said(&["migrate"]);
-        let entries = program.verify();
-        assert!(entries > 15, "{system} {schema}: {entries} entries");
-        let key = program.key();
-        let serving = program.serve();
-        let mut flow = Flow::new(serving.address, &key, RUN).numbered_from(1_000);
-        flow.reads();
-        let before = flow.available();
-        let charged = json!({"tenant": "acme", "user": format!("ann-{RUN}"), "action": format!("scan-{RUN}"),
-            "reference": "after the upgrade"});
-        let debit = flow.done(201, "/v1/debits", charged);
-        assert_eq!(debit["amount"], "5", "{debit}");
-        assert_ne!(flow.available(), before);
-        // Everything else the program does works on top of it as well.
-        Flow::new(serving.address, &key, "further").all();
-        serving.stop();
-        assert!(program.verify() > entries + 15);
-    }
+fn upgraded(schema: u32, url: &str, system: &str) {
+    console(url).run(&dump(schema, system)).unwrap_or_else(|error| panic!("{system} {schema}: {error}"));
+    let program = Program::on(url);
+    program.said(&["migrate"]);
+    let entries = program.verify();
+    assert!(entries > 15, "{system} {schema}: {entries} entries");
+    let key = program.key();
+    let serving = program.serve();
+    let mut flow = Flow::new(serving.address, &key, RUN).numbered_from(1_000);
+    flow.reads();
+    let before = flow.available();
+    let charged = json!({"tenant": "acme", "user": format!("ann-{RUN}"), "action": format!("scan-{RUN}"),
+        "reference": "after the upgrade"});
+    let debit = flow.done(201, "/v1/debits", charged);
+    assert_eq!(debit["amount"], "5", "{debit}");
+    assert_ne!(flow.available(), before);
+    // Everything else the program does works on top of it as well.
+    Flow::new(serving.address, &key, "further").all();
+    serving.stop();
+    assert!(program.verify() > entries + 15);
 }
 
 #[test]
 fn a_ledger_of_a_released_schema_is_upgraded_on_sqlite() {
-    let folder = tempfile::tempdir().expect("a folder");
-    upgraded(&format!("sqlite:{}", folder.path().join("purser.db").display()), "sqlite");
+    for schema in RELEASED {
+        let folder = tempfile::tempdir().expect("a folder");
+        upgraded(schema, &format!("sqlite:{}", folder.path().join("purser.db").display()), "sqlite");
+    }
 }
 
 #[test]
 fn a_ledger_of_a_released_schema_is_upgraded_on_postgresql() {
-    upgraded(&Database::postgres().url, "postgres");
+    RELEASED.iter().for_each(|schema| upgraded(*schema, &Database::postgres().url, "postgres"));
 }
 
 #[test]
 fn a_ledger_of_a_released_schema_is_upgraded_on_mariadb() {
-    upgraded(&Database::mariadb().url, "mysql");
+    RELEASED.iter().for_each(|schema| upgraded(*schema, &Database::mariadb().url, "mysql"));
 }
