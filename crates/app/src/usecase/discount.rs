@@ -69,9 +69,12 @@ fn give(
     line: &impl Fn(&TenantDiscount) -> AuditRow,
 ) -> Result<(Added, bool), StoreError> {
     let known = batch.discounts_of(new.tenant)?;
-    let begins = |own: &TenantDiscount| from.map_or(own.is_in_force(now), |from| own.valid_from == from);
-    let terms = |own: &TenantDiscount| (own.action, own.discount, own.valid_until);
-    if let Some(same) = known.iter().find(|own| terms(own) == terms(new) && begins(own)) {
+    let begins = |own: &&TenantDiscount| from.map_or(own.is_in_force(now), |from| own.valid_from == from);
+    // Only the one that counts: one that another has taken the place of since is not what is asked for.
+    let counts = known.iter().filter(|own| own.action == new.action).filter(begins);
+    let counts = counts.max_by_key(|own| (own.valid_from, own.id));
+    let terms = |own: &TenantDiscount| (own.discount, own.valid_until);
+    if let Some(same) = counts.filter(|own| terms(own) == terms(new)) {
         return Ok((Added::Known(same.clone()), false));
     }
     if new.valid_from < now {

@@ -182,6 +182,25 @@ async fn a_discount_that_is_asked_for_again_is_the_same_one_until_it_is_ended() 
 }
 
 #[tokio::test]
+async fn a_discount_that_another_took_the_place_of_is_given_anew() {
+    let server = with_scans().await;
+    let of = |percent: &str| json!({"tenant": "acme", "percent": percent});
+    let first = discount(&server, of("10")).await;
+    discount(&server, of("30")).await;
+    assert_eq!(charged(&server, "10").await, "2.1");
+    let again = discount(&server, of("10")).await;
+    assert_ne!(again["id"], first["id"]);
+    assert_eq!((&again["in_force"], charged(&server, "10").await), (&json!(true), json!("2.7")));
+    // Those of a day to come as well.
+    let on = |percent: &str| json!({"tenant": "acme", "percent": percent, "valid_from": "2026-01-02T00:00:00Z"});
+    for percent in ["10", "30", "10"] {
+        discount(&server, on(percent)).await;
+    }
+    server.clock.advance(DAY);
+    assert_eq!(charged(&server, "10").await, "2.7");
+}
+
+#[tokio::test]
 async fn what_ended_so_long_ago_that_nothing_asks_for_it_makes_room() {
     let server = with_scans().await;
     let day = |until: &str| json!({"tenant": "acme", "percent": "50", "valid_until": until});
