@@ -8,6 +8,7 @@ use crate::App;
 use crate::caller::Caller;
 use crate::error::AppError;
 use crate::parse::field;
+use purser_core::entry::{Charge, Usage};
 use purser_core::pricing::Discount;
 use purser_core::time::SECOND;
 use purser_core::{Amount, Key, TenantNo, Timestamp};
@@ -113,8 +114,7 @@ fn gathered(mut found: Vec<Charged>, unit: impl Fn(&Charged) -> Option<Key>) -> 
     let mut captures = Captures::default();
     for charged in &found {
         let Some(unit) = unit(charged) else { continue };
-        // What one tenant had taken off says nothing of what it costs, neither for others nor for itself once that is over.
-        let Some(cost) = charged.charge.footing.discount.undone(charged.charge.cost) else { continue };
+        let Some(cost) = before_discount(&charged.charge) else { continue };
         let action = charged.charge.action;
         let of_tenant = captures.of_tenants.entry((charged.tenant, action, unit.clone())).or_default();
         let of_all = captures.of_all.entry((action, unit)).or_default();
@@ -127,6 +127,15 @@ fn gathered(mut found: Vec<Charged>, unit: impl Fn(&Charged) -> Option<Key>) -> 
     let all = captures.of_tenants.values_mut().chain(captures.of_all.values_mut());
     all.for_each(|costs| costs.sort_unstable());
     captures
+}
+
+/// What a capture would have cost without a discount; none where nothing is left to tell. What one tenant had taken off says nothing of
+/// what it costs others, nor itself once that is over. From a stated amount nothing was taken.
+fn before_discount(charge: &Charge) -> Option<Amount> {
+    match charge.usage {
+        Usage::Amount(_) => Some(charge.cost),
+        Usage::Quantity(_) | Usage::Dimensions(_) => charge.footing.discount.undone(charge.cost),
+    }
 }
 
 /// The smallest cost that 95 of 100 do not pass.
@@ -142,7 +151,6 @@ fn usual(sorted: &[Amount]) -> Option<Amount> {
 mod tests {
     use super::*;
     use purser_core::Quantity;
-    use purser_core::entry::{Charge, Usage};
 
     fn captured(at: i64, tenant: u64, cost: i64) -> Charged {
         let usage = Usage::Quantity(Quantity::ONE);
@@ -184,7 +192,9 @@ mod tests {
             charged.charge.footing.discount = Discount::new(points).expect("a part");
             charged
         };
-        let captures = gathered(vec![less(5_000, 5), less(10_000, 0)], |_| Some(key()));
-        assert_eq!(captures.of_all[&(1, key())], [Amount(10)]);
+        let mut stated = less(5_000, 7);
+        stated.charge.usage = Usage::Amount(Amount(7));
+        let captures = gathered(vec![less(5_000, 5), less(10_000, 0), stated], |_| Some(key()));
+        assert_eq!(captures.of_all[&(1, key())], [Amount(7), Amount(10)]);
     }
 }

@@ -148,6 +148,17 @@ impl App {
         }
     }
 
+    /// The number of its tenant, if it was ever used. Makes nothing.
+    pub(crate) async fn known_owner(&self, owner: &Owner) -> Result<Option<TenantNo>, AppError> {
+        match owner {
+            Owner::Tenant(key) => {
+                let key = key.clone();
+                self.read(move |reader| reader.resolve_tenant(&key)).await
+            }
+            Owner::User(named) => Ok(self.find_user(named).await?.map(|(tenant, _)| tenant)),
+        }
+    }
+
     /// The tenant of which a list is asked for: an organisation, or the personal one of a user; none where it was never used.
     pub(crate) async fn find_owner(
         &self,
@@ -155,14 +166,12 @@ impl App {
         tenant: Option<&str>,
         user: Option<&str>,
     ) -> Result<Option<TenantNo>, AppError> {
-        match (self.tenant_key(caller, tenant)?, user) {
-            (Some(tenant), None) => self.read(move |reader| reader.resolve_tenant(&tenant)).await,
-            (None, Some(user)) => {
-                let named = self.named(caller, None, user)?;
-                Ok(self.find_user(&named).await?.map(|(tenant, _)| tenant))
-            }
-            _ => Err(field("?tenant", "required", "either a tenant, or the user of a personal one")),
-        }
+        let owner = match (self.tenant_key(caller, tenant)?, user) {
+            (Some(tenant), None) => Owner::Tenant(tenant),
+            (None, Some(user)) => Owner::User(self.named(caller, None, user)?),
+            _ => return Err(field("?tenant", "required", "either a tenant, or the user of a personal one")),
+        };
+        self.known_owner(&owner).await
     }
 
     /// The keys behind numbers.

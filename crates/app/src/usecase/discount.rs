@@ -41,16 +41,18 @@ pub async fn add(app: &App, caller: &Caller, ask: DiscountAsk) -> Result<Discoun
     }
     let owner = app.owner(caller, ask.tenant.as_deref(), ask.user.as_deref())?;
     let action = ask.action.as_deref().map(|key| find(app, key)).transpose()?.map(|view| view.action.no);
-    let (tenant, _) = app.ensure_owner(owner).await?;
+    // What began before can only be there already: a request that is refused makes nobody.
+    let tenant = match valid_from < now {
+        true => app.known_owner(&owner).await?.ok_or_else(too_late)?,
+        false => app.ensure_owner(owner).await?.0,
+    };
     let new = TenantDiscount { id: app.inner.ids.id(), tenant, action, discount, valid_from, valid_until };
     let (node, teller) = (app.clone(), caller.clone());
     let line = move |new: &TenantDiscount| told(&node, &teller, "discount.create", new, (None, Some(new)));
     let change = move |batch: &mut Batch<'_>| give(batch, &new, from, now, &line);
     let own = match app.inner.engine.change(change).await? {
         Added::New(own) | Added::Known(own) => own,
-        Added::TooLate => {
-            return Err(field("/valid_from", "out_of_range", "a price cannot be changed for the past"));
-        }
+        Added::TooLate => return Err(too_late()),
         Added::TooMany => {
             let whose = if ask.user.is_some() { "/user" } else { "/tenant" };
             return Err(field(whose, "out_of_range", format!("at most {OWN_MAX} discounts of a tenant")));
@@ -58,6 +60,10 @@ pub async fn add(app: &App, caller: &Caller, ask: DiscountAsk) -> Result<Discoun
     };
     let names = whose(app, tenant).await?;
     Ok(view(app, own, &names))
+}
+
+fn too_late() -> AppError {
+    field("/valid_from", "out_of_range", "a price cannot be changed for the past")
 }
 
 /// Adds it, unless it is there. That is asked of the database: a node's memory may be older than what another one did just now.

@@ -3,6 +3,7 @@
 use crate::databases::Kind;
 use crate::nodes::{assert_verified, run, two};
 use crate::server::{Answer, Server};
+use purser_app::database::{Console, DatabaseUrl};
 use purser_core::time::{DAY, SECOND};
 use serde_json::{Value, json};
 
@@ -192,7 +193,8 @@ async fn a_discount_that_another_took_the_place_of_is_given_anew() {
     assert_ne!(again["id"], first["id"]);
     assert_eq!((&again["in_force"], charged(&server, "10").await), (&json!(true), json!("2.7")));
     // Those of a day to come as well.
-    let on = |percent: &str| json!({"tenant": "acme", "percent": percent, "valid_from": "2026-01-02T00:00:00Z"});
+    let on =
+        |percent: &str| json!({"tenant": "acme", "percent": percent, "valid_from": "2026-01-02T00:00:00Z"});
     for percent in ["10", "30", "10"] {
         discount(&server, on(percent)).await;
     }
@@ -268,6 +270,15 @@ async fn what_is_no_discount_names_its_field() {
         add(body).await.invalid(pointer, code);
     }
     add(json!({"tenant": "acme", "action": "none", "percent": "1"})).await.problem(404, "action_not_found");
+    let tenants = || {
+        let url = DatabaseUrl::parse(&server.home.url()).expect("a URL");
+        let console = Console::connect(&url).expect("a hand at the database");
+        console.texts("SELECT tenant_key FROM tenant ORDER BY 1").expect("the tenants")
+    };
+    let before = tenants();
+    let late = json!({"tenant": "unheard-of", "percent": "1", "valid_from": "2025-12-31T00:00:00Z"});
+    add(late).await.invalid("/valid_from", "out_of_range");
+    assert_eq!(tenants(), before, "what is refused makes nobody");
     assert_eq!(server.get("/v1/discounts?tenant=acme").await.expect(200)["data"], json!([]));
 }
 
