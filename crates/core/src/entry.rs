@@ -347,6 +347,15 @@ pub enum Terms {
 }
 
 impl Terms {
+    /// What is charged, or expected to be by a hold.
+    pub fn charge(&self) -> Option<&Charge> {
+        match self {
+            Terms::Charge(charge) => Some(charge),
+            Terms::Hold(hold) => Some(&hold.charge),
+            _ => None,
+        }
+    }
+
     /// The lots that come into being with the entry.
     pub fn new_lots(&self) -> &[LotTerms] {
         match self {

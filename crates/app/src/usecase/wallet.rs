@@ -283,11 +283,7 @@ async fn entry_view(app: &App, stored: StoredEntry, unit: &Unit) -> Result<Entry
     let StoredEntry { entry, text, .. } = stored;
     let mut names: Names = app.names(entry.wallet.tenant, entry.user).await?;
     let mut title = title_of(entry.kind).to_string();
-    let action = match &entry.terms {
-        Terms::Charge(charge) => Some(charge.action),
-        Terms::Hold(hold) => Some(hold.charge.action),
-        _ => None,
-    };
+    let action = entry.terms.charge().map(|charge| charge.action);
     if let Some(row) =
         action.and_then(|no| app.config().actions.iter().find(|row| row.action.no == no).cloned())
     {

@@ -11,7 +11,7 @@ use purser_core::entry::{ActorKind, EntryKind};
 use purser_core::limit::Alert;
 use purser_core::receipt::Receipt;
 use purser_core::wallet::{Balance, HoldState};
-use purser_core::{Entry, Terms, Timestamp, Wallet, WalletKey, audit};
+use purser_core::{Entry, Timestamp, Wallet, WalletKey, audit};
 use purser_store::{Heads, LedgerEntry, Position};
 use std::collections::BTreeMap;
 
@@ -196,15 +196,6 @@ struct Walk {
     position: Position,
 }
 
-/// What an entry with these terms makes known of limits.
-fn alerts_of(terms: &Terms) -> &[Alert] {
-    match terms {
-        Terms::Charge(charge) => &charge.alerts,
-        Terms::Hold(hold) => &hold.charge.alerts,
-        _ => &[],
-    }
-}
-
 /// Every entry is announced once, a few rows at a time, and each wallet's in their order.
 fn announced(node: &Node, entries: &[LedgerEntry]) -> Result<(), String> {
     let (mut told, mut alerts) = (BTreeMap::<WalletKey, u64>::new(), Vec::new());
@@ -230,11 +221,13 @@ fn announced(node: &Node, entries: &[LedgerEntry]) -> Result<(), String> {
     if told != last {
         return Err(format!("announced {told:?}, recorded {last:?}"));
     }
-    let recorded: usize = entries.iter().map(|found| alerts_of(&found.entry.terms).len()).sum();
+    let recorded: usize =
+        entries.iter().filter_map(|found| Some(found.entry.terms.charge()?.alerts.len())).sum();
     let shown = |alerted: &(WalletKey, u64, Alert)| {
         entries.iter().any(|found| {
             let Entry { wallet, seq, terms, .. } = &found.entry;
-            (*wallet, *seq >= alerted.1) == (alerted.0, true) && alerts_of(terms).contains(&alerted.2)
+            (*wallet, *seq >= alerted.1) == (alerted.0, true)
+                && terms.charge().is_some_and(|charge| charge.alerts.contains(&alerted.2))
         })
     };
     match alerts.len() == recorded && alerts.iter().all(shown) {

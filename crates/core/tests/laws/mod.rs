@@ -83,11 +83,7 @@ pub fn each_charge_explains_itself(world: &World, decision: &Decision, command: 
         _ => false,
     };
     for entry in decision.entries.iter().filter(|_| measured) {
-        let charge = match &entry.terms {
-            Terms::Charge(charge) => charge,
-            Terms::Hold(terms) => &terms.charge,
-            _ => continue,
-        };
+        let Some(charge) = entry.terms.charge() else { continue };
         let quoted = charge.quote.is_some() && entry.kind != EntryKind::Capture;
         if quoted || matches!(charge.usage, Usage::Amount(_)) {
             continue;
@@ -109,11 +105,7 @@ pub fn each_share_that_is_reached_is_told(
     now: i64,
 ) {
     for entry in &decision.entries {
-        let charge = match &entry.terms {
-            Terms::Charge(charge) => charge,
-            Terms::Hold(terms) => &terms.charge,
-            _ => continue,
-        };
+        let Some(charge) = entry.terms.charge() else { continue };
         let mut told = Vec::new();
         let current = |counted: &&Counted| counted.measure == Measure::Amount && now < counted.span.until.0;
         for counted in charge.counted.iter().filter(current) {

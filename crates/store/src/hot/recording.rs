@@ -1,8 +1,7 @@
 //! What a decision leaves in the ledger, as the engine hands it over.
 
 use super::KeyDigest;
-use purser_core::entry::{Digest, EntryKind, Terms};
-use purser_core::limit::Alert;
+use purser_core::entry::{Digest, EntryKind};
 use purser_core::wallet::Fall;
 use purser_core::{Entry, TenantNo, Timestamp, WalletKey};
 
@@ -29,20 +28,12 @@ impl Recording<'_> {
             self.falls.iter().find(|(key, _)| *key == wallet).map(|(_, fall)| *fall).unwrap_or_default();
         let mark = |told: bool, mark: i64| if told { mark } else { 0 };
         let mut of_wallet = self.entries.iter().filter(|entry| entry.wallet == wallet);
-        let alerts = of_wallet.any(|entry| !alerts_of(&entry.terms).is_empty());
+        let alerts =
+            of_wallet.any(|entry| entry.terms.charge().is_some_and(|charge| !charge.alerts.is_empty()));
         i64::from(self.event as u8)
             | mark(fall.low, LOW)
             | mark(fall.depleted, DEPLETED)
             | mark(alerts, ALERTS)
-    }
-}
-
-/// What an entry with these terms makes known of limits.
-pub(crate) fn alerts_of(terms: &Terms) -> &[Alert] {
-    match terms {
-        Terms::Charge(charge) => &charge.alerts,
-        Terms::Hold(hold) => &hold.charge.alerts,
-        _ => &[],
     }
 }
 

@@ -120,11 +120,7 @@ impl Reader<'_> {
 
 /// The alerts of an entry with these terms, each with the counter that it is about.
 fn alerted(terms: &Terms) -> Vec<Alerted> {
-    let charge = match terms {
-        Terms::Charge(charge) => charge,
-        Terms::Hold(hold) => &hold.charge,
-        _ => return Vec::new(),
-    };
+    let Some(charge) = terms.charge() else { return Vec::new() };
     let of = |alert: &Alert| {
         let counted = charge.counted.iter().find(|counted| counted.rule == alert.limit)?;
         Some(Alerted { alert: *alert, user: user_of(counted.subject), span: counted.span })
