@@ -270,15 +270,18 @@ async fn what_is_no_discount_names_its_field() {
         add(body).await.invalid(pointer, code);
     }
     add(json!({"tenant": "acme", "action": "none", "percent": "1"})).await.problem(404, "action_not_found");
-    let tenants = || {
+    let tenants = async || {
         let url = DatabaseUrl::parse(&server.home.url()).expect("a URL");
-        let console = Console::connect(&url).expect("a hand at the database");
-        console.texts("SELECT tenant_key FROM tenant ORDER BY 1").expect("the tenants")
+        let asked = tokio::task::spawn_blocking(move || {
+            let console = Console::connect(&url).expect("a hand at the database");
+            console.texts("SELECT tenant_key FROM tenant ORDER BY 1").expect("the tenants")
+        });
+        asked.await.expect("no panic")
     };
-    let before = tenants();
+    let before = tenants().await;
     let late = json!({"tenant": "unheard-of", "percent": "1", "valid_from": "2025-12-31T00:00:00Z"});
     add(late).await.invalid("/valid_from", "out_of_range");
-    assert_eq!(tenants(), before, "what is refused makes nobody");
+    assert_eq!(tenants().await, before, "what is refused makes nobody");
     assert_eq!(server.get("/v1/discounts?tenant=acme").await.expect(200)["data"], json!([]));
 }
 
