@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Effort, timed};
+use super::{Effort, machine, timed};
 use crate::http;
 use crate::load::{self, Histogram, Keys, Load, Order, Outcome, Pace};
 use crate::server::Server;
@@ -194,6 +194,7 @@ impl Service {
         order: Order,
         effort: Effort,
     ) -> Result<f64, String> {
+        machine::come_to_rest()?;
         let outcome = self.target.ask(("/v1/debits", 201), body, Pace::Closed, order, effort)?;
         self.answered += outcome.answered();
         Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
@@ -205,6 +206,7 @@ impl Service {
         body: impl Fn(&mut Vec<u8>, u64) + Copy + Send,
         effort: Effort,
     ) -> Result<f64, String> {
+        machine::come_to_rest()?;
         let outcome = self.target.ask(("/v1/preflight", 200), body, Pace::Closed, Order::Time, effort)?;
         Ok(outcome.measured as f64 / effort.measured.as_secs_f64())
     }

@@ -28,8 +28,9 @@ pub(super) struct Large {
 
 const MANY: Wallets = Wallets::Many(debits::WALLETS);
 
-/// Turns that the two ledgers take in a round. Each is short, so that a machine that is slow for a while is slow for both.
-const TURNS: usize = 4;
+/// Turns that the two ledgers take in a round: so short that a machine that is slow for a while is slow for both, so long that what
+/// is merged and folded behind the load falls into them.
+const TURNS: usize = 2;
 
 /// On the embedded database.
 pub(super) fn embedded(program: &Path, debits: u64, effort: Effort) -> Result<Large, String> {
@@ -114,7 +115,6 @@ impl Made<'_> {
             verified_per_second,
         };
         let turns = effort.rounds * TURNS;
-        let effort = Effort { measured: effort.measured / 2, warm_up: effort.warm_up / 2, ..effort };
         let body = debits::scan_by(MANY);
         for turn in 1..=turns {
             step::announce(&format!("turn {turn} of {turns}"));

@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 use crate::guard::TempFolder;
 use crate::repo;
 
+/// How long a machine is watched before it counts as at rest, how busy it may be then, and how long that is waited for.
+const REST: Duration = Duration::from_millis(300);
+const REST_PERCENT: u64 = 5;
+const REST_MAX: Duration = Duration::from_secs(30);
+
 pub(super) struct Machine {
     pub(super) cpu: String,
     pub(super) cores: usize,
@@ -62,6 +67,32 @@ pub(super) fn resident_kilobytes(pid: u32) -> Result<u64, String> {
     resident.ok_or_else(|| format!("/proc/{pid}/status has no VmRSS"))
 }
 
+/// Waits until no processor has much to do: what a load leaves to be done behind it should not be done while the next one is
+/// measured. A machine that does not come to rest is measured as it is.
+pub(super) fn come_to_rest() -> Result<(), String> {
+    let give_up = Instant::now() + REST_MAX;
+    while Instant::now() < give_up {
+        let (busy, all) = ticks(&fs::read_to_string("/proc/stat").unwrap_or_default())?;
+        std::thread::sleep(REST);
+        let (busy_then, all_then) = ticks(&fs::read_to_string("/proc/stat").unwrap_or_default())?;
+        if (busy_then - busy) * 100 <= (all_then - all) * REST_PERCENT {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How long the processors have been busy, and how long they have been there, of `/proc/stat`.
+fn ticks(stat: &str) -> Result<(u64, u64), String> {
+    let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    let numbers = line.ok_or("/proc/stat has no line for all processors")?.split_whitespace();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are counted as users already.
+    let numbers: Vec<u64> = numbers.take(8).map_while(|number| number.parse().ok()).collect();
+    let [_, _, _, idle, waiting, ..] = numbers[..] else { return Err(format!("/proc/stat: {stat}")) };
+    let all: u64 = numbers.iter().sum();
+    Ok((all - idle - waiting, all))
+}
+
 /// The first `name: value` of a file in /proc.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
@@ -110,5 +141,12 @@ mod tests {
         assert_eq!(field(text, "model name"), Some("A Chip @ 2 GHz"));
         assert_eq!(field(text, "MemTotal"), Some("24683656 kB"));
         assert_eq!(field(text, "Mem"), None);
+    }
+
+    #[test]
+    fn waiting_for_the_disk_is_no_work() {
+        let stat = "cpu  10 1 20 300 40 2 3 4 5 0\ncpu0 1 2 3 4 5 6 7 8\n";
+        assert_eq!(ticks(stat), Ok((40, 380)));
+        assert!(ticks("intr 1 2").is_err() && ticks("cpu  1 2").is_err());
     }
 }

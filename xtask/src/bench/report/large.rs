@@ -69,8 +69,8 @@ fn written(large: &Large, machine: &Machine) -> String {
     let found = turns.median();
     let bar = Bar { work: "", must: 0.8, goal: 0.95, found, small: false, unit: "" };
     text.push_str(&format!(
-        "\nUUIDv7 keys against the empty ledger, must 0.80 and goal 0.95: {}. The two services take turns, 3 s each; single turns came to \
-         {:.2} .. {:.2}.\n",
+        "\nUUIDv7 keys against the empty ledger, must 0.80 and goal 0.95: {}. The two services take turns, each once the machine is at rest; \
+         single turns came to {:.2} .. {:.2}.\n",
         bar.verdict(),
         turns.least(),
         turns.most()
