@@ -14,9 +14,9 @@ use purser_core::{Amount, Entry, Money, Target};
 /// names, and has to come to what was charged.
 pub async fn explain(app: &App, caller: &Caller, debit_id: &str) -> Result<Explained, AppError> {
     let (debit, refunds) = debit::look_up(app, caller, debit_id).await?;
-    // Another node may have made the version a moment ago.
+    // Another node may have made the version a moment ago. Asked each time: only a debit that is there leads here.
     if !is_known(app, &debit) {
-        app.look_again().await;
+        app.catch_up().await?;
     }
     let priced = priced(app, &debit)?;
     let (lots, owed) = taken(app, &debit.entry).await?;

@@ -1,5 +1,7 @@
 //! Prices by tier and package as callers meet them, and debits that explain themselves.
 
+use crate::databases::Kind;
+use crate::nodes::{run, two};
 use crate::server::Server;
 use serde_json::{Value, json};
 
@@ -155,4 +157,23 @@ async fn tiers_and_packages_that_make_no_sense_are_refused_where_they_are_wrong(
     let long = json!({"user": "ann", "action": "b", "dimensions": {"tokens": "1"}});
     server.action("b", json!({"model": "package", "amount": 1, "per": 5})).await;
     server.post("/v1/debits", long).await.problem(422, "usage_invalid");
+}
+
+fn what_one_node_made_and_charged_is_explained_by_the_other_at_once(kind: Kind) {
+    run(async {
+        let nodes = two(kind, "1000").await;
+        for round in 0..20 {
+            let key = format!("made-{round}");
+            nodes[0].action(&key, json!({"model": "flat", "amount": "2"})).await;
+            let debit = debit(&nodes[0], &key, "1").await;
+            // A stranger made it look a moment ago: that must not keep it from looking for whoever has a debit to ask about.
+            let stranger = [("Authorization", "Bearer psk_wrong")];
+            nodes[1].raw("GET", "/v1/units", &stranger, b"").await.problem(401, "unauthenticated");
+            assert_eq!(explained(&nodes[1], &debit).await["amount"], "2", "round {round}");
+        }
+    });
+}
+
+on_every_server! {
+    what_one_node_made_and_charged_is_explained_by_the_other_at_once,
 }

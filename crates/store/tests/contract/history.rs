@@ -176,6 +176,27 @@ fn folding_ends_and_leaves_no_tail() {
     assert_eq!(writer.tail_len(), 0);
 }
 
+/// Few rows at a time cost more than their number: see the step's size in the store.
+#[test]
+fn beside_a_load_many_rows_are_folded_at_a_time_and_the_tail_stays_short() {
+    const WINDOW: u64 = 24;
+    let home = Home::small(Kind::Sqlite);
+    let (store, mut writer) = home.open();
+    let mut accounts = accounts(&mut writer);
+    let mut steps = 0;
+    for debits in 1..=300 {
+        debit(&mut writer, &mut accounts[debits % 3], 1);
+        let before = writer.tail_len();
+        let mut batch = writer.begin().expect("begin");
+        batch.fold_along(1).expect("fold");
+        batch.commit().expect("commit");
+        steps += u64::from(writer.tail_len() < before);
+        assert!(writer.tail_len() <= 3 * WINDOW, "{} after {debits}", writer.tail_len());
+    }
+    assert!((5..=300 / WINDOW).contains(&steps), "{steps} steps");
+    assert_lists(&store, &accounts, 9);
+}
+
 #[test]
 fn a_fold_that_was_rolled_back_is_done_again() {
     let home = Home::small(Kind::Sqlite);

@@ -6,6 +6,7 @@
 //! of how its keys begin (`leads.rs`), so that a key that begins with its time passes by most runs. A run
 //! counts from the moment its head row is written; until then what it was made of keeps serving.
 
+use super::STEP_ROWS;
 use super::filter::Filter;
 use super::leads::{LEADS, Lead, Leads};
 use crate::dialect::statements;
@@ -48,8 +49,6 @@ const MERGE_WIDTH: usize = 8;
 /// So many do where the leads of keys tell the runs apart: then more of them cost a look-up nothing, and each answer is
 /// written again less often.
 const WIDE_MERGE_WIDTH: usize = 32;
-/// Rows that a step beside a batch writes at least: fewer at a time would seek for each row.
-const STEP_ROWS: usize = 256;
 
 /// The digest of a tenant's key: see [`KeyDigest`], whose lead this database stores for a server that it may be copied to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

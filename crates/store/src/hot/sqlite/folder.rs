@@ -4,6 +4,7 @@
 //! fold are taken a window at a time, sorted, and inserted in slices; the fold position moves with the last slice,
 //! so a crash in between only repeats. Reads trust the index up to that position and walk the ledger behind it.
 
+use super::STEP_ROWS;
 use crate::dialect::statements;
 use crate::error::StoreError;
 use crate::position::Position;
@@ -37,6 +38,8 @@ pub(crate) struct Folder {
     last: Position,
     window: Option<Window>,
     window_entries: usize,
+    /// Rows owed for what was appended since the last step.
+    owed: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +76,7 @@ impl Folder {
             last: Position::NONE,
             window: None,
             window_entries: window_entries.max(1),
+            owed: 0,
         };
         let mut statement = connection.prepare(TAIL)?;
         let mut rows = statement.query([folded])?;
@@ -134,7 +138,12 @@ impl Folder {
             return Ok(());
         }
         let windows = self.tail.len() / self.window_entries;
-        self.step(connection, entries + entries / 4 + entries * windows)
+        self.owed += entries + entries / 4 + entries * windows;
+        if self.owed < STEP_ROWS.min(self.window_entries) {
+            return Ok(());
+        }
+        let owed = std::mem::take(&mut self.owed);
+        self.step(connection, owed)
     }
 
     /// Writes up to about `budget_rows` rows.
