@@ -75,7 +75,8 @@ pub(super) fn come_to_rest() -> Result<(), String> {
         let (busy, all) = ticks(&fs::read_to_string("/proc/stat").unwrap_or_default())?;
         std::thread::sleep(REST);
         let (busy_then, all_then) = ticks(&fs::read_to_string("/proc/stat").unwrap_or_default())?;
-        if (busy_then - busy) * 100 <= (all_then - all) * REST_PERCENT {
+        // The system may take back some of the time that it counted as waited.
+        if busy_then.saturating_sub(busy) * 100 <= all_then.saturating_sub(all) * REST_PERCENT {
             break;
         }
     }
