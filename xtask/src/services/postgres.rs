@@ -73,6 +73,11 @@ impl Postgres {
         url(self.port, database)
     }
 
+    /// For clients on this machine, over the unix socket.
+    pub(crate) fn socket_url_of(&self, database: &str) -> String {
+        format!("{}?host={}", self.url_of(database), self.daemon.folder().display())
+    }
+
     /// The file with the certificate of the authority that signed the server's.
     pub(crate) fn authority(&self) -> String {
         certificate::authority(self.daemon.folder()).display().to_string()
