@@ -51,7 +51,8 @@ impl System {
         match self {
             System::Postgres(postgres) => {
                 postgres.create_database(&name)?;
-                let done = work(&name, &Settings::on(&postgres.socket_url_of(&name)).with("PURSER_LOG", "warn"))?;
+                let done =
+                    work(&name, &Settings::on(&postgres.socket_url_of(&name)).with("PURSER_LOG", "warn"))?;
                 postgres.query(&format!("DROP DATABASE {name} WITH (FORCE)"))?;
                 Ok(done)
             }

@@ -6,9 +6,9 @@
 //! of how its keys begin (`leads.rs`), so that a key that begins with its time passes by most runs. A run
 //! counts from the moment its head row is written; until then what it was made of keeps serving.
 
-use super::STEP_ROWS;
 use super::filter::Filter;
 use super::leads::{LEADS, Lead, Leads};
+use super::owed::Owed;
 use crate::dialect::statements;
 use crate::error::StoreError;
 use crate::hot::{KeyDigest, StoredAnswer};
@@ -82,7 +82,7 @@ pub(crate) struct Answers {
     next_run: i64,
     answers_per_run: usize,
     /// Rows owed for what was appended since the last step.
-    owed: usize,
+    owed: Owed,
 }
 
 /// Answers that are in no complete run.
@@ -157,7 +157,7 @@ impl Answers {
             leftover: Vec::new(),
             next_run: 1,
             answers_per_run: answers_per_run.max(1),
-            owed: 0,
+            owed: Owed::default(),
         };
         let mut statement = connection.prepare_cached(HEADS)?;
         let mut rows = statement.query([])?;
@@ -251,12 +251,11 @@ impl Answers {
         if self.remaining() == 0 {
             return Ok(());
         }
-        self.owed += entries + entries * 4 * self.tail.positions.len() / self.answers_per_run;
-        if self.owed < STEP_ROWS.min(self.answers_per_run) {
-            return Ok(());
+        let rows = entries + entries * 4 * self.tail.positions.len() / self.answers_per_run;
+        match self.owed.step(rows, self.answers_per_run) {
+            Some(rows) => self.step(connection, rows),
+            None => Ok(()),
         }
-        let owed = std::mem::take(&mut self.owed);
-        self.step(connection, owed)
     }
 
     /// Writes up to about `budget_rows` rows of the run that is being built, or deletes as many left-over ones.

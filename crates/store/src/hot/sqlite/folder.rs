@@ -4,7 +4,7 @@
 //! fold are taken a window at a time, sorted, and inserted in slices; the fold position moves with the last slice,
 //! so a crash in between only repeats. Reads trust the index up to that position and walk the ledger behind it.
 
-use super::STEP_ROWS;
+use super::owed::Owed;
 use crate::dialect::statements;
 use crate::error::StoreError;
 use crate::position::Position;
@@ -39,7 +39,7 @@ pub(crate) struct Folder {
     window: Option<Window>,
     window_entries: usize,
     /// Rows owed for what was appended since the last step.
-    owed: usize,
+    owed: Owed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +76,7 @@ impl Folder {
             last: Position::NONE,
             window: None,
             window_entries: window_entries.max(1),
-            owed: 0,
+            owed: Owed::default(),
         };
         let mut statement = connection.prepare(TAIL)?;
         let mut rows = statement.query([folded])?;
@@ -138,12 +138,10 @@ impl Folder {
             return Ok(());
         }
         let windows = self.tail.len() / self.window_entries;
-        self.owed += entries + entries / 4 + entries * windows;
-        if self.owed < STEP_ROWS.min(self.window_entries) {
-            return Ok(());
+        match self.owed.step(entries + entries / 4 + entries * windows, self.window_entries) {
+            Some(rows) => self.step(connection, rows),
+            None => Ok(()),
         }
-        let owed = std::mem::take(&mut self.owed);
-        self.step(connection, owed)
     }
 
     /// Writes up to about `budget_rows` rows.

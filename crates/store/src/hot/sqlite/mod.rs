@@ -10,17 +10,13 @@ mod append;
 mod filter;
 mod folder;
 mod leads;
+mod owed;
 mod recover;
 mod save;
 mod writer;
 
 pub(crate) use answers::Answers;
 pub(crate) use writer::{SqliteBatch, SqliteWriter};
-
-/// Rows that a step beside a batch writes at least. Fewer at a time would seek for each row; and a page of an index that is split
-/// within it makes SQLite look through its whole cache at the next commit, for as long as the file is below 1 GiB: pages change
-/// their numbers by way of the one at that place (`balance_nonroot`), which is then taken for one beyond the end of the file.
-const STEP_ROWS: usize = 512;
 
 /// Every statement of these files.
 #[cfg(test)]
