@@ -168,13 +168,8 @@ fn as_arrays(link: &PostgresLink, shape: &Shape, rows: &[Row]) -> Result<(), Sto
     let columns = shape.columns.iter().enumerate();
     let arrays = columns.map(|(place, (_, kind))| Array::of(rows, place, *kind));
     let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-    let places: Vec<String> = (1..=arrays.len()).map(|place| format!("${place}")).collect();
-    let text = format!(
-        "INSERT INTO {} ({}) SELECT * FROM unnest({})",
-        shape.table,
-        shape.names(),
-        places.join(", ")
-    );
+    let places: Vec<String> = (1..=arrays.len()).map(|place| format!("unnest(${place})")).collect();
+    let text = format!("INSERT INTO {} ({}) SELECT {}", shape.table, shape.names(), places.join(", "));
     let values: Vec<(&(dyn ToSql + Sync), Type)> = arrays.iter().map(Array::typed).collect();
     link.drive(link.client().execute_typed(&text, &values)).map(|_| ())
 }

@@ -187,7 +187,7 @@ fn settings_for_writing(set: &str) -> String {
     let (statement, lock) = (STATEMENT_MAX.as_millis(), LOCK_MAX.as_millis());
     format!(
         "{set} statement_timeout = {statement}; {set} lock_timeout = {lock}; \
-         {set} idle_in_transaction_session_timeout = {statement}; {set} enable_seqscan = off; {set} enable_hashjoin = off; \
+         {set} idle_in_transaction_session_timeout = {statement}; {set} enable_seqscan = off; {set} enable_bitmapscan = off; {set} enable_hashjoin = off; \
          {set} enable_mergejoin = off; {set} jit = off; \
          {set} plan_cache_mode = force_generic_plan"
     )

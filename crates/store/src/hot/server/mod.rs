@@ -18,6 +18,7 @@ mod pending;
 mod postgres;
 mod postgres_call;
 mod postgres_counters;
+mod postgres_write;
 mod remembered;
 
 pub(crate) use keeper::begin_writing;
@@ -386,7 +387,7 @@ impl ServerBatch<'_> {
         let fault = self.fault.take();
         let seal = self.lease.seal(self.seq, self.now);
         let send = || match self.link {
-            Link::Postgres(link) => postgres::record(link, &self.pending, &seal),
+            Link::Postgres(link) => postgres_write::record(link, &self.pending, &seal),
             Link::Mysql(link) => mysql_write::record(link, &self.pending, &seal),
         };
         let outcome = match fault {

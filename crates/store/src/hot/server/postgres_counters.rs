@@ -12,16 +12,20 @@ use tokio_postgres::Row;
 const MAKE_COUNTERS: &str = "
     INSERT INTO counter (tenant_no, subject, rule, period_start, used)
     SELECT of_tenant, of_subject, of_rule, of_period, 0
-      FROM unnest($1, $2, $3, $4) AS asked (of_tenant, of_subject, of_rule, of_period)
+      FROM (SELECT unnest($1) AS of_tenant, unnest($2) AS of_subject, unnest($3) AS of_rule,
+                   unnest($4) AS of_period) AS asked
         ON CONFLICT (tenant_no, subject, rule, period_start) DO NOTHING";
 const COUNTERS: &str = "
-    SELECT counter.* FROM unnest($1, $2, $3, $4) AS asked (of_tenant, of_subject, of_rule, of_period)
+    SELECT counter.*
+      FROM (SELECT unnest($1) AS of_tenant, unnest($2) AS of_subject, unnest($3) AS of_rule,
+                   unnest($4) AS of_period) AS asked
      CROSS JOIN LATERAL (
            SELECT tenant_no, subject, rule, period_start, used FROM counter
             WHERE tenant_no = of_tenant AND subject = of_subject AND rule = of_rule AND period_start = of_period
               FOR UPDATE) AS counter";
 const COUNT: &str = "
-    INSERT INTO counter (tenant_no, subject, rule, period_start, used) SELECT * FROM unnest($1, $2, $3, $4, $5)
+    INSERT INTO counter (tenant_no, subject, rule, period_start, used)
+    SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5)
         ON CONFLICT (tenant_no, subject, rule, period_start) DO UPDATE SET used = counter.used + excluded.used";
 
 /// Counters under lock, within a transaction, in the order in which every node locks them.
