@@ -37,6 +37,8 @@ pub(crate) struct PostgresLink {
     prepared: RefCell<FxHashMap<usize, Statement>>,
     /// What a transaction that writes needs is set for the session.
     set_for_writing: Cell<bool>,
+    /// How many transactions that write were begun.
+    begun: Cell<u64>,
     /// An answer did not come in time: what is under way on this connection is not known.
     lost: Cell<bool>,
 }
@@ -73,6 +75,7 @@ impl PostgresLink {
             texts: RefCell::default(),
             prepared: RefCell::default(),
             set_for_writing: Cell::new(false),
+            begun: Cell::new(0),
             lost: Cell::new(false),
         })
     }
@@ -124,7 +127,7 @@ impl PostgresLink {
     }
 
     /// The words that begin one of many transactions that write. Where the session is this connection's own, what they need is set
-    /// once.
+    /// once, and its statements are planned anew each time that twice as many were begun.
     pub(crate) fn begin_writing(&self) -> Result<String, StoreError> {
         if !self.keep_prepared {
             return Ok(begin_writing());
@@ -132,6 +135,10 @@ impl PostgresLink {
         if !self.set_for_writing.get() {
             self.script(&settings_for_writing("SET"))?;
             self.set_for_writing.set(true);
+        }
+        self.begun.set(self.begun.get() + 1);
+        if self.begun.get().is_power_of_two() {
+            self.script(PLAN_ANEW)?;
         }
         Ok(BEGIN_WRITING.to_string())
     }
@@ -179,6 +186,11 @@ impl Drop for PostgresLink {
 }
 
 const BEGIN_WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+/// A plan is kept for as long as a connection lasts or until PostgreSQL counts rows again, which takes a minute or more. One that was
+/// made while tables were empty goes through all of what comes into them, an UPDATE's above all: its table cannot be made to come
+/// second. How large a table is, the planner sees by itself.
+const PLAN_ANEW: &str = "DISCARD PLANS";
 
 /// Every statement of a transaction that writes finds its rows by a key. Where a table is younger than its statistics the
 /// planner does not know that, and keeps a plan that reads all of it; a plan for these arrays does not depend on their values.

@@ -21,6 +21,7 @@ mod quotes;
 mod recovery;
 mod server_connections;
 mod server_mysql;
+mod server_plans;
 mod server_schema;
 mod server_slots;
 mod server_writers;
