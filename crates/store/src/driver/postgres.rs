@@ -37,8 +37,8 @@ pub(crate) struct PostgresLink {
     prepared: RefCell<FxHashMap<usize, Statement>>,
     /// What a transaction that writes needs is set for the session.
     set_for_writing: Cell<bool>,
-    /// How many transactions that write were begun.
-    begun: Cell<u64>,
+    /// How often its statements were about to be carried out.
+    used: Cell<u64>,
     /// An answer did not come in time: what is under way on this connection is not known.
     lost: Cell<bool>,
 }
@@ -75,7 +75,7 @@ impl PostgresLink {
             texts: RefCell::default(),
             prepared: RefCell::default(),
             set_for_writing: Cell::new(false),
-            begun: Cell::new(0),
+            used: Cell::new(0),
             lost: Cell::new(false),
         })
     }
@@ -127,7 +127,7 @@ impl PostgresLink {
     }
 
     /// The words that begin one of many transactions that write. Where the session is this connection's own, what they need is set
-    /// once, and its statements are planned anew each time that twice as many were begun.
+    /// once.
     pub(crate) fn begin_writing(&self) -> Result<String, StoreError> {
         if !self.keep_prepared {
             return Ok(begin_writing());
@@ -136,11 +136,13 @@ impl PostgresLink {
             self.script(&settings_for_writing("SET"))?;
             self.set_for_writing.set(true);
         }
-        self.begun.set(self.begun.get() + 1);
-        if self.begun.get().is_power_of_two() {
-            self.script(PLAN_ANEW)?;
-        }
         Ok(BEGIN_WRITING.to_string())
+    }
+
+    /// Has the statements of this connection planned anew whenever they were used twice as often as when they last were.
+    pub(crate) fn plan_as_it_grows(&self) -> Result<(), StoreError> {
+        self.used.set(self.used.get() + 1);
+        if self.keep_prepared && self.used.get().is_power_of_two() { self.script(PLAN_ANEW) } else { Ok(()) }
     }
 
     pub(super) fn query(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {

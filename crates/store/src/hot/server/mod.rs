@@ -2,7 +2,7 @@
 //!
 //! A batch locks its slot row, then the wallets it was told of in the order of their keys, and loads them with their parts and
 //! the answers to its keys in a few set-based statements. What it decides is gathered (`pending.rs`) and written with the
-//! commit, in one go where the database allows that. `postgres.rs` and `mysql.rs` hold each database's statements. The database
+//! commit, in one go where the database allows that. `postgres.rs` and `mysql.rs` load, `postgres_write.rs` and `mysql_write.rs` write. The database
 //! is the truth: between batches a writer keeps its lease, and wallets as it left them (`remembered.rs`), which count only where the
 //! locked row still has the hash of their last entry.
 

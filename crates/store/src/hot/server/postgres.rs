@@ -97,6 +97,10 @@ pub(super) fn open(
     let owners = owners(link, wanted)?;
     let asked = wanted.in_lock_order(&owners);
     let whole = remembered.unknown(&asked);
+    // A writer that only keeps its lease may do so for long while the tables are empty.
+    if !asked.is_empty() {
+        link.plan_as_it_grows()?;
+    }
     let begin = link.begin_writing()?;
     let mut calls = vec![Call::new(SLOT).int(i64::from(slot))];
     calls.extend(loads(&asked, &whole));
