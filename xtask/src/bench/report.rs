@@ -218,9 +218,10 @@ impl Report<'_> {
                own. At half load it asks on a fixed timetable, and times from when a request was due, not from when it was sent.\n\
              - The rival is `pgbench` with 64 clients over a unix socket, prepared statements, fsync and synchronous_commit on:\n  \
                `xtask/src/bench/pgbench_debit.sql` on `xtask/src/bench/pgbench_schema.sql`, an empty ledger each time.\n\
-             - On server databases Purser has a database of its own, vacuumed and analysed before the load as the rival's is; two\n  \
-               nodes share the 64 connections. On MariaDB the rival is the same SQL by a loop of 64 connections with\n  \
-               prepared statements (`xtask/src/bench/mariadb.rs`). Each of these runs takes 4 s at the most.\n\
+             - On server databases Purser has a database of its own, vacuumed and analysed before a load over HTTP as the rival's is.\n  \
+               It reaches PostgreSQL over the unix socket, as the rival does; two nodes share the 64 connections. On MariaDB the rival\n  \
+               is the same SQL by a loop of 64 connections with prepared statements (`xtask/src/bench/mariadb.rs`). Each of these\n  \
+               runs takes 4 s at the most.\n\
              - `purser verify` went through {} entries, its start included.\n",
             effort.rounds,
             effort.measured.as_secs(),
