@@ -1,7 +1,7 @@
 //! Connections that break, at every moment at which they can.
 
 use crate::databases::Kind;
-use crate::home::{Home, refusal, target};
+use crate::home::{Hand, Home, refusal, target};
 use crate::relay::{Cut, Relay};
 use crate::world::{Account, Request, lot};
 use purser_core::TenantNo;
@@ -52,6 +52,24 @@ fn settled(store: &Store, account: &Account) -> i64 {
 
 fn assert_unknown(outcome: Result<(), CommitError>) {
     assert!(matches!(outcome, Err(CommitError::Unknown(StoreError::Unavailable { .. }))), "{outcome:?}");
+}
+
+#[test]
+fn a_postgresql_on_the_same_machine_is_reached_over_its_socket() {
+    let home = Home::new(Kind::Postgres);
+    let mut hand = home.hand();
+    let over_a_network = "SELECT COUNT(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'purser' AND client_addr IS NOT NULL";
+    let over_the_socket = "SELECT COUNT(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'purser' AND client_addr IS NULL";
+    let Hand::Postgres(runtime, client) = &hand else { unreachable!("it is PostgreSQL's") };
+    let asked = runtime.block_on(client.query_one("SHOW unix_socket_directories", &[]));
+    let folder: String = asked.expect("it has a socket").get(0);
+    let socket = target(&format!("{}?host={folder}", home.url_text()));
+    let (_store, mut writers, _keeper) = Store::connect(&socket, &home.options, 1).expect("it answers");
+    writers[0].begin().expect("begin").commit().expect("commit");
+    assert!(hand.number(over_the_socket) > 0);
+    assert_eq!(hand.number(over_a_network), 0);
 }
 
 fn a_connection_killed_between_statements_keeps_nothing(kind: Kind) {
